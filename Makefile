@@ -1,0 +1,50 @@
+# On a fresh machine with Python 3.11 or newer and make, each target alone sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help sanity quick test lint bench wheel-check clean
+
+help:
+	@echo "make sanity       train the LSTM and the GPT on modular addition: the main experiment"
+	@echo "make quick        the same pipeline in half a minute"
+	@echo "make test         all tests (PyTorch is the reference)"
+	@echo "make lint         ruff and pyright"
+	@echo "make bench        a training step side by side with PyTorch"
+	@echo "make wheel-check  build the wheel, run it in a clean environment without torch"
+
+sanity: $(VENV)/.experiments
+	$(BIN)/python -m experiments.sanity
+
+quick: $(VENV)/.experiments
+	$(BIN)/python -m experiments.sanity --quick --out runs/quick
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks.step
+
+wheel-check: $(VENV)/bin/python
+	rm -rf build/wheel build/clean
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv build/clean
+	build/clean/bin/pip install --quiet "$$(echo build/wheel/minigrad-*.whl)[experiments]"
+	cd build/clean && bin/python -c "import importlib.util as u; assert u.find_spec('torch') is None"
+	cd build/clean && bin/python -m models.count --model gpt --d 128 --layers 2
+	cd build/clean && bin/python -m experiments.sanity --quick --out quick
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.%: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --editable '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,50 @@
+"""Command lines from dataclasses: every field a flag, every mistake one line and exit status 2."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Sequence
+from typing import NoReturn, TypeVar
+
+T = TypeVar("T")
+
+
+def parse(settings: type[T], args: Sequence[str] | None, *, prog: str, description: str) -> T:
+    """The settings that the command line asks for.
+
+    --help prints the fields with their documentation and exits with 0. A mistake, be it an unknown
+    flag, a wrong type or a value that the dataclass refuses, exits with 2 and one line on stderr.
+    """
+    import tyro
+
+    said = io.StringIO()  # tyro frames its errors in a box of many lines
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(settings, args=args, prog=prog, description=description)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+    fail(prog, unboxed(said.getvalue()).removeprefix(f"Error parsing {settings.__name__}: "))
+
+
+def fail(prog: str, message: object) -> NoReturn:
+    """One line on stderr, exit status 2."""
+    print(f"{prog}: error: {' '.join(str(message).split())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def unboxed(text: str) -> str:
+    """The message inside a box, up to its first rule, on one line."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lines = [re.sub(r"^[│|]\s?|\s*[│|]$", "", line).strip() for line in text.splitlines()]
+    body: list[str] = []
+    for line in lines:
+        if line.startswith(("╭", "╰")):
+            continue
+        if line and set(line) <= {"─"}:
+            break
+        body.append(line)
+    return " ".join(" ".join(body).split())

@@ -1,0 +1,132 @@
+"""The sanity check of seeds 000 and 001 (questions 4.1, 4.2 and 4.8): LSTM against GPT.
+
+    python -m experiments.sanity --quick           # half a minute: shows that everything works
+    python -m experiments.sanity --device cuda     # the whole experiment
+    python -m experiments.sanity --resume          # go on after Ctrl-C, or make figures again
+
+Both models learn a + b mod 31 from half of all sums, with two seeds each. The output folder
+receives one folder a trial (see `experiments.records`), the curves of question 4.1 (sanity.png,
+sanity.pdf), the table of 4.2 beside the numbers of both seed documents (table.md, table.json), and
+the attention maps of 4.8 (attention_*.png).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from experiments import cli, records
+from experiments.runner import Job, caught_signals, run_all
+from experiments.table import write_tables
+from experiments.training import Interrupted, Trial
+from minigrad import device as devices
+
+PROG = "python -m experiments.sanity"
+QUICK_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line can change. Everything else is as in the seeds: `training.Trial`."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes the GPU if there is one."""
+    steps: int = 10_001
+    """Training steps of each trial, rounded up to whole epochs."""
+    seeds: tuple[int, ...] = (0, 42)
+    """One trial of each model a seed: of the split, the weights and the order of the data."""
+    model: Literal["both", "lstm", "gpt"] = "both"
+    """Which models to train."""
+    quick: bool = False
+    """At most 60 steps, into runs/sanity-quick: a check that everything works, not a result."""
+    resume: bool = False
+    """Go on with the trials in the output folder; finished ones are not run again."""
+    out: Path | None = None
+    """Output folder; runs/sanity if not given."""
+    workers: int = 1
+    """Trials at a time, each in a process of its own."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "workers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name}: expected at least 1, got {getattr(self, name)}")
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("--seeds: expected one or more different numbers")
+        for seed in self.seeds:
+            if not 0 <= seed < 2**32:
+                raise ValueError(f"--seeds: expected 0 <= seed < 2**32, got {seed}")
+
+    @property
+    def folder(self) -> Path:
+        return self.out or Path("runs") / ("sanity-quick" if self.quick else "sanity")
+
+    def jobs(self) -> list[Job]:
+        """Every trial and its folder."""
+        models: tuple[Literal["lstm", "gpt"], ...] = ("lstm", "gpt")
+        trials = [
+            Trial(
+                model=model,
+                seed=seed,
+                steps=min(self.steps, QUICK_STEPS) if self.quick else self.steps,
+                eval_first=10 if self.quick else Trial.eval_first,
+                eval_period=10 if self.quick else Trial.eval_period,
+            )
+            for seed in self.seeds
+            for model in models
+            if self.model in ("both", model)
+        ]
+        return [(t, self.folder / records.slug(f"{t.model}-seed{t.seed}")) for t in trials]
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status: 0, 2 for a mistake, 130 after Ctrl-C, 143 after SIGTERM."""
+    settings = cli.parse(Settings, args, prog=PROG, description=__doc__)
+    try:
+        device = devices.parse(device_of(settings))
+        prepare(settings)
+    except (devices.DeviceError, ValueError, OSError) as error:
+        cli.fail(PROG, error)
+    with caught_signals() as signals:
+        try:
+            run_all(settings.jobs(), signals, device=device, workers=settings.workers)
+        except Interrupted:
+            print(f"{PROG}: stopped and saved; go on with --resume", file=sys.stderr)
+            return 128 + (signals.received or 0)
+        except (ValueError, OSError, RuntimeError) as error:
+            cli.fail(PROG, error)
+    report(settings.folder)
+    return 0
+
+
+def device_of(settings: Settings) -> str:
+    if settings.device == "auto":
+        return "cuda" if devices.available() else "cpu"
+    return settings.device
+
+
+def prepare(settings: Settings) -> None:
+    """Make the output folder. ValueError if it holds trials and --resume was not given."""
+    folder = settings.folder
+    records.fit_for_writing(folder)
+    if not settings.resume and any(folder.glob("*/settings.json")):
+        raise ValueError(f"{folder} holds trials: go on with --resume, or choose another --out")
+    if settings.resume and not (folder / "settings.json").exists():
+        raise ValueError(f"{folder} holds nothing to resume")
+    values = asdict(settings) | {"out": None}  # where it lies is no part of the experiment
+    records.write_json(folder / "settings.json", values)
+
+
+def report(folder: Path) -> None:
+    """Tables and figures from the trials in a folder, and nothing else."""
+    from experiments.figures import write_figures  # matplotlib takes a second to import
+
+    write_tables(folder)
+    for path in [folder / "table.md", *write_figures(folder)]:
+        print(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,362 @@
+"""Looking inside a computation: where NaN comes from, where time goes, what the graph looks like.
+
+    with mg.debug.find_nan():               # FloatingPointError at the first op that makes one
+        loss = f(x)
+        loss.backward()
+
+    with mg.debug.profile() as profile:     # a table of ops: calls, time, memory
+        train_step()
+    print(profile)
+
+    mg.debug.draw(loss, w=w).save("graph.html")
+
+All of it hangs on `graph.OBSERVERS`, functions that are told after each op. Outside these blocks
+the list is empty, and an op asks once whether it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import html
+import inspect
+import itertools
+import os
+import sys
+from collections.abc import Generator, Iterable
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad import graph
+from minigrad.graph import Event, Node
+from minigrad.tensor import Tensor
+
+PACKAGE = str(Path(__file__).parent) + os.sep
+
+
+def user_line() -> str:
+    """ "file.py:12" of the innermost line being executed outside of minigrad."""
+    frame = sys._getframe()  # type: ignore[reportPrivateUsage]
+    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
+        frame = frame.f_back
+    path = frame.f_code.co_filename
+    with contextlib.suppress(ValueError):  # on another drive
+        relative = os.path.relpath(path)
+        path = path if relative.startswith("..") else relative
+    return f"{path}:{frame.f_lineno}"
+
+
+@contextlib.contextmanager
+def observing(observer: Any) -> Generator[Any]:
+    graph.OBSERVERS.append(observer)
+    try:
+        yield observer
+    finally:
+        graph.OBSERVERS.remove(observer)
+
+
+# --- NaN and Inf --------------------------------------------------------------------------------
+def find_nan() -> contextlib.AbstractContextManager[Any]:
+    """Context manager: FloatingPointError at the first op whose result is NaN or Inf.
+
+    The message names the op, says whether its value or its gradient is meant, and gives the line
+    that called the op, so the forward pass must be inside the block as well. An infinity passed on
+    (a mask of -inf, say) is no fault; a NaN that no op made is reported where it is first used.
+    Slow: every result is searched.
+    """
+    return observing(raise_on_nan)
+
+
+def raise_on_nan(event: Event) -> None:
+    """The observer of `find_nan`."""
+    node = event.node  # an Op, where the forward pass is not recorded
+    recorded = isinstance(node, Node)
+    if event.phase == "forward":
+        line = user_line()
+        if recorded:
+            node.where = line
+        subject, at = "its result contains", f"at {line}"
+    else:
+        subject = "its gradient contains"
+        at = f"backward of the op at {node.where or '?: run its forward pass in find_nan() too'}"
+    before, after = worst(event.inputs), worst(event.outputs)
+    if before == "nan" and after == "nan":
+        what = "argument" if event.phase == "forward" else "gradient of its result"
+        raise FloatingPointError(f"{node.name}: the {what} already contains nan ({at})")
+    if after == "nan" or (after == "inf" and before == ""):
+        raise FloatingPointError(f"{node.name}: {subject} {after} ({at})")
+
+
+def worst(values: Iterable[Any]) -> str:
+    """ "nan", "inf" or "": the worst to be found in arrays, numbers, and lists of them."""
+    found = ""
+    for value in values:
+        if isinstance(value, (tuple, list)):
+            kind = worst(value)  # type: ignore[reportUnknownArgumentType]
+        elif isinstance(value, float) or getattr(getattr(value, "dtype", None), "kind", "") == "f":
+            kind = "nan" if np.isnan(value).any() else "inf" if np.isinf(value).any() else ""
+        else:
+            continue
+        if kind == "nan":
+            return kind
+        found = found or kind
+    return found
+
+
+# --- time and memory ------------------------------------------------------------------------------
+class Row:
+    """What a profile adds up for one op."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.forward = self.backward = 0.0  # seconds
+        self.bytes = 0  # of new arrays; views cost nothing
+
+    @property
+    def seconds(self) -> float:
+        return self.forward + self.backward
+
+
+class Profile:
+    """Time and memory by op. `rows` maps the name of an op to its `Row`; print() shows the table.
+
+    Counts the bodies and pullbacks. What Python does between them (recording, the walk, adding
+    gradients up) is not in it: compare `seconds` with the time of the whole step. On a GPU each op
+    is waited for, so a step takes longer than it does otherwise.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self._ended: list[tuple[float, float]] = []  # (start, seconds) of ops, innermost first
+
+    @property
+    def seconds(self) -> float:
+        return sum(row.seconds for row in self.rows.values())
+
+    def __call__(self, event: Event) -> None:
+        row = self.rows.setdefault(event.node.name, Row())
+        seconds = self._without_inner(event.seconds)
+        if event.phase == "forward":
+            row.calls += 1
+            row.forward += seconds
+        else:
+            row.backward += seconds
+        arrays = [a for a in event.outputs if a is not None and getattr(a, "base", None) is None]
+        row.bytes += sum(a.nbytes for a in arrays)
+
+    def _without_inner(self, seconds: float) -> float:
+        """Take off the time of ops that ran inside this one, as they do in a checkpoint."""
+        start = perf_counter() - seconds
+        inner = 0.0
+        while self._ended and self._ended[-1][0] >= start:
+            inner += self._ended.pop()[1]
+        self._ended.append((start, seconds))
+        return seconds - inner
+
+    def __str__(self) -> str:
+        total = self.seconds or 1.0
+        lines = [
+            f"{'op':<24}{'calls':>8}{'forward ms':>13}{'backward ms':>13}{'MB':>10}{'share':>9}"
+        ]
+        for name, row in sorted(self.rows.items(), key=lambda item: -item[1].seconds):
+            lines.append(
+                f"{name:<24}{row.calls:>8}{row.forward * 1e3:>13.3f}{row.backward * 1e3:>13.3f}"
+                f"{row.bytes / 1e6:>10.2f}{row.seconds / total:>9.1%}"
+            )
+        return "\n".join(lines)
+
+
+def profile() -> contextlib.AbstractContextManager[Profile]:
+    """Context manager giving a `Profile` that adds up every op run inside."""
+    return observing(Profile())
+
+
+# --- memory leaks ---------------------------------------------------------------------------------
+def live_tensors() -> int:
+    """How many tensors exist in this process. Looks at every object: for tests, not for loops."""
+    return sum(isinstance(item, Tensor) for item in gc.get_objects())
+
+
+def live_nodes() -> int:
+    """How many nodes of graphs exist in this process."""
+    return sum(isinstance(item, Node) for item in gc.get_objects())
+
+
+# --- a picture of the graph -----------------------------------------------------------------------
+WIDTH, HEIGHT, GAP_X, GAP_Y = 168, 58, 26, 44  # of a box and between boxes, in pixels
+
+
+class Box(NamedTuple):
+    """What the picture says about one node."""
+
+    title: str
+    output: str  # shape and dtype
+    saved: str  # what the pullback keeps alive
+    step: int | None  # when the backward walk comes by; None for a leaf
+    rule: str  # the docstring of the op
+
+
+def draw(y: Tensor, **names: Tensor) -> Drawing:
+    """A picture of everything that `y` was computed from, as far as it needs a gradient.
+
+    names: leaves to be named in it, `draw(loss, weight=layer.weight)`.
+    Boxes show the op, the shape and dtype of its result, the arrays that its pullback keeps for
+    the backward pass, and the number of its step in that pass.
+    """
+    if y.node is None:
+        raise RuntimeError("draw: the tensor has no graph: it does not require a gradient")
+    return Drawing(y.node, {t.node: name for name, t in names.items() if t.node is not None})
+
+
+class Drawing:
+    """The graph behind a node: `dot()`, `svg()`, `html()`, or `save(path)` as one of them."""
+
+    def __init__(self, root: Node, names: dict[Node, str]) -> None:
+        order = graph.reachable([root], None)
+        steps = (n for n in order if n.pull is not None and n.index is None)
+        step_of = {node: i for i, node in enumerate(steps, 1)}
+        self.boxes = {n: box(n, names.get(n, n.name), step_of.get(n)) for n in reversed(order)}
+        self.edges = [(p, n) for n in self.boxes for p in n.parents if p is not None]
+
+    def dot(self) -> str:
+        """For Graphviz and its relatives."""
+        lines = ["digraph {", "  node [shape=box, fontname=Helvetica]"]
+        for node, b in self.boxes.items():
+            step = [f"step {b.step}"] if b.step else []
+            text = "\\n".join([b.title, b.output, b.saved, *step]).replace('"', "'")
+            lines.append(f'  n{node.number} [label="{text}"]')
+        lines += [f"  n{p.number} -> n{n.number}" for p, n in self.edges]
+        return "\n".join([*lines, "}", ""])
+
+    def svg(self) -> str:
+        """Inputs at the top, the result at the bottom; the backward pass climbs up by numbers."""
+        rows, paths = layers(list(self.boxes), self.edges)
+        across = max(len(row) for row in rows)
+        width = across * (WIDTH + GAP_X) + GAP_X
+        height = len(rows) * (HEIGHT + GAP_Y) + GAP_Y
+
+        def corner(vertex: Any) -> tuple[float, float]:
+            depth = next(i for i, row in enumerate(rows) if vertex in row)
+            row = rows[depth]
+            left = (width - len(row) * (WIDTH + GAP_X) + GAP_X) / 2
+            return left + row.index(vertex) * (WIDTH + GAP_X), GAP_Y + depth * (HEIGHT + GAP_Y)
+
+        at = {vertex: corner(vertex) for row in rows for vertex in row}
+        parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+            f'viewBox="0 0 {width} {height}" font-family="Helvetica, Arial, sans-serif" '
+            f'font-size="12">',
+            f'<rect width="{width}" height="{height}" fill="white"/>',
+        ]
+        for path in paths:
+            parts.append(f'<path d="{curve([at[v] for v in path])}" fill="none" stroke="#889"/>')
+        for node, b in self.boxes.items():
+            parts.append(rectangle(*at[node], b))
+        return "\n".join([*parts, "</svg>", ""])
+
+    def html(self) -> str:
+        """The SVG in a page of its own; rest the mouse on a box to read the op's rule."""
+        head = '<!doctype html>\n<meta charset="utf-8">\n<title>graph</title>\n'
+        return head + self.svg()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a file ending in .dot, .svg or .html."""
+        forms = {".dot": self.dot, ".svg": self.svg, ".html": self.html}
+        suffix = Path(path).suffix
+        if suffix not in forms:
+            raise ValueError(f"draw: expected a name ending in .dot, .svg or .html, got {path}")
+        Path(path).write_text(forms[suffix](), encoding="utf-8")
+
+    def _repr_svg_(self) -> str:  # shown by notebooks
+        return self.svg()
+
+
+def box(node: Node, title: str, step: int | None) -> Box:
+    if node.index is not None:
+        return Box(f"{title}, output {node.index}", brief(node), "", None, "")
+    if node.pull is None:
+        return Box(title, brief(node), "leaf", None, "")
+    used = node.pull is graph.freed
+    arrays = [f"{a.shape} {a.dtype}" for a in graph.saved_arrays(node.pull)]
+    saved = "used" if used else "keeps " + (", ".join(arrays) or "nothing")
+    return Box(title, brief(node), saved, step, inspect.getdoc(node.op.body) or "")
+
+
+def brief(node: Node) -> str:
+    several = isinstance(node.dtype, tuple)
+    return f"{len(node.dtype)} outputs" if several else f"{node.shape} {node.dtype}"
+
+
+def layers(nodes: list[Node], edges: list[tuple[Node, Node]]) -> tuple[list[Any], list[list[Any]]]:
+    """Rows of vertices, and for each edge the vertices that it passes.
+
+    A node stands below all that it was made from, a leaf just above its first use. An edge over
+    several rows passes a vertex of its own in each, (p, n, row), so that it goes around boxes.
+    Within a row, vertices stand in the order of the mean position of their neighbours, which a few
+    sweeps settle. Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical
+    System Structures (1981).
+    """
+    depth: dict[Any, int] = {}
+    for node in nodes:  # oldest first
+        depth[node] = 1 + max((depth[p] for p in node.parents if p is not None), default=-1)
+    for leaf in (n for n in nodes if n.pull is None):
+        depth[leaf] = min((depth[n] for p, n in edges if p is leaf), default=1) - 1
+    paths: list[list[Any]] = []
+    for p, n in edges:
+        between = [(p, n, row) for row in range(depth[p] + 1, depth[n])]
+        depth.update({vertex: vertex[2] for vertex in between})
+        paths.append([p, *between, n])
+    rows: list[list[Any]] = [[] for _ in range(max(depth.values()) + 1)]
+    for vertex, row in depth.items():
+        rows[row].append(vertex)
+    neighbours: dict[Any, list[Any]] = {vertex: [] for vertex in depth}
+    for path in paths:
+        for a, b in itertools.pairwise(path):
+            neighbours[a].append(b)
+            neighbours[b].append(a)
+    for sweep in range(6):
+        place = {v: i - len(row) / 2 for row in rows for i, v in enumerate(row)}
+        for row in rows if sweep % 2 else reversed(rows):
+            mean = {
+                v: sum(place[n] for n in neighbours[v]) / max(len(neighbours[v]), 1) for v in row
+            }
+            row.sort(key=lambda v: mean[v])
+            place.update({v: i - len(row) / 2 for i, v in enumerate(row)})
+    return rows, paths
+
+
+def curve(corners: list[tuple[float, float]]) -> str:
+    """An SVG path from the bottom of the first box to the top of the last."""
+    x, y = corners[0][0] + WIDTH / 2, corners[0][1] + HEIGHT
+    path = f"M {x} {y}"
+    for left, top in corners[1:]:
+        to_x = left + WIDTH / 2
+        path += f" C {x} {y + GAP_Y / 2} {to_x} {top - GAP_Y / 2} {to_x} {top}"
+        x, y = to_x, top + HEIGHT
+        path += f" L {x} {y}" if (left, top) != corners[-1] else ""
+    return path
+
+
+def rectangle(left: float, top: float, b: Box) -> str:
+    """One box of the SVG."""
+    fill = "#e6f2e6" if b.step is None else "#eef0fa"
+    lines = [f"<g><title>{html.escape(b.rule or b.title)}</title>"]
+    lines.append(
+        f'<rect x="{left}" y="{top}" width="{WIDTH}" height="{HEIGHT}" rx="6" fill="{fill}" '
+        f'stroke="#667"/>'
+    )
+    for i, text in enumerate((b.title, b.output, b.saved)):
+        shown = text if len(text) <= 27 else text[:26] + "…"
+        weight = ' font-weight="bold"' if i == 0 else ""
+        lines.append(
+            f'<text x="{left + 8}" y="{top + 17 + 17 * i}"{weight}>{html.escape(shown)}</text>'
+        )
+    if b.step is not None:
+        lines.append(
+            f'<text x="{left + WIDTH - 8}" y="{top + 17}" text-anchor="end" fill="#c33">'
+            f"{b.step}</text>"
+        )
+    return "\n".join([*lines, "</g>"])

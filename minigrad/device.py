@@ -1,0 +1,180 @@
+"""Where arrays live: NumPy on the CPU, CuPy on a GPU, and everything that differs between them.
+
+Op bodies are written in NumPy; NumPy's own protocols send them to CuPy when they are given CuPy
+arrays. CuPy is imported when a GPU is asked for and not before.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+import sys
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+
+class DeviceError(RuntimeError):
+    """A device that does not exist here, or that cannot be used; the message says why."""
+
+
+def parse(device: str | None) -> str:
+    """The full name of a device: "cpu" or "cuda:N". None means the CPU."""
+    if device is None or device == "cpu":
+        return "cpu"
+    match = re.fullmatch(r"cuda(?::(\d+))?", device) if isinstance(device, str) else None
+    if match is None:
+        raise ValueError(f'device: expected "cpu", "cuda" or "cuda:N", got {device!r}')
+    index, count = int(match[1] or 0), gpu_count()
+    if index >= count:
+        raise DeviceError(f"device cuda:{index} was asked for; this machine has {count} GPU(s)")
+    return f"cuda:{index}"
+
+
+@functools.cache
+def cupy() -> Any:
+    """The CuPy module, or a DeviceError that says what is missing."""
+    try:
+        import cupy  # type: ignore[reportMissingImports]
+    except ImportError as error:
+        raise DeviceError(
+            f"device cuda needs CuPy, which cannot be imported ({error}). "
+            f"Install minigrad[cuda12] or minigrad[cuda13], whichever matches the driver."
+        ) from None
+    return cupy  # type: ignore[reportUnknownVariableType]
+
+
+@functools.cache
+def gpu_count() -> int:
+    """How many GPUs can be used. Importing CuPy proves nothing, so the driver is asked."""
+    module = cupy()
+    try:
+        return int(module.cuda.runtime.getDeviceCount())
+    except Exception as error:
+        raise DeviceError(f"device cuda: no usable GPU ({error})") from None
+
+
+def available() -> bool:
+    """Whether a GPU can be used here."""
+    try:
+        return gpu_count() > 0
+    except DeviceError:
+        return False
+
+
+def of(array: Array) -> str:
+    """The name of the device that holds an array."""
+    return "cpu" if isinstance(array, (np.ndarray, np.generic)) else f"cuda:{array.device.id}"
+
+
+def is_array(x: object) -> bool:
+    """Whether x is a NumPy or CuPy array (not a Tensor, not a NumPy scalar)."""
+    if isinstance(x, np.ndarray):
+        return True
+    module = sys.modules.get("cupy")  # never imported here: without CuPy there are no CuPy arrays
+    return module is not None and isinstance(x, getattr(module, "ndarray", ()))
+
+
+def namespace(array: Array) -> Any:
+    """The module whose functions make arrays beside this one: numpy or cupy."""
+    return np if isinstance(array, (np.ndarray, np.generic)) else cupy()
+
+
+def move(array: Array, device: str) -> Array:
+    """The array on `device` (a name from `parse`): itself if it is there, else a copy."""
+    if of(array) == device:
+        return array
+    if device == "cpu":
+        return cupy().asnumpy(array)
+    with cupy().cuda.Device(int(device[5:])):
+        return cupy().asarray(array)
+
+
+def to_numpy(array: Array) -> np.ndarray[Any, Any]:
+    """The array in host memory."""
+    return move(array, "cpu")
+
+
+def keep_memory() -> bool:
+    """Let the process keep the host memory of freed arrays for the next ones.
+
+    By default glibc gives arrays of some megabytes back to the system at once, and every new one is
+    mapped in again page by page, which can cost more than computing it. This is a setting of the
+    whole process, so programs ask for it and `import minigrad` does not. Returns whether it took
+    effect: glibc alone has it.
+    """
+    import ctypes
+
+    m_trim_threshold, m_mmap_threshold, limit = -1, -3, 1 << 30  # names and values of mallopt(3)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and all(
+        mallopt(option, limit) == 1 for option in (m_mmap_threshold, m_trim_threshold)
+    )
+
+
+# --- indexing -----------------------------------------------------------------------------------
+def check_index(index: Array, n: int) -> None:
+    """IndexError unless -n <= index < n everywhere; CuPy would wrap silently, NumPy looks itself.
+
+    The host waits for the answer, so nothing is checked while a CUDA graph is being captured.
+    """
+    if isinstance(index, np.ndarray) or not index.size:
+        return
+    if cupy().cuda.get_current_stream().is_capturing():
+        return
+    low, high = int(index.min()), int(index.max())
+    if low < -n or high >= n:
+        raise IndexError(f"index {low if low < -n else high} is out of range for an axis of {n}")
+
+
+def scatter_add(out: Array, index: Any, values: Array) -> None:
+    """out[index] += values, adding up where the index names a place several times.
+
+    index: an integer array, or a tuple as in out[index]. The order of the sum is fixed, so two
+    runs agree bitwise; atomic additions (np.add.at on a GPU) would not.
+
+    Any index picks whole rows once the trailing axes that it does not mention are flattened, so
+    the numbers of those rows are found by indexing an arange.
+    """
+    index = index if isinstance(index, tuple) else (index,)
+    named = [i for i in index if i is not None and i is not ...]
+    if any(i is ... for i in index):  # the axes after it are named, so all are
+        depth = out.ndim
+    else:
+        depth = sum(i.ndim if getattr(i, "dtype", None) == np.bool_ else 1 for i in named)
+    xp, lead = namespace(out), out.shape[:depth]
+    count = math.prod(lead)
+    rows = xp.arange(count).reshape(lead)[index].reshape(-1)
+    width = out.size // count if count else 0
+    if not rows.size or not width:
+        return
+    values = values.reshape(rows.size, width)
+    if xp is np:
+        places = rows if width == 1 else (rows[:, None] * width + np.arange(width)).reshape(-1)
+        flat = out.reshape(-1)
+        assert np.shares_memory(flat, out)
+        np.add.at(flat, places, values.reshape(-1))  # one-dimensional: its fast path
+        return
+    order = xp.argsort(rows)
+    starts = xp.searchsorted(rows[order], xp.arange(count + 1))
+    segment_sum()(xp.ascontiguousarray(values), order, starts, width, out)
+
+
+@functools.cache
+def segment_sum() -> Any:
+    """A CuPy kernel: each thread adds one column of one run of rows, in order."""
+    return cupy().ElementwiseKernel(
+        "raw T values, raw int64 order, raw int64 starts, int64 width",
+        "T out",
+        """
+        long long row = i / width, column = i % width;
+        T total = out;
+        for (long long j = starts[row]; j < starts[row + 1]; ++j)
+            total += values[order[j] * width + column];
+        out = total;
+        """,
+        "minigrad_segment_sum",
+    )

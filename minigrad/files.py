@@ -1,0 +1,361 @@
+"""Tensors and training checkpoints in safetensors files.
+
+A file appears under its name complete or not at all: it is written under a temporary name in the
+same folder, forced to the disk, and renamed. It carries a SHA-256 of its content, so that a damaged
+one is refused. Nothing in a file is ever executed.
+
+    mg.save({"weight": w}, "weights.safetensors")
+    mg.load("weights.safetensors")["weight"]
+
+    mg.save_checkpoint("run.safetensors", model=model, optimizer=optimizer, step=step)
+    step, extra = mg.load_checkpoint("run.safetensors", model=model, optimizer=optimizer)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from minigrad import device as devices
+from minigrad import random
+from minigrad.nn.module import as_array, report
+from minigrad.tensor import Tensor, tensor
+
+if TYPE_CHECKING:
+    from minigrad.nn.module import Module
+    from minigrad.optim import Optimizer
+
+CHECKSUM = "minigrad.sha256"  # metadata keys
+CHECKPOINT = "minigrad.checkpoint"
+VERSION = 1
+DTYPES = frozenset(
+    "float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool".split()
+)
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+class CheckpointError(ValueError):
+    """A damaged file, or one that does not fit what it is loaded into; says all that is wrong."""
+
+
+class Checkpoint(NamedTuple):
+    """What `load_checkpoint` returns; the rest it writes into the model and the optimizer."""
+
+    step: int
+    extra: Any
+
+
+# --- tensors --------------------------------------------------------------------------------------
+def save(
+    tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: dict[str, str] | None = None
+) -> None:
+    """Write tensors (or arrays) by name into a safetensors file, together or not at all.
+
+    metadata: text to keep beside them. Raises TypeError for what the format cannot hold, OSError if
+    the file cannot be written; an older file of that name then stays as it was.
+    """
+    write_file(path, serialized(tensors, metadata or {}))
+
+
+def load(path: str | os.PathLike[str], device: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name, on a device.
+
+    Raises CheckpointError for a damaged file (if `save` wrote it, also for a single wrong bit),
+    OSError for one that cannot be read.
+    """
+    arrays, _ = read_file(path)
+    return {name: tensor(array, device=device) for name, array in arrays.items()}
+
+
+def serialized(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
+    """The bytes of a safetensors file."""
+    arrays: Arrays = {}
+    for name, value in tensors.items():
+        if not isinstance(name, str) or name == "__metadata__":  # type: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"save: {name!r} cannot be the name of a tensor")
+        array = as_array(value)
+        if array is None or array.dtype.name not in DTYPES:
+            kind = type(value).__name__ if array is None else array.dtype
+            raise TypeError(f"save: {name} is {kind}, which cannot be stored")
+        # the library writes memory in order and ignores strides, so they must be gone;
+        # np.ascontiguousarray would do that too, but makes shape () into (1,)
+        arrays[name] = np.asarray(devices.to_numpy(array), order="C")
+    for key, text in metadata.items():
+        if not isinstance(key, str) or not isinstance(text, str) or key == CHECKSUM:  # type: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"save: metadata {key!r} must be text under another name than this")
+    return safetensors_numpy().save(arrays, {**metadata, CHECKSUM: checksum(arrays, metadata)})
+
+
+def read_file(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, str]]:
+    """The arrays and the metadata of a safetensors file, checked. Raises as `load` does."""
+    import json
+
+    library = safetensors_numpy()
+    data = Path(path).read_bytes()
+    try:
+        found: Arrays = library.load(data)
+        length = int.from_bytes(data[:8], "little")
+        metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    except Exception as error:  # the library has several kinds, for formats it knows and we do not
+        reason = f"{type(error).__name__}: {error}".strip()
+        raise CheckpointError(f"{path}: not a complete safetensors file ({reason})") from None
+    expected = metadata.pop(CHECKSUM, None)
+    if expected is not None and expected != checksum(found, metadata):
+        raise CheckpointError(f"{path}: damaged, for its content does not match its checksum")
+    strange = [f"{name} ({a.dtype})" for name, a in found.items() if a.dtype.name not in DTYPES]
+    if strange:
+        raise CheckpointError(f"{path}: dtypes that cannot be used: {', '.join(strange)}")
+    return found, metadata
+
+
+def checksum(arrays: Arrays, metadata: dict[str, str]) -> str:
+    """SHA-256 over names, dtypes, shapes, values and metadata."""
+    import hashlib
+    import json
+
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(json.dumps([name, array.dtype.name, array.shape]).encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def safetensors_numpy() -> Any:
+    try:
+        import safetensors.numpy  # type: ignore[reportMissingImports]
+    except ImportError as error:
+        raise ImportError(
+            f"files need safetensors ({error}): pip install minigrad[experiments]"
+        ) from None
+    return safetensors.numpy  # type: ignore[reportUnknownVariableType, reportUnknownMemberType]
+
+
+# --- training checkpoints -------------------------------------------------------------------------
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    model: Module,
+    optimizer: Optimizer | None = None,
+    step: int,
+    extra: Any = None,
+    allow_nan: bool = False,
+) -> None:
+    """Write all that a run needs to continue as if it had not stopped, into one file.
+
+    Holds the model's state dict, the optimizer's slots and options, the state of
+    `minigrad.random`, `step`, and `extra`, anything that JSON can hold (tuples come back as lists,
+    keys as text). All parameters that the optimizer steps must be the model's.
+
+    Raises CheckpointError for NaN or infinite weights or slots unless allow_nan, so that a diverged
+    run does not replace its last good checkpoint; TypeError for `extra` outside JSON; OSError if
+    the file cannot be written. The older file then stays as it was.
+    """
+    import json
+
+    tensors: dict[str, Any] = {f"model.{k}": v for k, v in model.state_dict().items()}
+    state = None
+    if optimizer is not None:
+        state = renamed(optimizer.state_dict(), names_of(model, optimizer))
+        tensors |= {f"optimizer.{k}": v for k, v in state.pop("slots").items()}
+    if not allow_nan:
+        refuse_infinite(path, model, tensors)
+    header = {
+        "version": VERSION,
+        "step": int(step),
+        "random": random.get_state(),
+        "optimizer": state,
+        "extra": extra,
+    }
+    try:
+        text = json.dumps(header)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"save_checkpoint: extra is not JSON ({error})") from None
+    save(tensors, path, {CHECKPOINT: text})
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    *,
+    model: Module,
+    optimizer: Optimizer | None = None,
+    allow_nan: bool = False,
+) -> Checkpoint:
+    """Continue from a file of `save_checkpoint`: fills model, optimizer and `minigrad.random`.
+
+    Without an optimizer the weights alone are loaded, for evaluation; random state stays.
+    Returns (step, extra).
+
+    Raises CheckpointError for a damaged file, and one that lists every missing, unexpected or
+    misfitting name, and every weight that is NaN or infinite unless allow_nan. Model, optimizer and
+    random state are then unchanged. OSError for a file that cannot be read.
+    """
+    arrays, metadata = read_file(path)
+    header = read_header(path, metadata)
+    parts: dict[str, Arrays] = {"model": {}, "optimizer": {}}
+    problems: list[str] = []
+    for name, array in arrays.items():
+        part, _, rest = name.partition(".")
+        if part in parts:
+            parts[part][rest] = array
+        else:
+            problems.append(f"unexpected: {name}")
+    problems += model.state_problems(parts["model"])
+    state: Any = None
+    if optimizer is not None:
+        if not isinstance(header["optimizer"], dict):
+            problems.append("optimizer: the file has none")
+        else:
+            state = {**header["optimizer"], "slots": parts["optimizer"]}
+            numbers = {name: i for i, name in names_of(model, optimizer).items()}
+            try:
+                state = renamed(state, numbers)
+            except (KeyError, TypeError, AttributeError):
+                theirs = named_in(state)
+                problems.append(f"optimizer: steps {theirs}, not {sorted(numbers)}")
+            else:
+                problems += [f"optimizer {p}" for p in optimizer.state_problems(state)]
+    if problems:
+        raise CheckpointError(report(str(path), problems))
+    if not allow_nan:
+        refuse_infinite(path, model, arrays)
+    if optimizer is not None:
+        before = random.get_state()
+        try:
+            random.set_state(header["random"])
+        except (KeyError, TypeError, ValueError) as error:
+            random.set_state(before)
+            raise CheckpointError(f"{path}: the random state cannot be used ({error})") from None
+        optimizer.write_state(state)
+    model.write_state(parts["model"])
+    return Checkpoint(header["step"], header["extra"])
+
+
+def read_header(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
+    import json
+
+    if CHECKPOINT not in metadata:
+        raise CheckpointError(f"{path}: not a checkpoint of a run; mg.load reads plain tensors")
+    try:
+        header: Any = json.loads(metadata[CHECKPOINT])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its header is not JSON ({error})") from None
+    keys = ("version", "step", "random", "optimizer", "extra")
+    if not isinstance(header, dict) or any(key not in header for key in keys):
+        raise CheckpointError(f"{path}: expected a header with {', '.join(keys)}")
+    if header["version"] != VERSION:
+        raise CheckpointError(f"{path}: version {header['version']}, this code reads {VERSION}")
+    if not isinstance(header["step"], int):
+        raise CheckpointError(f"{path}: step is {header['step']!r}, not a whole number")
+    return header  # type: ignore[reportUnknownVariableType]
+
+
+def names_of(model: Module, optimizer: Optimizer) -> dict[int, str]:
+    """The model's name for each parameter of the optimizer, by its number there.
+
+    Slots go by name in the file: in a model whose parts were reordered they still find their place.
+    """
+    names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
+    params = optimizer.parameters()
+    if any(p not in names for p in params):
+        raise ValueError("checkpoint: the optimizer steps parameters that the model does not have")
+    return {i: names[p] for i, p in enumerate(params)}
+
+
+def renamed(state: dict[str, Any], names: Mapping[Any, Any]) -> dict[str, Any]:
+    """An optimizer's state with each parameter's number replaced by its name, or back."""
+    slots: dict[str, Any] = {}
+    numbers = {str(key): value for key, value in names.items()}
+    for key, value in state["slots"].items():
+        parameter, _, slot = key.rpartition(".")
+        slots[f"{numbers[parameter]}.{slot}"] = value
+    return {
+        **state,
+        "groups": [{**g, "params": [names[p] for p in g["params"]]} for g in state["groups"]],
+        "stepped": [names[p] for p in state["stepped"]],
+        "slots": slots,
+    }
+
+
+def named_in(state: Any) -> list[str]:
+    """The parameter names in an optimizer's state that cannot be used, for an error message."""
+    try:
+        return sorted(str(p) for group in state["groups"] for p in group["params"])
+    except (KeyError, TypeError):
+        return []
+
+
+def refuse_infinite(path: Any, model: Module, tensors: Mapping[str, Any]) -> None:
+    """CheckpointError naming every weight and slot that holds NaN or infinity. Buffers may."""
+    trained = {f"model.{name}" for name, _ in model.named_parameters()}
+    bad = [
+        name
+        for name, array in tensors.items()
+        if (name in trained or name.startswith("optimizer.")) and not np.isfinite(array).all()
+    ]
+    if bad:
+        raise CheckpointError(
+            f"{path}: NaN or infinite values in {', '.join(bad)}; allow_nan=True lets them pass"
+        )
+
+
+# --- files that are complete or absent ------------------------------------------------------------
+def write_file(path: str | os.PathLike[str], data: bytes) -> None:
+    """Put `data` into a file so that, whatever happens, it has its old content or all of the new.
+
+    What a writer that was killed left behind in the folder is removed on the way. The mode of the
+    file follows the umask.
+    """
+    target = Path(os.path.realpath(path))  # through a symbolic link, not over it
+    sweep(target)
+    temporary = target.with_name(f".{target.name}.{host()}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the new name is on the disk when the folder is
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def sweep(target: Path) -> None:
+    """Remove temporary files for `target` of processes of this machine that no longer run."""
+    if os.name != "posix" or not target.parent.is_dir():
+        return
+    pattern = re.compile(
+        re.escape(f".{target.name}.{host()}.") + r"(?P<process>\d+)\.[0-9a-f]{8}\.tmp"
+    )
+    for name in os.listdir(target.parent):
+        match = pattern.fullmatch(name)
+        if match and not running(int(match["process"])):
+            (target.parent / name).unlink(missing_ok=True)
+
+
+def running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True
+
+
+def host() -> str:
+    """The name of this machine: others may share the folder, and their processes are unknown."""
+    return os.uname().nodename if os.name == "posix" else "host"

@@ -1,0 +1,166 @@
+"""Is a gradient right? Compare it with the difference quotient, one random direction at a time.
+
+Weigh the outputs of f with random numbers c and add them up: p(x) = Σ c y is one number. The
+backward pass, started with the cotangent c, claims that p has the gradient g. Then for any
+direction u
+
+    (p(x + εu) - p(x - εu)) / 2ε  =  Σ g u  +  O(ε²)
+
+and one random u sees a mistake anywhere in g. What makes this a check and not a decoration:
+
+- a random c. With c = 1 (which is what `.sum().backward()` does) the true gradient of softmax is 0
+  and a permuted gradient goes unseen.
+- a direction for each argument. In a common direction an argument of size 1e4 hides one of 1e-4.
+- float64. In float32 a difference quotient has three digits.
+
+`tests/test_ops.py` plants wrong gradients in every op and requires that this check refuses them.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minigrad import device as devices
+from minigrad.graph import enable_grad, no_grad, walk
+from minigrad.tensor import Tensor
+from minigrad.transforms import grad, name_of
+
+
+class GradcheckError(AssertionError):
+    """A gradient that does not agree with the difference quotient."""
+
+
+def gradcheck(
+    f: Callable[..., Any],
+    args: Sequence[Any],
+    *,
+    order: int = 1,
+    eps: float = 1e-5,
+    rtol: float = 1e-6,
+    atol: float = 1e-8,
+    seed: int = 0,
+) -> None:
+    """Raise GradcheckError unless the gradients of `f(*args)` are right.
+
+    f:     returns a tensor or a tuple of tensors, the same ones for the same arguments.
+    args:  the float64 tensors and arrays among them are checked; all others are passed as they are.
+    order: 2 also checks the gradient of the gradient, as a function of `args` and cotangents.
+    eps:   the step. The quotient is wrong by about ε² f'''/6 + 2e-16 |p| / ε: 1e-10 at the default.
+    rtol, atol: |analytic - numeric| may be at most atol + rtol max(|analytic|, |numeric|).
+    TypeError for a float32 argument, ValueError if there is nothing to check.
+    """
+    args = [Tensor(a) if devices.is_array(a) else a for a in args]
+    names = [f"argument {i} of {name_of(f)}" for i in range(len(args))]
+    for name, a in zip(names, args, strict=True):
+        if is_variable(a) and a.dtype != np.float64:
+            raise TypeError(
+                f"gradcheck: {name} is {a.dtype}, in which a difference quotient has no more than "
+                f"three digits; pass float64"
+            )
+    if not any(map(is_variable, args)):
+        raise ValueError(f"gradcheck: {name_of(f)} was given no float64 tensor to check")
+
+    rng = np.random.default_rng(seed)
+    for level in range(order):
+        cotangents = check_once(f, args, names, rng, eps, rtol, atol)
+        if level + 1 < order:
+            f = gradient_function(f, args)
+            args = [*args, *cotangents]
+            names += [f"cotangent {i}" for i in range(len(cotangents))]
+            names = [f"{name}, differentiated once more" for name in names]
+
+
+def check_once(
+    f: Callable[..., Any],
+    args: list[Any],
+    names: list[str],
+    rng: np.random.Generator,
+    eps: float,
+    rtol: float,
+    atol: float,
+) -> list[Tensor]:
+    """Check first derivatives; returns the cotangents that were used."""
+    with no_grad():
+        ys, again = outputs(f(*args)), outputs(f(*args))
+    if any(
+        not np.array_equal(y.data, z.data, equal_nan=True) for y, z in zip(ys, again, strict=True)
+    ):
+        raise GradcheckError(f"gradcheck: {name_of(f)} gives different values for one argument")
+    cs = [random_like(y, rng) for y in ys]
+    gradients = analytic_gradients(f, args, cs)
+
+    for i, (name, x) in enumerate(zip(names, args, strict=True)):
+        if not is_variable(x):
+            continue
+        g = gradients[i]
+        if g.shape != x.shape or g.dtype != x.dtype:
+            raise GradcheckError(
+                f"gradcheck: {name} is {x.shape} {x.dtype}, its gradient {g.shape} {g.dtype}"
+            )
+        u = random_like(x, rng).data
+        ends = [x.data + eps * u, x.data - eps * u]
+        up, down = (
+            probe(f, [*args[:i], Tensor(end.reshape(x.shape)), *args[i + 1 :]], cs) for end in ends
+        )
+        numeric = (up - down) / (2 * eps)
+        analytic = float((g * (ends[0] - ends[1])).sum()) / (2 * eps)  # the step as it was rounded
+        allowed = atol + rtol * max(abs(analytic), abs(numeric))
+        if not abs(analytic - numeric) <= allowed:  # "not <=" refuses NaN as well
+            raise GradcheckError(
+                f"gradcheck: {name}: along a random direction the gradient says {analytic:.10g}, "
+                f"the difference quotient {numeric:.10g}; they differ by "
+                f"{abs(analytic - numeric):.2g}, allowed is {allowed:.2g}"
+            )
+    return cs
+
+
+def analytic_gradients(f: Callable[..., Any], args: list[Any], cs: list[Tensor]) -> dict[int, Any]:
+    """What the backward pass says, by the number of the argument; zeros where nothing arrives."""
+    leaves = [Tensor(a.data).requires_grad_() if is_variable(a) else a for a in args]
+    with enable_grad():
+        ys = outputs(f(*leaves))
+    with no_grad():
+        found: dict[Any, Any] = walk(
+            [(y.node, c.data) for y, c in zip(ys, cs, strict=True) if y.node is not None]
+        )
+    variables = {i: x for i, x in enumerate(leaves) if is_variable(x)}
+    return {i: found.get(x.node, np.zeros_like(x.data)) for i, x in variables.items()}
+
+
+def probe(f: Callable[..., Any], args: list[Any], cs: list[Tensor]) -> float:
+    """Σ c y over all outputs."""
+    with no_grad():
+        ys = outputs(f(*args))
+    return sum(float((y.data * c.data).sum()) for y, c in zip(ys, cs, strict=True))
+
+
+def gradient_function(f: Callable[..., Any], args: list[Any]) -> Callable[..., Any]:
+    """(arguments, cotangents) -> gradients of `f`, recorded, so that it can be checked in turn."""
+    n = len(args)
+
+    def total(*everything: Any) -> Tensor:
+        ys, cs = outputs(f(*everything[:n])), everything[n:]
+        terms = [(y * c).sum() for y, c in zip(ys, cs, strict=True)]
+        return functools.reduce(operator.add, terms)
+
+    variables = tuple(i for i, a in enumerate(args) if is_variable(a))
+    return grad(total, argnums=variables, create_graph=True)
+
+
+def outputs(y: Any) -> list[Tensor]:
+    """The floating point tensors among what a function returned."""
+    return [t for t in (y if isinstance(y, tuple) else (y,)) if is_variable(t)]  # type: ignore
+
+
+def is_variable(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.dtype.kind == "f"
+
+
+def random_like(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Normal numbers in the shape of x, on its device."""
+    return Tensor(devices.move(np.asarray(rng.standard_normal(x.shape)), x.device))

@@ -1,0 +1,381 @@
+"""The record of what was computed, and the walk back over it.
+
+Every op that runs on a tensor which needs a gradient leaves one `Node`. A node knows the nodes of
+the op's inputs and the op's pullback, the function that turns the gradient of the output into the
+gradients of the inputs. It does not know the tensors: an array that no pullback names is freed as
+soon as the user lets go of it.
+
+The walk visits nodes in descending order of creation, and that order matters. In the diamond
+
+    b = a + a
+    c = b * b + b
+
+`b` is used by two ops. Its gradient is complete only after both have answered, and both were
+created after `b`; so was everything else that could still contribute. Walking depth first instead
+would pass a partial gradient through `a + a`, then pass the rest through it again.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+import itertools
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from time import perf_counter
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+Array = Any  # numpy.ndarray or cupy.ndarray; inside a higher derivative also a Tensor
+F = TypeVar("F", bound=Callable[..., Any])
+
+# --- modes ------------------------------------------------------------------------------------
+OFF, RECORD, KEEP_INPUTS = 0, 1, 2  # KEEP_INPUTS: also keep what a higher derivative needs
+MODE: contextvars.ContextVar[int] = contextvars.ContextVar("minigrad.mode", default=RECORD)
+
+
+class set_mode:
+    """Context manager and decorator that records differently inside, in this thread or task only.
+
+    A decorated generator is switched while it runs and restored while it is suspended.
+    """
+
+    def __init__(self, mode: int) -> None:
+        self.mode = mode
+        self.tokens: list[contextvars.Token[int]] = []
+
+    def __enter__(self) -> None:
+        self.tokens.append(MODE.set(self.mode))
+
+    def __exit__(self, *_: object) -> None:
+        MODE.reset(self.tokens.pop())
+
+    def __call__(self, fn: F) -> F:
+        mode = self.mode
+        if inspect.isgeneratorfunction(fn):
+
+            @functools.wraps(fn)
+            def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+                inner = fn(*args, **kwargs)
+                step: Callable[[], Any] = inner.__next__
+                try:
+                    while True:
+                        with set_mode(mode):
+                            try:
+                                value = step()
+                            except StopIteration as stop:
+                                return stop.value
+                        try:
+                            step = functools.partial(inner.send, (yield value))
+                        except GeneratorExit:
+                            raise
+                        except BaseException as error:
+                            step = functools.partial(inner.throw, error)
+                finally:
+                    with set_mode(mode):
+                        inner.close()
+
+            return generator  # type: ignore[return-value]
+
+        @functools.wraps(fn)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with set_mode(mode):
+                return fn(*args, **kwargs)
+
+        return wrapped  # type: ignore[return-value]
+
+
+def no_grad() -> set_mode:
+    """Compute without recording: `with no_grad(): ...` or `@no_grad()`."""
+    return set_mode(OFF)
+
+
+def enable_grad() -> set_mode:
+    """Record again inside a `no_grad` region."""
+    return set_mode(RECORD)
+
+
+def is_grad_enabled() -> bool:
+    return MODE.get() != OFF
+
+
+# --- nodes ------------------------------------------------------------------------------------
+clock = itertools.count(1).__next__  # numbers nodes and in-place writes on one scale
+
+
+def freed(_: Array) -> Array:
+    """Stands where a pullback was, once it has been used."""
+    raise AssertionError("a freed pullback was called")
+
+
+class Node:
+    """One recorded op, or a leaf (`pull is None`).
+
+    parents: the node of each positional argument, None where no gradient is wanted.
+    pull:    one function, or one per argument; see `op.py`.
+    shape, dtype: of the output, for the check of the gradients that arrive here.
+    """
+
+    grad: Any = None  # of a leaf, or after retain_grad(): a Tensor
+    retains_grad = False
+    hooks: tuple[Callable[[Any], Any], ...] = ()
+    inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # kept under KEEP_INPUTS alone
+    where: str = ""  # the line that made it, in debug mode
+    index: int | None = None  # set on the outputs of an op that returns several
+
+    def __init__(self, op: Any, parents: Any, pull: Any, shape: Any, dtype: Any) -> None:
+        self.number = clock()
+        self.op = op
+        self.parents = parents
+        self.pull = pull
+        self.shape = shape
+        self.dtype = dtype
+
+    @property
+    def name(self) -> str:
+        return self.op.name if self.op is not None else "leaf"
+
+    def __repr__(self) -> str:
+        return f"<{self.name} #{self.number} {self.shape} {self.dtype}>"
+
+
+# --- in-place writes ----------------------------------------------------------------------------
+# A write is stamped with the same clock as the nodes, so "was this array changed after the op that
+# saved it?" is one comparison, and a step that writes before its forward pass pays nothing more.
+_written: dict[int, tuple[Any, int]] = {}
+_last_write = 0
+
+
+def owner(array: Array) -> Array:
+    """The array that owns the memory of a view."""
+    while isinstance(getattr(array, "base", None), type(array)):
+        array = array.base
+    return array
+
+
+def stamp_write(array: Array) -> None:
+    """Note that the memory of `array` has just been changed in place."""
+    global _last_write
+    memory = owner(array)
+    key = id(memory)
+    _last_write = clock()
+    _written[key] = (weakref.ref(memory, lambda _: _written.pop(key, None)), _last_write)
+
+
+def check_unchanged(node: Node) -> None:
+    """RuntimeError if an array that the node's pullbacks hold was written after the op ran."""
+    if _last_write < node.number:
+        return
+    for array in saved_arrays(node.pull):
+        entry = _written.get(id(owner(array)))
+        if entry is not None and entry[1] > node.number:
+            raise RuntimeError(
+                f"{node.name}: an array of shape {array.shape} that its gradient needs was changed "
+                f"in place after the forward pass. Change a copy, or write after backward()."
+            )
+
+
+def saved_arrays(pull: Any) -> Iterator[Array]:
+    """The arrays that a pullback keeps alive, found in its closure."""
+    todo, seen = [pull], set[int]()
+    while todo:
+        item = todo.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, (tuple, list)):
+            todo.extend(item)  # type: ignore[reportUnknownArgumentType]
+        elif inspect.isfunction(item):
+            for cell in item.__closure__ or ():
+                try:
+                    todo.append(cell.cell_contents)
+                except ValueError:  # a name of the body that was never assigned
+                    continue
+            todo.extend(item.__defaults__ or ())
+        elif isinstance(item, functools.partial):
+            todo.extend((item.func, *item.args, *item.keywords.values()))
+        elif hasattr(item, "dtype") and hasattr(item, "shape") and hasattr(item, "strides"):
+            yield item
+
+
+# --- the walk -----------------------------------------------------------------------------------
+def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
+    """Sum `g` over the axes along which an array of `shape` was repeated.
+
+    Broadcasting copies a value to many places; the gradient of a copy is the sum over the copies.
+    """
+    extra = len(g.shape) - len(shape)
+    axes = tuple(range(extra)) + tuple(
+        extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1
+    )
+    return np.reshape(np.sum(g, axis=axes), shape)
+
+
+def reachable(roots: Iterable[Node], targets: frozenset[Node] | None) -> list[Node]:
+    """Nodes that can receive a gradient, newest first. With targets: only those that lead there."""
+    oldest = min((t.number for t in targets), default=0) if targets else 0
+    seen = set(roots)
+    todo = list(seen)
+    while todo:
+        node = todo.pop()
+        if targets and node in targets:
+            continue
+        for parent in node.parents:
+            if parent is not None and parent not in seen and parent.number >= oldest:
+                seen.add(parent)
+                todo.append(parent)
+    order = sorted(seen, key=lambda n: n.number)
+    if targets is not None:
+        useful = set(targets)
+        for node in order:
+            if any(p in useful for p in node.parents):
+                useful.add(node)
+        order = [n for n in order if n in useful]
+    order.reverse()
+    return order
+
+
+def walk(
+    roots: Iterable[tuple[Node, Array]],
+    *,
+    targets: frozenset[Node] | None = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> dict[Node, Array]:
+    """Gradients of the leaves (or of `targets`), and of every node that retains its gradient.
+
+    roots: pairs of a node and the gradient of the result with respect to it.
+    create_graph: gradients are Tensors, and every step back is itself recorded.
+
+    Gradients live in a table until the walk has ended, so one that fails leaves no tensor changed.
+    """
+    roots = list(roots)
+    order = reachable([node for node, _ in roots], targets)
+    useful = set(order)
+    table: dict[Node, Any] = {}
+    sums: set[Node] = set()  # nodes whose entry is a sum that the walk made and may add to
+    results: dict[Node, Array] = {}
+
+    def deliver(node: Node, g: Array) -> None:
+        if node not in table:
+            table[node] = g  # perhaps shared with other nodes: never written to
+        elif node in sums:
+            np.add(table[node], g, out=table[node])
+        else:
+            table[node] = table[node] + g
+            if not create_graph and np.ndim(g) > 0:
+                sums.add(node)
+
+    for node, g in roots:
+        deliver(node, g)
+    for node in order:
+        g = table.pop(node, None)
+        if g is None:
+            continue
+        if isinstance(g, np.generic):  # NumPy's sum of two 0-d arrays
+            g = np.asarray(g)
+        if type(g) is dict:  # of a node with several outputs: {index: gradient}
+            g = with_zeros(g, node)
+        else:
+            for hook in node.hooks:
+                g = checked(node, node, hook(g))
+            if node.pull is None or node.retains_grad or (targets and node in targets):
+                results[node] = g
+            if node.pull is None or (targets and node in targets):
+                continue
+        if node.index is not None:  # one of several outputs: hand on to the op's own node
+            table.setdefault(node.parents[0], {})[node.index] = g
+            continue
+        if node.pull is freed:
+            raise RuntimeError(
+                f"{node.name}: its saved arrays were already used and freed by a backward pass. "
+                f"Pass retain_graph=True to that one, or run the forward pass again."
+            )
+        contributions = contributions_of(node, g, useful, create_graph)
+        parents = node.parents
+        if not (retain_graph or create_graph):
+            node.pull, node.parents, node.inputs = freed, (), None
+        for parent, c in zip(parents, contributions, strict=False):
+            if c is not None and parent is not None and parent in useful:
+                deliver(parent, checked(node, parent, c))
+    return results
+
+
+def contributions_of(
+    node: Node, g: Array, useful: set[Node], create_graph: bool
+) -> Iterable[Array]:
+    """What one node passes back to each of its parents."""
+    check_unchanged(node)
+    if create_graph:
+        return node.op.differentiate(node, g)
+    if OBSERVERS:
+        start = perf_counter()
+        found = tuple(pulled(node.pull, g, node.parents, useful))
+        given: tuple[Any, ...] = g if isinstance(g, tuple) else (g,)
+        notify(Event("backward", node, seconds_since(start, found), given, found))
+        return found
+    return pulled(node.pull, g, node.parents, useful)
+
+
+def pulled(pull: Any, g: Array, parents: Any, useful: set[Node]) -> Iterable[Array]:
+    """Call one pullback for all arguments, or those pullbacks whose result is wanted."""
+    if type(pull) is tuple:
+        return [
+            p(g) if p is not None and parent in useful else None
+            for p, parent in zip(pull, parents, strict=False)
+        ]
+    out = pull(g)
+    return out if type(out) is tuple else (out,)
+
+
+def with_zeros(given: dict[int, Array], node: Node) -> tuple[Array, ...]:
+    """Gradients of all outputs of a node: zeros for the outputs that nobody used."""
+    like = next(iter(given.values()))
+    return tuple(
+        given[i] if i in given else np.zeros_like(like, shape=shape, dtype=dtype)
+        for i, (shape, dtype) in enumerate(zip(node.shape, node.dtype, strict=True))
+    )
+
+
+def checked(node: Node, parent: Node, c: Array) -> Array:
+    """The contribution in the shape and dtype of the parent's output, or an error about `node`."""
+    if isinstance(c, np.generic):
+        c = np.asarray(c)
+    if c.shape != parent.shape and node.op is not None and node.op.broadcast:
+        c = unbroadcast(c, parent.shape)
+    if c.shape != parent.shape or c.dtype != parent.dtype:
+        raise RuntimeError(
+            f"{node.name}: its pullback returned a gradient of shape {c.shape}, {c.dtype} for an "
+            f"argument of shape {parent.shape}, {parent.dtype}"
+        )
+    return c
+
+
+# --- observers ----------------------------------------------------------------------------------
+class Event(NamedTuple):
+    """What an observer is told after each op, forward and backward."""
+
+    phase: str  # "forward" or "backward"
+    node: Any  # the Node; in a forward pass that is not recorded, the op
+    seconds: float
+    inputs: tuple[Any, ...]  # arguments, or the gradients of the outputs
+    outputs: tuple[Any, ...]  # outputs, or the contributions to the parents (some may be None)
+
+
+OBSERVERS: list[Callable[[Event], None]] = []
+
+
+def seconds_since(start: float, arrays: Iterable[Any]) -> float:
+    """Time since `start`, after a GPU that was asked for one of the arrays has finished."""
+    for array in arrays:
+        synchronize = getattr(getattr(array, "device", None), "synchronize", None)
+        if synchronize is not None:
+            synchronize()
+    return perf_counter() - start
+
+
+def notify(event: Event) -> None:
+    for observer in tuple(OBSERVERS):
+        observer(event)

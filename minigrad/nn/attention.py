@@ -1,0 +1,194 @@
+"""Multi-head attention and positions.
+
+Source: Vaswani et al., Attention Is All You Need (2017), sections 3.2.2 and 3.5.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.nn import init
+from minigrad.nn.layers import Linear, empty
+from minigrad.nn.module import Module
+from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+
+
+class MultiHeadAttention(Module):
+    """num_heads attentions side by side, each over dim / num_heads features.
+
+        head_i = softmax(q_i k_iᵀ / √(dim / num_heads)) v_i        y = [head_1 ... head_n] W_outᵀ
+
+    query (B, T, dim) and key, value (B, S, dim) -> y (B, T, dim). Without a key: self-attention,
+    where one matrix product makes q, k and v; without a value, it is the key.
+
+    dropout: probability of dropping an attention weight, in training.
+
+    In every mask True means "may be attended to". (PyTorch's MultiheadAttention says the opposite,
+    its scaled_dot_product_attention the same.) A query that may attend to nothing gets zeros from
+    every head.
+
+    Parameters: in_proj_weight (3 dim, dim), Xavier uniform, and in_proj_bias (3 dim,), zero, whose
+    three parts make q, k and v; out_proj, a Linear with zero bias.
+    """
+
+    def __init__(
+        self, dim: int, num_heads: int, bias: bool = True, *, dropout: float = 0.0
+    ) -> None:
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(f"MultiHeadAttention: {num_heads} heads do not divide dim {dim}")
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"MultiHeadAttention: expected 0 <= dropout <= 1, got {dropout}")
+        self.dim = dim
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.in_proj_weight = init_in_proj(dim)
+        self.in_proj_bias = empty(3 * dim) if bias else None
+        self.out_proj = Linear(dim, dim, bias=bias)
+        if self.in_proj_bias is not None and self.out_proj.bias is not None:
+            init.zeros_(self.in_proj_bias)
+            init.zeros_(self.out_proj.bias)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor | None = None,
+        value: Tensor | None = None,
+        *,
+        mask: Any = None,
+        key_mask: Any = None,
+        causal: bool = False,
+        return_weights: bool = False,
+    ) -> Any:
+        """y, or (y, weights) with return_weights, where weights is (B, num_heads, T, S).
+
+        mask:     (T, S), (B, T, S) or (B, num_heads, T, S); boolean, or floats that are added to
+                  the scores.
+        key_mask: (B, S) boolean, True at real keys and False at padding.
+        causal:   query i attends to keys up to i only.
+        """
+        q, k, v = (self._split_heads(t) for t in self._project(query, key, value))
+        together = combined_mask(mask, key_mask, q.dtype)
+        attend = ops.scaled_dot_product_attention
+        weights = None
+        if self.dropout and self.training:
+            _, weights = attend(q, k, v, together, causal=causal, return_weights=True)
+            y = ops.matmul(ops.dropout(weights, self.dropout, True), v)
+        elif return_weights:
+            y, weights = attend(q, k, v, together, causal=causal, return_weights=True)
+        else:
+            y = attend(q, k, v, together, causal=causal)
+        y = self.out_proj(y.swapaxes(1, 2).reshape(query.shape))
+        return (y, weights) if return_weights else y
+
+    def _project(
+        self, query: Tensor, key: Tensor | None, value: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        w, b, dim = self.in_proj_weight, self.in_proj_bias, self.dim
+        for name, t in (("query", query), ("key", key), ("value", value)):
+            if t is not None and (t.ndim != 3 or t.shape[-1] != dim):
+                raise ValueError(
+                    f"MultiHeadAttention: expected {name} (B, T, {dim}), got {t.shape}"
+                )
+        if key is None:
+            if value is not None:
+                raise ValueError("MultiHeadAttention: a value needs a key")
+            q, k, v = ops.split(ops.linear(query, w, b), 3, axis=-1)
+            return q, k, v
+        q = ops.linear(query, w[:dim], None if b is None else b[:dim])
+        if value is None or value is key:
+            k, v = ops.split(ops.linear(key, w[dim:], None if b is None else b[dim:]), 2, axis=-1)
+            return q, k, v
+        k = ops.linear(key, w[dim : 2 * dim], None if b is None else b[dim : 2 * dim])
+        return q, k, ops.linear(value, w[2 * dim :], None if b is None else b[2 * dim :])
+
+    def _split_heads(self, t: Tensor) -> Tensor:
+        """(B, T, dim) -> (B, num_heads, T, dim / num_heads)"""
+        batch, length, dim = t.shape
+        return t.reshape((batch, length, self.num_heads, dim // self.num_heads)).swapaxes(1, 2)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_heads} heads" + (f", dropout={self.dropout}" if self.dropout else "")
+
+
+def init_in_proj(dim: int) -> Any:
+    weight = empty(3 * dim, dim)
+    init.xavier_uniform_(weight)
+    return weight
+
+
+def combined_mask(mask: Any, key_mask: Any, dtype: Any) -> Any:
+    """One mask that broadcasts to (B, num_heads, T, S), or None."""
+    if mask is not None:
+        mask = mask if isinstance(mask, Tensor) else Tensor(mask)
+        mask = mask.reshape((mask.shape[0], 1, *mask.shape[1:])) if mask.ndim == 3 else mask
+    if key_mask is None:
+        return mask
+    keys = raw(key_mask)
+    if keys.dtype.kind != "b" or keys.ndim != 2:
+        raise TypeError(f"key_mask: expected (B, S) bool, got {keys.shape} {keys.dtype}")
+    keys = keys[:, None, None, :]
+    if mask is None:
+        return Tensor(keys)
+    if mask.dtype.kind == "b":
+        return Tensor(mask.data & keys)
+    return mask + Tensor(np.where(keys, 0.0, -np.inf).astype(dtype))
+
+
+class SinusoidalPositions(Module):
+    """x plus fixed waves of its positions.    x (..., T, dim) -> (..., T, dim), T <= length
+
+        P[t, 2k] = sin(t / 10000^e(k))        P[t, 2k + 1] = cos(t / 10000^e(k))
+
+    exponent: "vaswani" is e(k) = 2k/dim, section 3.5 of the paper. "halved" is e(k) = k/dim, what
+              some course handouts write for the same pair k: its slowest wave has a period of
+              2π·100 positions and not of 2π·10000.
+    The table is a buffer outside the state dict, for it can be computed again.
+    """
+
+    def __init__(
+        self, length: int, dim: int, *, exponent: Literal["vaswani", "halved"] = "vaswani"
+    ) -> None:
+        if dim % 2:
+            raise ValueError(f"SinusoidalPositions: expected an even dim, got {dim}")
+        if exponent not in ("vaswani", "halved"):
+            raise ValueError(f'exponent: expected "vaswani" or "halved", got {exponent!r}')
+        pair = np.arange(dim // 2)
+        power = (2.0 if exponent == "vaswani" else 1.0) * pair / dim
+        angle = np.arange(length)[:, None] / 10000.0**power
+        table = np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(length, dim)
+        self.exponent = exponent
+        self.table: Tensor
+        self.register_buffer("table", Tensor(table.astype(DEFAULT_DTYPE)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + Tensor(rows(self.table, x).data[: x.shape[-2]])
+
+    def extra_repr(self) -> str:
+        return "" if self.exponent == "vaswani" else f"exponent={self.exponent}"
+
+
+class LearnedPositions(Module):
+    """x plus a trained vector for each position.    x (..., T, dim) -> (..., T, dim), T <= length
+
+    weight (length, dim) starts normal with standard deviation `std`.
+    """
+
+    def __init__(self, length: int, dim: int, *, std: float = 1.0) -> None:
+        self.weight = empty(length, dim)
+        init.normal_(self.weight, 0.0, std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + rows(self.weight, x)[: x.shape[-2]]
+
+
+def rows(table: Tensor, x: Tensor) -> Tensor:
+    """The table, if it has a row for each position of x and the right width."""
+    if x.ndim < 2 or x.shape[-2] > table.shape[0] or x.shape[-1] != table.shape[1]:
+        raise ValueError(
+            f"positions: expected x (..., T, {table.shape[1]}) with T <= {table.shape[0]}, "
+            f"got {x.shape}"
+        )
+    return table

@@ -1,0 +1,197 @@
+"""Layers: small modules around one op each. Defaults of settings and of init are PyTorch's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.nn import init
+from minigrad.nn.module import Module, Parameter
+from minigrad.tensor import DEFAULT_DTYPE, Tensor
+
+
+def empty(*shape: int) -> Parameter:
+    """A parameter that an init function is about to fill."""
+    return Parameter(Tensor(np.empty(shape, dtype=DEFAULT_DTYPE)))
+
+
+def filled(value: float, *shape: int) -> Tensor:
+    return Tensor(np.full(shape, value, dtype=DEFAULT_DTYPE))
+
+
+class Linear(Module):
+    """y = x Wᵀ + b.    x (..., in) -> y (..., out), weight (out, in), bias (out,)
+
+    weight and bias start uniform in ± 1/√in.
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        bound = 1.0 / math.sqrt(in_features) if in_features else 0.0
+        self.weight = empty(out_features, in_features)
+        init.uniform_(self.weight, -bound, bound)
+        self.bias: Parameter | None = None
+        if bias:
+            self.bias = empty(out_features)
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.linear(x, self.weight, self.bias)
+
+
+class Embedding(Module):
+    """A row of weight (num, dim) for each id.    ids (...) -> y (..., dim)
+
+    padding_idx: a row that starts at zero and gets no gradient, so it stays zero.
+    The other rows start normal with standard deviation 1. IndexError for an id outside [0, num-1].
+    """
+
+    def __init__(self, num: int, dim: int, padding_idx: int | None = None) -> None:
+        if padding_idx is not None and not 0 <= padding_idx < num:
+            raise ValueError(f"Embedding: padding_idx {padding_idx} not in [0, {num - 1}]")
+        self.padding_idx = padding_idx
+        self.weight = empty(num, dim)
+        init.normal_(self.weight)
+        if padding_idx is not None:
+            self.weight.data[padding_idx] = 0.0
+
+    def forward(self, ids: Any) -> Tensor:
+        return ops.embedding(self.weight, ids, padding_idx=self.padding_idx)
+
+    def extra_repr(self) -> str:
+        return "" if self.padding_idx is None else f"padding_idx={self.padding_idx}"
+
+
+class LayerNorm(Module):
+    """Each row of the last axis to mean 0 and variance 1, then times weight plus bias (dim,).
+
+    The variance is the biased one. Source: Ba et al., Layer Normalization (2016).
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True) -> None:
+        self.eps = eps
+        self.weight = Parameter(filled(1.0, dim))
+        self.bias = Parameter(filled(0.0, dim)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.layer_norm(x, self.weight, self.bias, eps=self.eps)
+
+
+class RMSNorm(Module):
+    """Each row of the last axis divided by its root mean square, then times weight (dim,).
+
+    Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019).
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-6) -> None:
+        self.eps = eps
+        self.weight = Parameter(filled(1.0, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.rms_norm(x, self.weight, eps=self.eps)
+
+
+class BatchNorm1d(Module):
+    """Each channel to mean 0 and variance 1 over the batch, then times weight plus bias (dim,).
+
+    x (N, dim) or (N, dim, L). In training the batch's statistics are used and the running ones
+    follow them, `running += momentum * (batch - running)`; in evaluation the running ones are
+    used. Source: Ioffe and Szegedy, Batch Normalization (2015).
+    """
+
+    def __init__(self, dim: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        self.eps = eps
+        self.momentum = momentum
+        self.weight = Parameter(filled(1.0, dim))
+        self.bias = Parameter(filled(0.0, dim))
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.num_batches_tracked: Tensor  # nothing reads it; PyTorch's state dict has it
+        self.register_buffer("running_mean", filled(0.0, dim))
+        self.register_buffer("running_var", filled(1.0, dim))
+        self.register_buffer("num_batches_tracked", Tensor(np.array(0)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.num_batches_tracked.data += 1
+        return ops.batch_norm(
+            x,
+            self.weight,
+            self.bias,
+            self.running_mean,
+            self.running_var,
+            training=self.training,
+            momentum=self.momentum,
+            eps=self.eps,
+        )
+
+
+class Dropout(Module):
+    """In training, each element 0 with probability p, else divided by 1 - p; otherwise nothing."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"Dropout: expected 0 <= p <= 1, got {p}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
+class ReLU(Module):
+    """y = max(x, 0)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.relu(x)
+
+
+class GELU(Module):
+    """y = x Φ(x), with Φ the normal distribution function."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.gelu(x)
+
+
+class Tanh(Module):
+    """y = tanh x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.tanh(x)
+
+
+class ModuleList(Module):
+    """A list of modules, whose names are their places: "0", "1", ..."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        for module in modules:
+            self.append(module)
+
+    def append(self, module: Module) -> None:
+        setattr(self, str(len(self)), module)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.named_children())
+
+    def __iter__(self) -> Iterator[Any]:
+        return (module for _, module in self.named_children())
+
+    def __getitem__(self, index: int) -> Any:
+        return list(self)[index]
+
+
+class Sequential(ModuleList):
+    """Modules applied one after the other: `Sequential(Linear(8, 16), ReLU(), Linear(16, 1))`."""
+
+    def __init__(self, *modules: Module) -> None:
+        super().__init__(modules)
+
+    def forward(self, x: Any) -> Any:
+        for module in self:
+            x = module(x)
+        return x

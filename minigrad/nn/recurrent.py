@@ -1,0 +1,131 @@
+"""LSTM layers. Gates stand in the order i, f, g, o along the first axis of weights and biases."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad import ops
+from minigrad.nn import init
+from minigrad.nn.layers import empty
+from minigrad.nn.module import Module, Parameter
+from minigrad.tensor import Tensor
+
+State = tuple[Tensor, Tensor]
+
+
+class LSTMCell(Module):
+    """One step of an LSTM.    x (B, input), state (h, c) of (B, hidden) each -> (h, c)
+
+        i, f, g, o = x W_ihᵀ + b_ih + h W_hhᵀ + b_hh, in four parts
+        c = σ(f) c + σ(i) tanh(g)        h = σ(o) tanh(c)
+
+    recurrent_bias: whether there is a b_hh; its sum with b_ih is all that matters, and the papers
+                    have one bias. PyTorch has two.
+    Everything starts uniform in ± 1/√hidden; a state of None is zero.
+    Source: Hochreiter and Schmidhuber, Long Short-Term Memory (1997), with the forget gate of Gers
+    et al., Learning to Forget (2000).
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, recurrent_bias: bool = True
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.weight_ih = empty(4 * hidden_size, input_size)
+        self.weight_hh = empty(4 * hidden_size, hidden_size)
+        self.bias_ih = empty(4 * hidden_size) if bias else None
+        self.bias_hh = empty(4 * hidden_size) if bias and recurrent_bias else None
+        reset(self, hidden_size)
+
+    def forward(self, x: Tensor, state: State | None = None) -> State:
+        h, c = state if state is not None else zeros(x, (x.shape[0], self.hidden_size))
+        return ops.lstm_cell(x, h, c, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+
+
+class LSTM(Module):
+    """Stacked LSTM layers over whole sequences.
+
+    x (T, B, input), or (B, T, input) with batch_first -> y (T, B, hidden) or (B, T, hidden), the
+    hidden states of the last layer, and (h_n, c_n), the state of every layer after the last step,
+    (num_layers, B, hidden) each. The state given, of that shape too, is zero if None.
+
+    dropout:        probability of dropping an element between layers, in training.
+    recurrent_bias: whether there are biases `bias_hh_l*` (as in PyTorch) beside `bias_ih_l*`.
+
+    Parameters are weight_ih_l0 (4 hidden, input), weight_hh_l0 (4 hidden, hidden), bias_ih_l0,
+    bias_hh_l0 (4 hidden,), and so on; see `LSTMCell` for the equations and the init.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        *,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        recurrent_bias: bool = True,
+    ) -> None:
+        if num_layers < 1:
+            raise ValueError(f"LSTM: expected num_layers >= 1, got {num_layers}")
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"LSTM: expected 0 <= dropout <= 1, got {dropout}")
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.batch_first = batch_first
+        self.dropout = dropout
+        rows = 4 * hidden_size
+        for layer in range(num_layers):
+            columns = hidden_size if layer else input_size
+            setattr(self, f"weight_ih_l{layer}", empty(rows, columns))
+            setattr(self, f"weight_hh_l{layer}", empty(rows, hidden_size))
+            if bias:
+                setattr(self, f"bias_ih_l{layer}", empty(rows))
+            if bias and recurrent_bias:
+                setattr(self, f"bias_hh_l{layer}", empty(rows))
+        reset(self, hidden_size)
+
+    def layer_weights(self, layer: int) -> list[Parameter | None]:
+        """[weight_ih, weight_hh, bias_ih, bias_hh] of one layer, None for a bias it lacks."""
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return [getattr(self, f"{kind}_l{layer}", None) for kind in kinds]
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        if x.ndim != 3 or x.shape[-1] != self.input_size:
+            order = "(B, T, input)" if self.batch_first else "(T, B, input)"
+            raise ValueError(f"LSTM: expected x {order}, input {self.input_size}, got {x.shape}")
+        y = x.swapaxes(0, 1) if self.batch_first else x
+        h0, c0 = state or zeros(x, (self.num_layers, y.shape[1], self.hidden_size))
+        if self.dropout and self.training and self.num_layers > 1:
+            last_h: list[Tensor] = []
+            last_c: list[Tensor] = []
+            for i in range(self.num_layers):
+                y = ops.dropout(y, self.dropout, True) if i else y
+                y, h, c = ops.lstm(y, h0[i : i + 1], c0[i : i + 1], self.layer_weights(i))
+                last_h.append(h)
+                last_c.append(c)
+            h_n, c_n = ops.concatenate(last_h), ops.concatenate(last_c)
+        else:
+            weights = [w for i in range(self.num_layers) for w in self.layer_weights(i)]
+            y, h_n, c_n = ops.lstm(y, h0, c0, weights)
+        return (y.swapaxes(0, 1) if self.batch_first else y), (h_n, c_n)
+
+    def extra_repr(self) -> str:
+        settings = ["batch_first"] if self.batch_first else []
+        return ", ".join(settings + ([f"dropout={self.dropout}"] if self.dropout else []))
+
+
+def zeros(x: Tensor, shape: tuple[int, ...]) -> State:
+    """A zero state beside x, in its dtype."""
+    zero = Tensor(np.zeros_like(x.data, shape=shape))
+    return zero, zero
+
+
+def reset(module: Any, hidden_size: int) -> None:
+    bound = 1.0 / math.sqrt(hidden_size)
+    for p in module.parameters():
+        init.uniform_(p, -bound, bound)

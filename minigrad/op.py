@@ -1,0 +1,322 @@
+"""@op: a function on arrays that says how gradients flow back becomes an op on tensors.
+
+    @op(numpy=np.tanh)
+    def tanh(x: Array) -> Result:
+        y = np.tanh(x)
+        return y, lambda g: g * (1 - y * y)
+
+The body computes the value `y` and returns beside it the pullback: the function from the gradient
+of `y` to the gradient of `x`. What the closure names stays in memory until it has been used. With
+several arguments the second item is a tuple, one pullback (or None) per positional argument, or
+one function that returns a tuple of all gradients where they share work. None says that the op
+carries no gradient.
+
+An op with several outputs returns a tuple of values; its pullback receives a tuple of gradients,
+zeros for outputs that nobody used.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import Any, overload
+
+import numpy as np
+
+from minigrad import device as devices
+from minigrad import graph
+from minigrad.graph import KEEP_INPUTS, MODE, Event, Node
+from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+
+Pullback = Callable[[Any], Any]
+Result = tuple[Any, Pullback | tuple[Pullback | None, ...] | None]
+NUMBERS = frozenset((float, int, bool))
+FLOAT64 = np.dtype(np.float64)
+
+OPS: dict[str, Op] = {}  # every op by name; the tests are driven by it
+NUMPY: dict[Any, Callable[..., Any]] = {}  # what np.exp(tensor) calls
+
+
+class Op:
+    """What is known about one op."""
+
+    def __init__(
+        self,
+        body: Callable[..., Result],
+        broadcast: bool,
+        composite: Callable[..., Any] | None,
+    ) -> None:
+        self.name = body.__name__.strip("_")
+        self.body = body
+        self.broadcast = broadcast
+        self.composite = composite
+
+    def __repr__(self) -> str:
+        return f"<op {self.name}>"
+
+    def differentiate(self, node: Node, g: Any) -> Iterable[Any]:
+        """The pullback of `node` applied to a Tensor and recorded, for higher derivatives.
+
+        The body runs again, on Tensors: `y` and the closure are then Tensors, so the pullback
+        records itself. A fused op runs as its composite instead.
+        """
+        if node.inputs is None:
+            raise RuntimeError(
+                f"{self.name}: recorded without its inputs, so its gradient has no gradient of its "
+                f"own. Write the first derivative as mg.grad(f)(x), which composes: "
+                f"mg.grad(mg.grad(f))(x)."
+            )
+        args, kwargs = node.inputs
+        useful = {p for p in node.parents if p is not None}
+        if self.composite is None:
+            _, pull = self.body(*args, **kwargs)
+            return graph.pulled(pull, g, node.parents, useful)
+        from minigrad.ops import clone
+
+        args = tuple(clone(a) if isinstance(a, Tensor) and a.node else a for a in args)
+        nodes = tuple(a.node if isinstance(a, Tensor) else None for a in args)
+        y = self.composite(*args, **kwargs)
+        pairs = zip(y, g, strict=True) if isinstance(y, tuple) else [(y, g)]
+        roots = [(out.node, g_out) for out, g_out in pairs if out.node is not None]
+        targets = frozenset(n for n in nodes if n is not None)
+        found = graph.walk(roots, targets=targets, create_graph=True)
+        return [None if n is None else found.get(n) for n in nodes]
+
+
+@overload
+def op(body: Callable[..., Result]) -> Callable[..., Any]: ...
+@overload
+def op(
+    *,
+    broadcast: bool = False,
+    numpy: Any = None,
+    composite: Callable[..., Any] | None = None,
+) -> Callable[[Callable[..., Result]], Callable[..., Any]]: ...
+def op(
+    body: Any = None,
+    *,
+    broadcast: bool = False,
+    numpy: Any = None,
+    composite: Callable[..., Any] | None = None,
+) -> Any:
+    """Make an op of a body; use as `@op` or `@op(...)`.
+
+    broadcast: the arguments are broadcast together as NumPy does, scalars and integers among them
+               take the dtype of the tensors, and gradients are summed back to each shape.
+    numpy:     the NumPy function (or several) that calls this op when it is given a tensor.
+    composite: for a fused op, the same function of the same arguments spelled in smaller ops. It
+               gives the higher derivatives, and the tests hold the two together.
+    """
+    if body is None:
+        return functools.partial(op, broadcast=broadcast, numpy=numpy, composite=composite)
+    this = Op(body, broadcast, composite)
+    keep_inputs, mode_of, observers = KEEP_INPUTS, MODE.get, graph.OBSERVERS
+
+    @functools.wraps(body)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            args, kwargs = positional(body, args, kwargs)
+        arrays: list[Any] = []
+        parents: list[Node | None] = []
+        dtype, uniform, recorded = None, True, False
+        for a in args:
+            if isinstance(a, Tensor):
+                a, node = a.data, a.node
+                if node is not None:
+                    recorded = True
+                if a.dtype is not dtype:
+                    uniform = dtype is None and uniform
+                    dtype = a.dtype
+                parents.append(node)
+            else:
+                if a.__class__ not in NUMBERS:
+                    uniform = False
+                parents.append(None)
+            arrays.append(a)
+        start = perf_counter() if observers else 0.0
+        try:
+            if not uniform and broadcast:
+                arrays = same_dtype(args, arrays)
+            y, pull = body(*arrays, **kwargs)
+            several = type(y) is tuple
+            if several:
+                y = tuple(tidy(this, item, arrays) for item in y)
+            elif y.__class__ is not np.ndarray or y.dtype is not dtype:
+                y = tidy(this, y, arrays)
+        except (ValueError, TypeError, IndexError) as error:
+            raise explained(error, this, args, kwargs) from error
+        node = None
+        if recorded and pull is not None and (mode := mode_of()):
+            if several:
+                shape, out_dtype = tuple(o.shape for o in y), tuple(o.dtype for o in y)
+            else:
+                shape, out_dtype = y.shape, y.dtype
+            node = Node(this, parents, pull, shape, out_dtype)
+            if mode is keep_inputs:
+                node.inputs = (args, kwargs)
+        if observers:
+            made = y if several else (y,)
+            seconds = graph.seconds_since(start, made)
+            graph.notify(Event("forward", node or this, seconds, tuple(arrays), made))
+        if several:
+            return tuple(Tensor(o, output_node(node, i)) for i, o in enumerate(y))
+        return Tensor(y, node)
+
+    call.op = this  # type: ignore[attr-defined]
+    OPS[this.name] = this
+    for function in numpy if isinstance(numpy, (tuple, list)) else [numpy]:
+        if function is not None:
+            NUMPY[function] = call
+    return call
+
+
+def inside(fn: Callable[..., Any], *args: Any) -> Any:
+    """Call one op inside the body of another: its value on arrays, the recorded op on Tensors."""
+    if any(isinstance(a, Tensor) for a in args):
+        return fn(*args)
+    return fn.op.body(*args)[0]  # type: ignore[attr-defined]
+
+
+def positional(
+    body: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Keyword arguments that are tensors, moved to their places: gradients go by position."""
+    if not any(isinstance(v, Tensor) for v in kwargs.values()):
+        return args, kwargs
+    bound = inspect.signature(body).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.args, bound.kwargs
+
+
+def output_node(node: Node | None, index: int) -> Node | None:
+    """The node of one output of an op that has several."""
+    if node is None or node.dtype[index].kind != "f":
+        return None
+    output = Node(node.op, (node,), graph.freed, node.shape[index], node.dtype[index])
+    output.index = index
+    return output
+
+
+def same_dtype(args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
+    """Arrays for a broadcasting op: scalars and integers take the dtype of the tensors.
+
+    Booleans stay, for they are masks. Two floating dtypes among tensors are a TypeError.
+    """
+    tensors = [a for a in args if isinstance(a, Tensor)]
+    found = {t.dtype for t in tensors if t.dtype.kind == "f"}
+    if len(found) > 1:
+        names = " and ".join(sorted(str(d) for d in found))
+        raise TypeError(f"{names} tensors do not mix; convert one with .astype()")
+    numbers = [a.item() if is_scalar(a) else a for a in arrays]
+    numbers = [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in numbers]
+    floating = any(isinstance(a, float) or is_floating(a) for a in numbers)
+    if not found and not (tensors and floating):
+        return numbers
+    dtype = found.pop() if found else DEFAULT_DTYPE
+    return [
+        a.astype(dtype) if devices.is_array(a) and a.dtype != dtype and a.dtype.kind != "b" else a
+        for a in numbers
+    ]
+
+
+def is_scalar(a: Any) -> bool:
+    """A NumPy scalar or 0-d array, which counts as a Python number."""
+    return isinstance(a, np.generic) or (isinstance(a, np.ndarray) and a.ndim == 0)
+
+
+def is_floating(a: Any) -> bool:
+    return devices.is_array(a) and a.dtype.kind == "f"
+
+
+def tidy(this: Op, y: Any, arrays: list[Any]) -> Any:
+    """An output as an array in the dtype that the inputs ask for: integers alone give float32."""
+    if isinstance(y, (np.generic, float, int)):
+        y = np.asarray(y)
+    floats = {a.dtype for a in arrays if devices.is_array(a) and a.dtype.kind == "f"}
+    if len(floats) > 1 and this.name != "scatter_add":
+        names = " and ".join(sorted(str(d) for d in floats))
+        raise TypeError(f"{names} do not mix; convert one with .astype()")
+    if y.dtype == FLOAT64 and not floats and this.name != "astype":
+        y = y.astype(DEFAULT_DTYPE)
+    return y
+
+
+def explained(error: Exception, this: Op, args: Any, kwargs: Any) -> Exception:
+    """The same kind of error, naming the op, each argument with shape and dtype, and the reason."""
+    names = list(inspect.signature(this.body).parameters)
+    described: list[str] = []
+    found: set[str] = set()
+    for i, a in enumerate(args):
+        name = names[min(i, len(names) - 1)]
+        if isinstance(a, Tensor) or devices.is_array(a):
+            where = devices.of(raw(a))
+            found.add(where)
+            described.append(f"{name} {tuple(a.shape)} {a.dtype}" + f" {where}" * (where != "cpu"))
+        else:
+            described.append(f"{name}={a!r}"[:60])
+    described += [f"{k}={v!r}"[:60] for k, v in kwargs.items() if not isinstance(v, Tensor)]
+    reason = str(error)
+    if len(found) > 1:
+        reason = f"the arguments are on {' and '.join(sorted(found))}; move one with .to()"
+    kind = IndexError if isinstance(error, IndexError) else type(error)
+    if not issubclass(kind, (ValueError, TypeError, IndexError)) or kind.__init__ not in (
+        ValueError.__init__,
+        TypeError.__init__,
+        IndexError.__init__,
+    ):
+        kind = ValueError
+    return kind(f"{this.name}: {reason}  [{', '.join(described)}]")
+
+
+def numpy_op(function: Any) -> Callable[..., Any]:
+    """The op that NumPy's `function` calls when it is given a tensor."""
+    found = NUMPY.get(function)
+    if found is None:
+        raise TypeError(
+            f"np.{function.__name__} is not an op of minigrad, and a plain call would lose the "
+            f"gradient. Use t.detach().numpy() if none is needed, or define the op with @mg.op."
+        )
+    return found
+
+
+def answers(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let a plain function answer NumPy's, for those that need no gradient rule of their own."""
+
+    def register(fn: Callable[..., Any]) -> Callable[..., Any]:
+        for function in functions:
+            NUMPY[function] = fn
+        return fn
+
+    return register
+
+
+@answers(np.shape)
+def _shape(t: Any) -> tuple[int, ...]:
+    return t.shape
+
+
+@answers(np.ndim)
+def _ndim(t: Any) -> int:
+    return t.ndim
+
+
+@answers(np.size)
+def _size(t: Any) -> int:
+    return t.size
+
+
+@answers(np.zeros_like)
+def _zeros_like(t: Any, dtype: Any = None, shape: Any = None) -> Tensor:
+    return Tensor(np.zeros_like(t.data, dtype=dtype, shape=shape))
+
+
+@answers(np.ones_like)
+def _ones_like(t: Any, dtype: Any = None, shape: Any = None) -> Tensor:
+    return Tensor(np.ones_like(t.data, dtype=dtype, shape=shape))
+
+
+@answers(np.empty_like)
+def _empty_like(t: Any, dtype: Any = None, shape: Any = None) -> Tensor:
+    return Tensor(np.empty_like(t.data, dtype=dtype, shape=shape))

@@ -1,0 +1,124 @@
+"""All ops, one file a family, and their attachment to `Tensor` as operators and methods.
+
+`__all__` is the list of everything public; `mg.NAME` for each.
+"""
+# ruff: noqa: F403, F405
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad import device as devices
+from minigrad.ops import elementwise, index, linalg
+from minigrad.ops.activation import *
+from minigrad.ops.attention import *
+from minigrad.ops.elementwise import *
+from minigrad.ops.index import *
+from minigrad.ops.linalg import *
+from minigrad.ops.loss import *
+from minigrad.ops.lstm import *
+from minigrad.ops.move import *
+from minigrad.ops.nn import *
+from minigrad.ops.norm import *
+from minigrad.ops.reduce import *
+from minigrad.ops.shape import *
+from minigrad.tensor import Tensor
+
+# fmt: off
+__all__ = [
+    # elementwise: arithmetic, exponentials, smooth functions, choices
+    "add", "sub", "mul", "div", "pow", "neg", "abs", "sign", "square", "sqrt", "rsqrt",
+    "reciprocal", "exp", "expm1", "log", "log1p", "logaddexp", "sin", "cos", "tanh", "sigmoid",
+    "erf", "maximum", "minimum", "where", "masked_fill", "clip", "lerp",
+    # elementwise: questions and bits
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isfinite",
+    "logical_not", "logical_and", "logical_or",
+    "invert", "bitwise_and", "bitwise_or", "bitwise_xor",
+    # activation
+    "relu", "leaky_relu", "gelu", "silu", "softplus", "logsigmoid", "elu", "glu",
+    # reduce
+    "sum", "mean", "var", "std", "prod", "max", "min", "argmax", "argmin", "cumsum", "logsumexp",
+    "norm", "sort", "topk",
+    # shape
+    "reshape", "flatten", "squeeze", "unsqueeze", "transpose", "swapaxes", "moveaxis", "flip",
+    "roll", "broadcast_to", "repeat", "tile", "concatenate", "stack", "split", "unbind", "tril",
+    "triu", "diagonal", "pad",
+    # index
+    "getitem", "take", "take_along_axis", "scatter_add",
+    # linalg
+    "matmul", "dot", "outer", "linear", "einsum",
+    # move
+    "clone", "astype", "to_device",
+    # nn, norm, loss, lstm, attention
+    "softmax", "log_softmax", "embedding", "one_hot", "dropout",
+    "layer_norm", "rms_norm", "batch_norm", "normalize",
+    "cross_entropy", "nll_loss", "mse_loss", "binary_cross_entropy_with_logits", "kl_div",
+    "lstm_cell", "lstm", "scaled_dot_product_attention",
+]
+
+METHODS = [
+    "add", "sub", "mul", "div", "pow", "neg", "abs", "sign", "square", "sqrt", "rsqrt",
+    "reciprocal", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid",
+    "erf", "maximum", "minimum", "masked_fill", "clip", "lerp",
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isfinite",
+    "logical_not", "logical_and", "logical_or",
+    "relu", "gelu", "silu", "softmax", "log_softmax",
+    "sum", "mean", "var", "std", "prod", "max", "min", "argmax", "argmin", "cumsum", "logsumexp",
+    "norm", "sort", "topk",
+    "reshape", "flatten", "squeeze", "unsqueeze", "transpose", "swapaxes", "moveaxis", "flip",
+    "roll", "broadcast_to", "repeat", "tile", "split", "unbind", "tril", "triu", "diagonal", "pad",
+    "take", "take_along_axis", "scatter_add", "matmul", "dot", "outer",
+    "clone", "astype", "to_device",
+]
+# fmt: on
+for _name in METHODS:
+    setattr(Tensor, _name, globals()[_name])
+
+
+# --- operators --------------------------------------------------------------------------------
+Binary = Callable[[Any, Any], Any]
+
+
+def operator(fn: Binary) -> Binary:
+    """fn for tensors and numbers; NotImplemented lets Python ask the other operand's class."""
+    return lambda a, b: fn(a, b) if is_operand(b) else NotImplemented
+
+
+def reflected(fn: Binary) -> Binary:
+    return lambda a, b: fn(b, a) if is_operand(b) else NotImplemented
+
+
+def is_operand(x: Any) -> bool:
+    numbers = (Tensor, int, float, np.generic, list, tuple)
+    return isinstance(x, numbers) or devices.is_array(x)
+
+
+Tensor.__neg__ = elementwise.neg
+Tensor.__abs__ = elementwise.abs
+Tensor.__invert__ = elementwise.invert
+Tensor.__getitem__ = index.getitem
+for _name, _fn in {
+    "add": elementwise.add,
+    "sub": elementwise.sub,
+    "mul": elementwise.mul,
+    "truediv": elementwise.div,
+    "pow": elementwise.pow,
+    "matmul": linalg.matmul,
+    "and": elementwise.bitwise_and,
+    "or": elementwise.bitwise_or,
+    "xor": elementwise.bitwise_xor,
+}.items():
+    setattr(Tensor, f"__{_name}__", _fn)
+    setattr(Tensor, f"__r{_name}__", reflected(_fn))
+for _name, _fn in {
+    "eq": elementwise.equal,
+    "ne": elementwise.not_equal,
+    "lt": elementwise.less,
+    "le": elementwise.less_equal,
+    "gt": elementwise.greater,
+    "ge": elementwise.greater_equal,
+}.items():
+    setattr(Tensor, f"__{_name}__", operator(_fn))

@@ -1,0 +1,357 @@
+"""Ops that work on each element alone, so their derivative is one number per element.
+
+For y_i = f(x_i) the chain rule is gx_i = gy_i f'(x_i). Ops of two arguments broadcast as NumPy
+does; the sum over repeated elements that this asks for in the gradient is made once, in
+`graph.unbroadcast`, and no rule here mentions it.
+
+At kinks and ties the conventions are PyTorch's: relu, abs and sign give 0 at 0, `maximum` gives
+half to each of two equal arguments, `clip` passes the gradient at its bounds.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minigrad.graph import Array
+from minigrad.op import Result, op
+from minigrad.ops.special import erf_array
+
+SQRT_2, SQRT_PI, SQRT_2PI = math.sqrt(2), math.sqrt(math.pi), math.sqrt(2 * math.pi)
+
+
+# --- arithmetic -------------------------------------------------------------------------------
+@op(broadcast=True, numpy=np.add)
+def add(a: Array, b: Array) -> Result:
+    """y = a + b.    dy/da = dy/db = 1"""
+    return a + b, (lambda g: g, lambda g: g)
+
+
+@op(broadcast=True, numpy=np.subtract)
+def sub(a: Array, b: Array) -> Result:
+    """y = a - b.    dy/da = 1    dy/db = -1"""
+    return a - b, (lambda g: g, lambda g: -g)
+
+
+@op(broadcast=True, numpy=np.multiply)
+def mul(a: Array, b: Array) -> Result:
+    """y = a b.    dy/da = b    dy/db = a"""
+    return a * b, (lambda g: g * b, lambda g: g * a)
+
+
+@op(broadcast=True, numpy=np.true_divide)
+def div(a: Array, b: Array) -> Result:
+    """y = a / b.    dy/da = 1 / b    dy/db = -a / b² = -y / b"""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = a / b
+    return y, (lambda g: _quiet_div(g, b), lambda g: _quiet_div(-g * y, b))
+
+
+def _quiet_div(a: Array, b: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return a / b
+
+
+@op(broadcast=True, numpy=np.power)
+def pow(x: Array, p: Array) -> Result:
+    """y = x^p.    dy/dx = p x^(p-1)    dy/dp = y log x
+
+    With p = 0 the first is 0 everywhere, also at x = 0; with x = 0 and p >= 0 the second is 0:
+    where a factor is 0, the comparison moves the other one away from its pole.
+    """
+
+    def pull_x(g: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return g * p * x ** (p - 1.0 + (p == 0))
+
+    def pull_p(g: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return g * y * np.log(x + (x == 0))
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = x**p
+    return y, (pull_x, pull_p)
+
+
+@op(numpy=np.negative)
+def neg(x: Array) -> Result:
+    """y = -x.    dy/dx = -1"""
+    return -x, lambda g: -g
+
+
+@op(numpy=np.absolute)
+def abs(x: Array) -> Result:
+    """y = |x|.    dy/dx = sign x, 0 at 0"""
+    return np.absolute(x), lambda g: g * np.sign(x)
+
+
+@op(numpy=np.sign)
+def sign(x: Array) -> Result:
+    """y = -1, 0 or 1.    dy/dx = 0"""
+    return np.sign(x), lambda g: g * 0.0
+
+
+@op(numpy=np.square)
+def square(x: Array) -> Result:
+    """y = x².    dy/dx = 2 x"""
+    return x * x, lambda g: 2.0 * g * x
+
+
+@op(numpy=np.sqrt)
+def sqrt(x: Array) -> Result:
+    """y = √x.    dy/dx = 1 / (2 y), infinite at 0"""
+    with np.errstate(invalid="ignore"):
+        y = np.sqrt(x)
+    return y, lambda g: _quiet_div(0.5 * g, y)
+
+
+@op
+def rsqrt(x: Array) -> Result:
+    """y = 1 / √x.    dy/dx = -y³ / 2"""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = 1.0 / np.sqrt(x)
+    return y, lambda g: -0.5 * g * y * y * y
+
+
+@op(numpy=np.reciprocal)
+def reciprocal(x: Array) -> Result:
+    """y = 1 / x.    dy/dx = -y²"""
+    with np.errstate(divide="ignore"):
+        y = 1.0 / x
+    return y, lambda g: -g * y * y
+
+
+# --- exponentials and logarithms ----------------------------------------------------------------
+@op(numpy=np.exp)
+def exp(x: Array) -> Result:
+    """y = eˣ.    dy/dx = y"""
+    with np.errstate(over="ignore"):
+        y = np.exp(x)
+    return y, lambda g: g * y
+
+
+@op(numpy=np.expm1)
+def expm1(x: Array) -> Result:
+    """y = eˣ - 1, exact also for small x.    dy/dx = y + 1"""
+    with np.errstate(over="ignore"):
+        y = np.expm1(x)
+    return y, lambda g: g * (y + 1.0)
+
+
+@op(numpy=np.log)
+def log(x: Array) -> Result:
+    """y = log x.    dy/dx = 1 / x"""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = np.log(x)
+    return y, lambda g: _quiet_div(g, x)
+
+
+@op(numpy=np.log1p)
+def log1p(x: Array) -> Result:
+    """y = log(1 + x), exact also for small x.    dy/dx = 1 / (1 + x)"""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = np.log1p(x)
+    return y, lambda g: _quiet_div(g, 1.0 + x)
+
+
+@op(broadcast=True, numpy=np.logaddexp)
+def logaddexp(a: Array, b: Array) -> Result:
+    """y = log(eᵃ + eᵇ).    dy/da = eᵃ / (eᵃ + eᵇ) = e^(a-y)    dy/db = e^(b-y)"""
+    y = np.logaddexp(a, b)
+    return y, (lambda g: g * np.exp(a - y), lambda g: g * np.exp(b - y))
+
+
+# --- smooth functions ---------------------------------------------------------------------------
+@op(numpy=np.sin)
+def sin(x: Array) -> Result:
+    """y = sin x.    dy/dx = cos x"""
+    return np.sin(x), lambda g: g * np.cos(x)
+
+
+@op(numpy=np.cos)
+def cos(x: Array) -> Result:
+    """y = cos x.    dy/dx = -sin x"""
+    return np.cos(x), lambda g: -g * np.sin(x)
+
+
+@op(numpy=np.tanh)
+def tanh(x: Array) -> Result:
+    """y = tanh x.    dy/dx = 1 - y², written in y, so x need not be kept"""
+    y = np.tanh(x)
+    return y, lambda g: g * (1.0 - y * y)
+
+
+@op
+def sigmoid(x: Array) -> Result:
+    """y = 1 / (1 + e⁻ˣ).    dy/dx = y (1 - y)
+
+    Computed as (1 + tanh(x/2)) / 2, which cannot overflow.
+    """
+    y = 0.5 * np.tanh(0.5 * x) + 0.5
+    return y, lambda g: g * y * (1.0 - y)
+
+
+@op
+def erf(x: Array) -> Result:
+    """y = (2/√π) ∫₀ˣ e^(-t²) dt.    dy/dx = (2/√π) e^(-x²)"""
+    return erf_array(x), lambda g: g * (2.0 / SQRT_PI) * np.exp(-x * x)
+
+
+# --- choices ------------------------------------------------------------------------------------
+@op(broadcast=True, numpy=np.maximum)
+def maximum(a: Array, b: Array) -> Result:
+    """y = the larger.    Its gradient goes to the larger, half to each where they are equal."""
+    share = lambda g, x, other: g * ((x > other) + 0.5 * (x == other)).astype(g.dtype)  # noqa: E731
+    return np.maximum(a, b), (lambda g: share(g, a, b), lambda g: share(g, b, a))
+
+
+@op(broadcast=True, numpy=np.minimum)
+def minimum(a: Array, b: Array) -> Result:
+    """y = the smaller.    Its gradient goes to the smaller, half to each where they are equal."""
+    share = lambda g, x, other: g * ((x < other) + 0.5 * (x == other)).astype(g.dtype)  # noqa: E731
+    return np.minimum(a, b), (lambda g: share(g, a, b), lambda g: share(g, b, a))
+
+
+@op(broadcast=True, numpy=np.where)
+def where(condition: Array, a: Array, b: Array) -> Result:
+    """y = a where the condition holds, else b.    Each gets the gradient of its own elements.
+
+    The side not taken gets exactly 0, but 0 times an infinite derivative further up is NaN:
+    `where(x > 0, sqrt(x), 0)` at x = 0. Make the argument safe as well:
+    `where(x > 0, sqrt(where(x > 0, x, 1)), 0)`.
+    """
+    return np.where(condition, a, b), (
+        None,
+        lambda g: np.where(condition, g, 0.0),
+        lambda g: np.where(condition, 0.0, g),
+    )
+
+
+@op(broadcast=True)
+def masked_fill(x: Array, mask: Array, value: Array) -> Result:
+    """y = value where the mask holds, else x.    Each gets the gradient of its own elements"""
+    if mask.dtype.kind != "b":
+        raise TypeError(f"expected a boolean mask, got {mask.dtype}")
+    return np.where(mask, value, x), (
+        lambda g: np.where(mask, 0.0, g),
+        None,
+        lambda g: np.where(mask, g, 0.0),
+    )
+
+
+@op(broadcast=True, numpy=np.clip)
+def clip(x: Array, min: Array = None, max: Array = None) -> Result:
+    """y = x, but at least min and at most max; None is no bound.
+
+    dy/dx = 1 within the bounds and on them; outside, the gradient goes to the bound
+    """
+    if min is None and max is None:
+        raise ValueError("expected a bound")
+
+    def within() -> Array:
+        if min is None or max is None:
+            return x <= max if min is None else x >= min
+        return np.logical_and(x >= min, x <= max)
+
+    pulls = (lambda g: g * within(), lambda g: g * (x < min), lambda g: g * (x > max))
+    return np.clip(x, min, max), pulls
+
+
+@op(broadcast=True)
+def lerp(a: Array, b: Array, weight: Array) -> Result:
+    """y = a + w (b - a): a at w = 0, b at w = 1.    dy/da = 1 - w    dy/db = w    dy/dw = b - a"""
+    y = a + weight * (b - a)
+    return y, (lambda g: g * (1.0 - weight), lambda g: g * weight, lambda g: g * (b - a))
+
+
+# --- questions: the answers are boolean and carry no gradient -------------------------------------
+@op(broadcast=True, numpy=np.equal)
+def equal(a: Array, b: Array) -> Result:
+    """y = a == b, element by element"""
+    return np.equal(a, b), None
+
+
+@op(broadcast=True, numpy=np.not_equal)
+def not_equal(a: Array, b: Array) -> Result:
+    """y = a != b"""
+    return np.not_equal(a, b), None
+
+
+@op(broadcast=True, numpy=np.less)
+def less(a: Array, b: Array) -> Result:
+    """y = a < b"""
+    return np.less(a, b), None
+
+
+@op(broadcast=True, numpy=np.less_equal)
+def less_equal(a: Array, b: Array) -> Result:
+    """y = a <= b"""
+    return np.less_equal(a, b), None
+
+
+@op(broadcast=True, numpy=np.greater)
+def greater(a: Array, b: Array) -> Result:
+    """y = a > b"""
+    return np.greater(a, b), None
+
+
+@op(broadcast=True, numpy=np.greater_equal)
+def greater_equal(a: Array, b: Array) -> Result:
+    """y = a >= b"""
+    return np.greater_equal(a, b), None
+
+
+@op(numpy=np.isnan)
+def isnan(x: Array) -> Result:
+    """y = whether x is NaN"""
+    return np.isnan(x), None
+
+
+@op(numpy=np.isfinite)
+def isfinite(x: Array) -> Result:
+    """y = whether x is neither NaN nor infinite"""
+    return np.isfinite(x), None
+
+
+@op(numpy=np.logical_not)
+def logical_not(x: Array) -> Result:
+    """y = whether x is 0"""
+    return np.logical_not(x), None
+
+
+@op(broadcast=True, numpy=np.logical_and)
+def logical_and(a: Array, b: Array) -> Result:
+    """y = whether both are other than 0"""
+    return np.logical_and(a, b), None
+
+
+@op(broadcast=True, numpy=np.logical_or)
+def logical_or(a: Array, b: Array) -> Result:
+    """y = whether one is other than 0"""
+    return np.logical_or(a, b), None
+
+
+# --- bits: of integers, or masks ------------------------------------------------------------------
+@op(numpy=np.invert)
+def invert(x: Array) -> Result:
+    """y = ~x, bit by bit; of a boolean, not x"""
+    return np.invert(x), None
+
+
+@op(broadcast=True, numpy=np.bitwise_and)
+def bitwise_and(a: Array, b: Array) -> Result:
+    """y = a & b, bit by bit"""
+    return np.bitwise_and(a, b), None
+
+
+@op(broadcast=True, numpy=np.bitwise_or)
+def bitwise_or(a: Array, b: Array) -> Result:
+    """y = a | b, bit by bit"""
+    return np.bitwise_or(a, b), None
+
+
+@op(broadcast=True, numpy=np.bitwise_xor)
+def bitwise_xor(a: Array, b: Array) -> Result:
+    """y = a ^ b, bit by bit"""
+    return np.bitwise_xor(a, b), None

@@ -1,0 +1,160 @@
+"""Ops that pick elements, and ops that put them back.
+
+Picking y = x[index] is linear: y_j = x_index(j). Its transpose sends every g_j back to the place
+it came from, so the gradient of a place is the sum over all reads of it, and zero where nothing
+was read. The two are each other's gradient, whatever the index; `scatter` below is the transpose.
+
+Indices out of range are an IndexError on every device, and a sum over duplicates is always made
+in the same order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import device as devices
+from minigrad.graph import Array
+from minigrad.op import Result, inside, op
+from minigrad.tensor import Tensor, raw
+
+Index = tuple[Any, ...]
+
+
+# --- t[...] -----------------------------------------------------------------------------------
+@op
+def getitem(x: Array, index: Any) -> Result:
+    """y = x[index]: ints, slices, Ellipsis, None, lists, integer or boolean arrays and tensors.
+
+    gx = the elements of g in their places, added up where several were read from one place
+    """
+    index, shape = prepared(x, index), x.shape
+    return x[index], lambda g: inside(scatter, g, index, shape)
+
+
+@op
+def scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Result:
+    """y = zeros of `shape`, with y[index] += g: the transpose of getitem.    gg = gy[index]"""
+    if isinstance(g, Tensor):  # in a higher derivative only the rule is wanted
+        return None, lambda gy: gy[index]
+    y = devices.namespace(g).zeros(shape, g.dtype)
+    if has_duplicates(index):
+        devices.scatter_add(y, index, g)
+    else:
+        y[index] = g
+    return y, lambda gy: gy[index]
+
+
+def prepared(x: Array, index: Any) -> Index:
+    """The index as a tuple that NumPy and CuPy understand, checked where CuPy would not."""
+    x = raw(x)
+    items: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)
+    index = tuple(indexer(x, item) for item in items)
+    if not isinstance(x, np.ndarray):
+        check_range(x.shape, index)
+    return index
+
+
+def indexer(x: Array, item: Any) -> Any:
+    """One item of an index: tensors and lists become arrays beside x, a single number an int."""
+    item = raw(item)
+    if isinstance(item, (list, range)):
+        values = np.asarray(item)
+        values = values if values.size else values.astype(np.intp)
+        return devices.move(values, devices.of(raw(x)))
+    if isinstance(item, np.ndarray) and item.ndim == 0 and item.dtype.kind in "iu":
+        return int(item)
+    return item
+
+
+def has_duplicates(index: Index) -> bool:
+    """Whether the index may name a place twice: only integer arrays can."""
+    return any(hasattr(item, "dtype") and item.dtype.kind in "iu" and item.ndim for item in index)
+
+
+def check_range(shape: tuple[int, ...], index: Index) -> None:
+    """IndexError for an integer array that leaves its axis."""
+    axis = 0
+    for place, item in enumerate(index, start=1):
+        if item is ...:
+            axis = len(shape) - sum(width(later) for later in index[place:])
+        elif hasattr(item, "dtype") and item.dtype.kind in "iu" and axis < len(shape):
+            devices.check_index(item, shape[axis])
+        axis += width(item)
+
+
+def width(item: Any) -> int:
+    """How many axes of x an item of an index uses up."""
+    if item is None or item is ...:
+        return 0
+    return item.ndim if hasattr(item, "dtype") and item.dtype.kind == "b" else 1
+
+
+# --- along one axis -----------------------------------------------------------------------------
+@op(numpy=np.take)
+def take(x: Array, indices: Any, axis: int | None = None) -> Result:
+    """y = x[..., indices, ...] at one axis; without an axis, of x flattened.
+
+    indices of shape S replace the axis by S.    gx = g in its places, as in getitem
+    """
+    shape = x.shape
+    flat = x if axis is not None else x.reshape(-1)
+    axis = 0 if axis is None else axis_of(axis, x.ndim)
+    indices = indexer(x, indices)
+    index = (*(slice(None),) * axis, indices)
+    if not isinstance(x, np.ndarray):
+        prepared(flat, index)
+    y = np.take(flat, indices, axis=axis)
+    return y, lambda g: inside(scatter, g, index, flat.shape).reshape(shape)
+
+
+@op(numpy=np.take_along_axis)
+def take_along_axis(x: Array, indices: Array, axis: int | None = -1) -> Result:
+    """y[i, j, k] = x[i, indices[i, j, k], k] for axis 1, and so on; other axes broadcast.
+
+    The indices have as many axes as x. This is torch.gather.    gx = g in its places
+    """
+    if axis is None:
+        return take_along_axis.op.body(x.reshape(-1), indices, 0)
+    shape, index = x.shape, along(x, indices, axis)
+    return x[index], lambda g: inside(scatter, g, index, shape)
+
+
+@op
+def scatter_add(x: Array, indices: Array, values: Array, axis: int = -1) -> Result:
+    """y = x with y[i, indices[i, j, k], k] += values[i, j, k] for axis 1, and so on.
+
+    indices and values have one shape, that of x except along the axis.
+    gx = g        gvalues = take_along_axis(g, indices)
+    """
+    index = along(x, indices, axis)
+    axis = axis_of(axis, x.ndim)
+    others = [n for i, n in enumerate(x.shape) if i != axis]
+    if indices.shape != values.shape or others != [
+        n for i, n in enumerate(indices.shape) if i != axis
+    ]:
+        raise ValueError("expected indices and values in one shape, that of x except along axis")
+    y = x + inside(scatter, values, index, x.shape)
+    return y, (lambda g: g, None, lambda g: g[index])
+
+
+def along(x: Array, indices: Any, axis: int) -> Index:
+    """The index that reads x[i, indices[i, j], j]: a range, turned the right way, at other axes."""
+    indices = indexer(x, indices)
+    axis = axis_of(axis, x.ndim)
+    if indices.dtype.kind not in "iu":
+        raise TypeError(f"expected integer indices, got {indices.dtype}")
+    if indices.ndim != x.ndim:
+        raise ValueError(f"expected indices with {x.ndim} axes, as x has, got {indices.ndim}")
+    devices.check_index(indices, x.shape[axis])
+    ranges = [devices.move(r, devices.of(indices)) for r in np.ogrid[tuple(map(slice, x.shape))]]
+    return (*ranges[:axis], indices, *ranges[axis + 1 :])
+
+
+def axis_of(axis: int, ndim: int) -> int:
+    """The axis counted from the front. IndexError if there is no such axis."""
+    if not -ndim <= axis < ndim:
+        valid = f"[{-ndim}, {ndim - 1}]" if ndim else "none: it has no axes"
+        raise IndexError(f"axis {axis} does not exist; valid: {valid}")
+    return axis % ndim

@@ -1,0 +1,181 @@
+"""Products of vectors and matrices.
+
+All follow from y_nm = Σ_k a_nk b_km, where a_nk meets every y_nm with the factor b_km:
+
+    ga_nk = Σ_m g_nm b_km, so ga = g bᵀ        gb_km = Σ_n a_nk g_nm, so gb = aᵀ g
+
+The rules are separate pullbacks, so a product whose one side needs no gradient costs one product
+less on the way back.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad.graph import Array, unbroadcast
+from minigrad.op import Result, op
+
+
+def mT(x: Array) -> Array:
+    """Each matrix transposed."""
+    return np.swapaxes(x, -1, -2)
+
+
+def one_dtype(*arrays: Array) -> tuple[Array, ...]:
+    """Integers beside floating point arrays take the dtype of those: NumPy would make float64."""
+    first = arrays[0].dtype
+    if all(a is None or a.dtype == first for a in arrays):
+        return arrays
+    floating = {a.dtype for a in arrays if a is not None and a.dtype.kind == "f"}
+    if len(floating) > 1:
+        names = " and ".join(sorted(str(d) for d in floating))
+        raise TypeError(f"{names} do not mix; convert one with .astype()")
+    dtype = floating.pop() if floating else np.result_type(*(a for a in arrays if a is not None))
+    return tuple(a if a is None or a.dtype == dtype else a.astype(dtype) for a in arrays)
+
+
+# --- matmul -----------------------------------------------------------------------------------
+@op(numpy=np.matmul)
+def matmul(a: Array, b: Array) -> Result:
+    """y = a b.    a (..., n, k), b (..., k, m) -> y (..., n, m)        ga = g bᵀ    gb = aᵀ g
+
+    Leading axes broadcast. A vector on the left is a row, on the right a column, and that axis of
+    length 1 is dropped from y.
+    """
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError("expected at least one axis; numbers multiply with *")
+    a, b = one_dtype(a, b)
+    left = a if a.ndim > 1 else a.reshape(1, -1)
+    right = b if b.ndim > 1 else b.reshape(-1, 1)
+    if left.shape[-1] != right.shape[-2]:
+        raise ValueError(
+            f"expected as many columns on the left as rows on the right, "
+            f"got {left.shape[-1]} and {right.shape[-2]}"
+        )
+    batch = left.shape[:-1]
+    if right.ndim == 2:  # one large product is faster than many small ones
+        left = shaped(left, (math.prod(batch), left.shape[-1]))
+    y = left @ right
+    full = y.shape
+    y = shaped(y, batch + full[-1:]) if right.ndim == 2 else y
+    kept = y.shape[:-2] + y.shape[-2:-1] * (a.ndim > 1) + y.shape[-1:] * (b.ndim > 1)
+    return shaped(y, kept), (
+        lambda g: shaped(summed(shaped(g, full) @ mT(right), left.shape), a.shape),
+        lambda g: shaped(summed(mT(left) @ shaped(g, full), right.shape), b.shape),
+    )
+
+
+def shaped(x: Array, shape: tuple[int, ...]) -> Array:
+    return x if x.shape == shape else x.reshape(shape)
+
+
+def summed(g: Array, shape: tuple[int, ...]) -> Array:
+    """g summed over the axes along which an array of `shape` was broadcast."""
+    return g if g.shape == shape else unbroadcast(g, shape)
+
+
+@op(numpy=np.dot)
+def dot(a: Array, b: Array) -> Result:
+    """y = a b of vectors and matrices; of two vectors, Σ a_i b_i.    For more axes use matmul"""
+    if a.ndim > 2 or b.ndim > 2:
+        raise ValueError("expected vectors or matrices; for more axes use matmul or einsum")
+    return matmul.op.body(a, b)
+
+
+@op(numpy=np.outer)
+def outer(a: Array, b: Array) -> Result:
+    """y_ij = a_i b_j.    a (n,), b (m,) -> y (n, m)        ga = g b    gb = gᵀ a"""
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError("expected two vectors")
+    a, b = one_dtype(a, b)
+    return a.reshape(-1, 1) * b, (lambda g: g @ b, lambda g: a @ g)
+
+
+# --- linear -----------------------------------------------------------------------------------
+@op
+def linear(x: Array, weight: Array, bias: Array = None) -> Result:
+    """y = x Wᵀ + b.    x (..., in), weight (out, in), bias (out,) -> y (..., out)
+
+    Over all rows together:    gx = g W        gW = gᵀ x        gb = Σ g
+    """
+    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
+        raise ValueError("expected x (..., in) and weight (out, in)")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"expected bias ({weight.shape[0]},)")
+    x, weight, bias = one_dtype(x, weight, bias)
+    rows = shaped(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+    y = rows @ np.transpose(weight)
+    if bias is not None:
+        y += bias
+    flat = y.shape
+    return shaped(y, (*x.shape[:-1], y.shape[-1])), (
+        lambda g: shaped(shaped(g, flat) @ weight, x.shape),
+        lambda g: np.transpose(shaped(g, flat)) @ rows,
+        lambda g: row_sum(shaped(g, flat)),
+    )
+
+
+def row_sum(g: Array) -> Array:
+    """Σ over rows of (n, d), as the product of a row of ones with g: twice as fast as np.sum."""
+    return np.ones_like(g, shape=g.shape[:1]) @ g
+
+
+# --- einsum -----------------------------------------------------------------------------------
+@op(numpy=np.einsum)
+def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Result:
+    """Σ over the letters that the output does not have, of the product of the operands.
+
+    Example: einsum("bqd,bkd->bqk", q, k). Without "->", the output has the letters that occur
+    once, sorted. "..." stands for leading axes that broadcast. The gradient of an operand is again
+    an einsum, with the operand's letters and the output's swapped. A letter twice in one operand
+    is a ValueError: take its diagonal first.
+    """
+    operands = one_dtype(*operands)
+    inputs, output = parse(subscripts, [x.ndim for x in operands])
+    y = np.einsum(",".join(inputs) + "->" + output, *operands, optimize=optimize)
+
+    def pull_of(i: int) -> Any:
+        others = [j for j in range(len(operands)) if j != i]
+        names = [output, *(inputs[j] for j in others)]
+
+        def pull(g: Array) -> Array:
+            x, known = operands[i], set("".join(names))
+            kept = "".join(c for c in inputs[i] if c in known)
+            arrays = [g, *(operands[j] for j in others)]
+            gx = np.einsum(",".join(names) + "->" + kept, *arrays, optimize=optimize)
+            full = iter(gx.shape)  # a letter of this operand alone was summed: repeat g along it
+            gx = gx.reshape(tuple(next(full) if c in known else 1 for c in inputs[i]))
+            shape = np.broadcast_shapes(gx.shape, x.shape)
+            return summed(np.broadcast_to(gx, shape), x.shape)
+
+        return pull
+
+    return y, (None, *(pull_of(i) for i in range(len(operands))))
+
+
+def parse(subscripts: Any, ndims: list[int]) -> tuple[list[str], str]:
+    """The letters of each operand and of the output; "..." becomes capital letters from the end."""
+    if not isinstance(subscripts, str):
+        raise TypeError('expected subscripts as a string, like "ij,jk->ik"')
+    left, arrow, output = subscripts.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ndims):
+        raise ValueError(f"{len(terms)} terms in {subscripts!r} for {len(ndims)} operands")
+    free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in subscripts]
+    hidden = [n - len(t.replace("...", "")) if "..." in t else 0 for t, n in zip(terms, ndims, strict=True)]
+    widest = max(hidden)
+    dots = "".join(reversed(free[:widest]))
+    for term, count, n in zip(terms, hidden, ndims, strict=True):
+        if count < 0 or ("..." not in term and len(term) != n):
+            raise ValueError(f"the term {term!r} does not fit an operand with {n} axes")
+    inputs = [t.replace("...", dots[widest - count :]) for t, count in zip(terms, hidden, strict=True)]
+    for letters in inputs:
+        if len(set(letters)) < len(letters):
+            raise ValueError(f"a letter twice in {letters!r}; take its diagonal first")
+    if arrow:
+        return inputs, output.replace("...", dots)
+    once = sorted(c for c in set("".join(terms)) - {"."} if "".join(terms).count(c) == 1)
+    return inputs, dots + "".join(once)

@@ -1,0 +1,184 @@
+"""Losses: one number for how wrong a prediction is.
+
+Every loss takes `reduction`: "none" for one value an element or sample, "sum", or "mean". Classes
+stand in the last axis, so logits of a language model (B, T, V) need no transposing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad.graph import Array
+from minigrad.op import Result, op
+from minigrad.ops.elementwise import exp, mul, square
+from minigrad.ops.elementwise import where as where_op
+from minigrad.ops.index import take_along_axis
+from minigrad.ops.nn import check_ids, log_softmax
+from minigrad.ops.reduce import mean, sum
+from minigrad.tensor import Tensor, raw
+
+
+def reduced(values: Any, reduction: str) -> Any:
+    """Values, their sum or their mean."""
+    if reduction == "none":
+        return values
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
+    return sum(values) if reduction == "sum" else mean(values)
+
+
+# --- class ids --------------------------------------------------------------------------------
+def class_weights(
+    logits: Array, target: Array, weight: Array, ignore_index: int
+) -> tuple[Array, Array, Array]:
+    """Class ids with 0 at ignored places, the weight of each place (0 there), and which count."""
+    if target.shape != logits.shape[:-1]:
+        raise ValueError(f"expected target {logits.shape[:-1]}: the logits without the class axis")
+    counted = target != ignore_index
+    check_ids(target[counted], logits.shape[-1], "target")
+    target = np.where(counted, target, 0)
+    per_class = np.ones_like(logits, shape=(1,)) if weight is None else weight
+    place = counted * (per_class[0] if weight is None else per_class[target])
+    return target, place.astype(logits.dtype), counted
+
+
+def cross_entropy_composite(
+    logits: Any,
+    target: Any,
+    *,
+    weight: Any = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    """`cross_entropy` spelled in smaller ops."""
+    logp = log_softmax(logits)
+    options: dict[str, Any] = {"weight": weight, "ignore_index": ignore_index}
+    loss = nll_loss(logp, target, reduction="none", **options)
+    if label_smoothing:
+        classes = logits.shape[-1]
+        spread = logp if weight is None else mul(logp, weight)
+        counted = Tensor(raw(target) != ignore_index)
+        uniform = -sum(spread, axis=-1) * (label_smoothing / classes)
+        loss = (1.0 - label_smoothing) * loss + where_op(counted, uniform, 0.0)
+    if reduction != "mean":
+        return reduced(loss, reduction)
+    _, place, _ = class_weights(logits.data, raw(target), raw(weight), ignore_index)
+    return sum(loss) / Tensor(place.sum().reshape(()))
+
+
+@op(composite=cross_entropy_composite)
+def cross_entropy(
+    logits: Array,
+    target: Array,
+    *,
+    weight: Array = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Result:
+    """-log softmax(logits)[target].    logits (..., C), target class ids (...) -> () or (...)
+
+    With s the smoothing and w the class weights, place by place:
+        loss = -(1 - s) w_t logp_t - s/C Σ_c w_c logp_c         0 where the target is ignored
+    "mean" divides the sum by Σ w_t. As dlogp_c/dx_j = δ_cj - p_j, the gradient of a place is
+        (1 - s) w_t (p - onehot_t) + s/C (p Σ_c w_c - w)
+    and only p is kept. All places ignored: the mean is NaN, as in PyTorch. IndexError for a target
+    outside [0, C-1] that is not ignore_index. The weights carry no gradient.
+    """
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
+    classes, weight = logits.shape[-1], raw(weight)
+    target, place, counted = class_weights(logits, target, weight, ignore_index)
+    p = logits - logits.max(axis=-1, keepdims=True) if logits.size else logits.copy()
+    picked = np.take_along_axis(p, target[..., None], axis=-1)[..., 0]
+    spread = (p if weight is None else p * weight).sum(axis=-1) if label_smoothing else 0.0
+    np.exp(p, out=p)
+    total = p.sum(axis=-1, keepdims=True)
+    p /= total
+    log_total = np.log(total[..., 0])
+    weight_sum = float(classes) if weight is None else weight.sum()
+    loss = (1.0 - label_smoothing) * place * (log_total - picked)
+    if label_smoothing:
+        loss += (label_smoothing / classes) * counted * (weight_sum * log_total - spread)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = 1.0 / place.sum() if reduction == "mean" else 1.0
+
+    def pull(g: Array) -> Array:
+        g = (g * scale)[..., None] if reduction == "none" else g * scale
+        hit = (1.0 - label_smoothing) * place[..., None]
+        if label_smoothing:
+            smooth = (label_smoothing / classes) * counted[..., None]
+            gx = p * (hit + smooth * weight_sum)
+            gx -= smooth if weight is None else smooth * weight
+        else:
+            gx = p * hit
+        at = target[..., None]
+        np.put_along_axis(gx, at, np.take_along_axis(gx, at, axis=-1) - hit, axis=-1)
+        gx *= g
+        return gx
+
+    with np.errstate(invalid="ignore"):
+        y = loss if reduction == "none" else loss.sum() * scale
+    return y, (pull, None)
+
+
+def nll_loss(
+    logp: Any,
+    target: Any,
+    *,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Any:
+    """-w_t logp[target], for log-probabilities (..., C) and class ids (...); see cross_entropy."""
+    ids, place, _ = class_weights(raw(logp), raw(target), raw(weight), ignore_index)
+    loss = -take_along_axis(logp, ids[..., None], axis=-1)[..., 0] * Tensor(place)
+    if reduction == "mean":
+        with np.errstate(invalid="ignore"):
+            return sum(loss) / Tensor(place.sum().reshape(()))
+    return reduced(loss, reduction)
+
+
+# --- numbers ----------------------------------------------------------------------------------
+def same_shape(name: str, a: Any, b: Any) -> None:
+    if np.shape(a) != np.shape(b):
+        raise ValueError(f"{name}: expected equal shapes, got {np.shape(a)} and {np.shape(b)}")
+
+
+def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """(x - target)², element by element. Equal shapes: broadcasting here is nearly always a bug."""
+    same_shape("mse_loss", x, target)
+    return reduced(square(x - target), reduction)
+
+
+@op(broadcast=True)
+def _binary_cross_entropy_with_logits(x: Array, target: Array) -> Result:
+    """-t log σ(x) - (1 - t) log(1 - σ(x)) = max(x, 0) - x t + log(1 + e^-|x|), which is safe.
+
+    dy/dx = σ(x) - t        dy/dt = -x
+    """
+    y = np.maximum(x, 0.0) - x * target + np.log1p(np.exp(-np.absolute(x)))
+    return y, (lambda g: g * (0.5 * np.tanh(0.5 * x) + 0.5 - target), lambda g: -g * x)
+
+
+def binary_cross_entropy_with_logits(x: Any, target: Any, *, reduction: str = "mean") -> Any:
+    """Cross-entropy of yes/no answers from logits x and targets in [0, 1], of equal shapes."""
+    same_shape("binary_cross_entropy_with_logits", x, target)
+    return reduced(_binary_cross_entropy_with_logits(x, target), reduction)
+
+
+def kl_div(logp: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Any:
+    """KL divergence, target (log target - logp), element by element; 0 where the target is 0.
+
+    logp are log-probabilities; so is the target with log_target. As in PyTorch, "mean" divides by
+    the number of elements; sum and divide by the batch for the divergence of distributions.
+    """
+    same_shape("kl_div", logp, target)
+    if log_target:
+        return reduced(exp(target) * (target - logp), reduction)
+    positive = raw(target) > 0
+    safe = where_op(positive, target, 1.0)
+    return reduced(where_op(positive, target * (np.log(safe) - logp), -0.0 * logp), reduction)

@@ -1,0 +1,31 @@
+"""Ops that change where or in which format the values are kept, not the values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import device as devices
+from minigrad.graph import Array
+from minigrad.op import Result, op
+
+
+@op(numpy=(np.copy, np.positive))
+def clone(x: Array) -> Result:
+    """y = x in memory of its own.    gx = g"""
+    return x.copy() if hasattr(x, "copy") else clone(x), lambda g: g
+
+
+@op
+def astype(x: Array, dtype: Any) -> Result:
+    """y = x in another dtype.    gx = g in the dtype of x"""
+    before = x.dtype
+    return x.astype(np.dtype(dtype)), lambda g: g.astype(before)
+
+
+@op
+def to_device(x: Array, device: str) -> Result:
+    """y = x on another device.    gx = g moved back"""
+    before = devices.of(x)
+    return devices.move(x, device), lambda g: devices.move(g, before)

@@ -1,0 +1,122 @@
+"""Softmax, embedding and dropout: the small parts of a network that are not in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import device as devices
+from minigrad import random
+from minigrad.graph import Array
+from minigrad.op import Result, op
+from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+
+
+# --- softmax ----------------------------------------------------------------------------------
+@op
+def softmax(x: Array, axis: int = -1) -> Result:
+    """y_i = e^(x_i) / Σ_j e^(x_j) along an axis.
+
+    dy_i/dx_j = y_i (δ_ij - y_j), so gx_i = y_i (g_i - Σ_j g_j y_j)
+
+    The largest x is subtracted first, so that no exponential overflows; a row of nothing but -inf,
+    or with an inf, gives NaN as in PyTorch.
+    """
+    with np.errstate(invalid="ignore"):
+        e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+        y = e / np.sum(e, axis=axis, keepdims=True)
+    return y, lambda g: y * (g - np.sum(g * y, axis=axis, keepdims=True))
+
+
+@op
+def log_softmax(x: Array, axis: int = -1) -> Result:
+    """y_i = x_i - log Σ_j e^(x_j) along an axis.
+
+    dy_i/dx_j = δ_ij - softmax_j, so gx_j = g_j - e^(y_j) Σ_i g_i
+    """
+    with np.errstate(invalid="ignore"):
+        shifted = x - np.max(x, axis=axis, keepdims=True)
+        y = shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    return y, lambda g: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True)
+
+
+# --- ids --------------------------------------------------------------------------------------
+def check_ids(ids: Array, count: int, what: str) -> None:
+    """IndexError unless 0 <= ids < count: NumPy would wrap -1, and CuPy anything."""
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"{what} must be integers, got {ids.dtype}")
+    if ids.size and (ids.min() < 0 or ids.max() >= count):
+        bad = ids[(ids < 0) | (ids >= count)][0]
+        raise IndexError(f"{what} {int(bad)} not in [0, {count - 1}]")
+
+
+def embedding_composite(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
+    """`embedding` spelled in smaller ops."""
+    if padding_idx is not None:
+        frozen = np.zeros_like(weight.data, shape=(weight.shape[0], 1), dtype=bool)
+        frozen[padding_idx] = True
+        weight = np.where(Tensor(frozen), weight.detach(), weight)
+    return weight[raw(ids)]
+
+
+@op(composite=embedding_composite)
+def embedding(weight: Array, ids: Array, padding_idx: int | None = None) -> Result:
+    """y = weight[ids].    weight (V, D), ids integers of any shape S -> y (*S, D)
+
+    The gradient of a row is the sum over all places that read it; the row `padding_idx` gets none.
+    IndexError for an id outside [0, V-1].
+    """
+    check_ids(ids, weight.shape[0], "id")
+
+    def pull(g: Array) -> Array:
+        gw = sum_by_id(g.reshape(-1, weight.shape[1]), ids.reshape(-1), weight.shape[0])
+        if padding_idx is not None:
+            gw[padding_idx] = 0.0
+        return gw
+
+    return np.take(weight, ids, axis=0), (pull, None)
+
+
+def sum_by_id(rows: Array, ids: Array, count: int) -> Array:
+    """out[i] = the sum of the rows whose id is i, always added in the same order.
+
+    Rows are sorted by id and each run is summed, which touches every row once; scattering them
+    one by one is several times slower.
+    """
+    out = np.zeros_like(rows, shape=(count, rows.shape[1]))
+    if not ids.size:
+        return out
+    if not isinstance(rows, np.ndarray):
+        devices.scatter_add(out, ids, rows)
+        return out
+    order = np.argsort(ids, kind="stable")
+    sorted_ids = ids[order]
+    starts = np.flatnonzero(np.diff(sorted_ids, prepend=-1))
+    out[sorted_ids[starts]] = np.add.reduceat(rows[order], starts, axis=0)
+    return out
+
+
+def one_hot(ids: Any, num_classes: int, dtype: Any = DEFAULT_DTYPE) -> Tensor:
+    """y[..., k] = 1 where k is the id, else 0.    ids integers (*S) -> y (*S, num_classes)"""
+    array = np.asarray(ids) if isinstance(ids, (int, list, tuple)) else raw(ids)
+    check_ids(array, num_classes, "id")
+    classes = devices.namespace(array).arange(num_classes)
+    return Tensor((array[..., None] == classes).astype(dtype))
+
+
+# --- dropout ----------------------------------------------------------------------------------
+def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
+    """x with each element set to 0 with probability p, the others divided by 1 - p.
+
+    The mask is drawn from the stream "dropout" of `minigrad.random`. Without training, x itself.
+    Source: Srivastava et al., Dropout (2014). ValueError unless 0 <= p <= 1.
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout: expected 0 <= p <= 1, got {p}")
+    if not training or p == 0.0:
+        return x
+    keep = random.generator("dropout").random(x.shape, dtype=np.float32) >= p
+    scale = 0.0 if p == 1.0 else 1.0 / (1.0 - p)
+    mask = devices.move(keep.astype(x.dtype) * x.dtype.type(scale), x.device)
+    return x * Tensor(mask)

@@ -1,0 +1,456 @@
+"""Optimizers: SGD, Adam, AdamW, updating parameters in place.
+
+    optimizer = optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
+    for step in range(steps):
+        optimizer.lr = optim.cosine(step, 1e-3, steps, warmup=100)
+        optimizer.zero_grad()
+        loss(model).backward()
+        optim.clip_grad_norm(model.parameters(), 1.0)
+        optimizer.step()
+
+An update is a dozen passes over a few arrays, each as cheap as reading memory. On the CPU it is
+therefore made piece by piece: a piece of every array fits in the cache together, and is read from
+memory once and not a dozen times. Nothing is allocated after the first step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from minigrad import device as devices
+from minigrad import graph
+from minigrad.graph import Array
+from minigrad.nn.module import as_array, mismatches, report
+from minigrad.tensor import Tensor
+
+PIECE = 32768  # elements: five float32 arrays of it take 640 KiB
+
+
+class Optimizer:
+    """What the optimizers share: groups, slots, state.
+
+    params: tensors that require a gradient, or groups of them: dicts with "params" and options of
+            their own, such as `{"params": biases, "weight_decay": 0.0}`.
+
+    A parameter given twice (a tied weight) is stepped once. One without a gradient is skipped, and
+    its slots stay as they are.
+
+    `lr` may be set at any time, by a schedule for instance. A group with an "lr" of its own keeps
+    its ratio to the optimizer's: `lr` = 0.1 and a group's "lr" = 0.01 give that group a tenth of
+    whatever `lr` is set to later.
+
+    Raises TypeError for what is not a parameter or an option, ValueError for no parameters, one in
+    two groups, and options out of range.
+    """
+
+    slot_names: tuple[str, ...] = ()  # arrays kept for each parameter, in its shape and dtype
+    counts_steps = False  # whether a parameter's number of updates is kept as well
+
+    def __init__(self, params: Iterable[Any], lr: float, **defaults: Any) -> None:
+        self.lr = lr
+        self.groups: list[dict[str, Any]] = []
+        self.slots: dict[Tensor, dict[str, Any]] = {}
+        self._scratch: dict[Any, list[Array]] = {}
+        name = type(self).__name__
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):  # type: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"{name}: expected model.parameters() or groups, got {kind_of(params)}")
+        given = list(params)
+        groups: list[dict[str, Any]] = [{"params": given}]
+        if given and isinstance(given[0], Mapping):
+            groups = given
+        owners: dict[Tensor, int] = {}
+        for number, group in enumerate(groups):
+            options = {k: v for k, v in group.items() if k not in ("params", "lr")}
+            unknown = [k for k in options if k not in defaults]
+            if unknown:
+                raise TypeError(
+                    f"{name}: group {number} has unknown option {', '.join(map(repr, unknown))}; "
+                    f"known are 'lr', {', '.join(map(repr, defaults))}"
+                )
+            tensors = list(dict.fromkeys(group["params"]))
+            for i, p in enumerate(tensors):
+                if not isinstance(p, Tensor) or p.dtype.kind != "f" or not p.is_leaf:
+                    raise TypeError(
+                        f"{name}: parameter {i} of group {number} is {kind_of(p)}, not a floating "
+                        f"point leaf tensor"
+                    )
+                if owners.setdefault(p, number) != number:
+                    raise ValueError(f"{name}: a parameter is in groups {owners[p]} and {number}")
+            scale = 1.0
+            if "lr" in group:
+                if not lr > 0:
+                    raise ValueError(f"{name}: a group's lr needs lr > 0 to keep a ratio to")
+                scale = group["lr"] / lr
+            self.groups.append({**defaults, **options, "lr_scale": scale, "params": tensors})
+        if not owners:
+            raise ValueError(f"{name}: no parameters were given")
+        for group in self.groups:
+            self.check_options(group)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; groups multiply it by their "lr_scale"."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        if not 0.0 <= value < math.inf:
+            raise ValueError(f"lr: expected a number >= 0, got {value}")
+        self._lr = float(value)
+
+    def parameters(self) -> list[Tensor]:
+        """All parameters, in the order of the groups."""
+        return [p for group in self.groups for p in group["params"]]
+
+    def zero_grad(self) -> None:
+        """Set every `.grad` to None."""
+        for p in self.parameters():
+            if p.node is not None:
+                p.node.grad = None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient, in place. Nothing is read from a GPU."""
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for group in self.groups:
+                lr = self.lr * group["lr_scale"]
+                for p in group["params"]:
+                    grad = p.grad
+                    if grad is None:
+                        continue
+                    if not p.data.flags.c_contiguous:
+                        raise ValueError(f"step: a parameter of shape {p.shape} is not in C order")
+                    self.update(p.data, grad.data, self._slots_of(p), lr, group)
+                    graph.stamp_write(p.data)
+
+    def update(
+        self, param: Array, grad: Array, slots: dict[str, Any], lr: float, options: dict[str, Any]
+    ) -> None:
+        """Change the array `param` and its slots in place, given its gradient."""
+        raise NotImplementedError
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        """ValueError for options out of range."""
+
+    def _slots_of(self, p: Tensor) -> dict[str, Any]:
+        slots = self.slots.get(p)
+        if slots is None:
+            slots = {name: np.zeros_like(p.data) for name in self.slot_names}
+            if self.counts_steps:
+                slots["step"] = 0
+            self.slots[p] = slots
+        for name in self.slot_names:
+            slot = slots[name]
+            if slot.dtype != p.dtype or type(slot) is not type(p.data):
+                raise RuntimeError(
+                    f"step: {name} of a parameter is {slot.dtype} on {devices.of(slot)}, the "
+                    f"parameter {p.dtype} on {p.device}; move a model before its optimizer is made"
+                )
+        return slots
+
+    def pieces(self, *arrays: Array, scratch: int = 1) -> Iterator[list[Array]]:
+        """The arrays flat and cut into pieces, each time followed by `scratch` arrays to write in.
+
+        On a GPU there is one piece, for there a piece more is a launch more.
+        """
+        first = arrays[0]
+        n = first.size
+        size = min(n, PIECE) if isinstance(first, np.ndarray) else n
+        key = (first.dtype, devices.of(first))
+        held = self._scratch.setdefault(key, [])
+        if len(held) < scratch or held[0].size < size:
+            held[:] = [np.empty_like(first, shape=(size,)) for _ in range(max(scratch, len(held)))]
+        flat = [a.reshape(-1) for a in arrays]
+        for start in range(0, n, size or 1):
+            part = [a[start : start + size] for a in flat] if n > size else flat
+            yield part + [s[: part[0].size] for s in held[:scratch]]
+
+    # --- state ---
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot: the learning rate, the groups' options, and NumPy copies of the slots.
+
+        "groups" is what JSON can hold, with each group's "params" as numbers that count through
+        all groups; "stepped" the numbers of the parameters that have slots; "slots" the arrays by
+        name, as in "3.exp_avg".
+        """
+        number = {p: i for i, p in enumerate(self.parameters())}
+        groups = [
+            {**group, "params": [number[p] for p in group["params"]]} for group in self.groups
+        ]
+        slots = {
+            f"{number[p]}.{name}": np.array(devices.to_numpy(value) if name != "step" else value)
+            for p in self.parameters()
+            if p in self.slots
+            for name, value in self.slots[p].items()
+        }
+        stepped = [number[p] for p in self.parameters() if p in self.slots]
+        return {"lr": self.lr, "groups": groups, "stepped": stepped, "slots": slots}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` of an optimizer over equal parameters returned.
+
+        Raises ValueError that lists every missing, unexpected and misfitting entry; the optimizer
+        is then unchanged.
+        """
+        problems = self.state_problems(state)
+        if problems:
+            raise ValueError(report(f"load_state_dict: {type(self).__name__}", problems))
+        self.write_state(state)
+
+    def state_problems(self, state: Mapping[str, Any]) -> list[str]:
+        """Why `state`, perhaps from a file, cannot be loaded; nothing if it can."""
+        mine = self.state_dict()
+        params = self.parameters()
+        problems = mismatched_keys(mine, state, "")
+        if problems:
+            return problems
+        if not is_number(state["lr"]) or not 0.0 <= state["lr"] < math.inf:
+            problems.append(f"lr: expected a number >= 0, got {state['lr']!r}")
+        groups: Any = state["groups"]
+        if not isinstance(groups, list) or len(groups) != len(self.groups):  # type: ignore[reportUnknownArgumentType]
+            problems.append(f"groups: expected a list of {len(self.groups)}")
+        else:
+            for i, (want, got) in enumerate(zip(mine["groups"], groups, strict=True)):  # type: ignore[reportUnknownArgumentType]
+                problems += self._group_problems(f"groups[{i}]", want, got)
+        stepped: Any = state["stepped"]
+        numbers = range(len(params))
+        if not isinstance(stepped, list) or any(
+            isinstance(i, bool) or not isinstance(i, int) or i not in numbers
+            for i in stepped  # type: ignore[reportUnknownVariableType]
+        ):
+            problems.append(f"stepped: expected a list of numbers below {len(params)}")
+        elif not isinstance(state["slots"], Mapping):
+            problems.append("slots: expected a dict of arrays")
+        else:
+            given = {name: as_array(value) for name, value in state["slots"].items()}  # type: ignore[reportUnknownVariableType]
+            expected: dict[str, Any] = {}
+            for i in stepped:  # type: ignore[reportUnknownVariableType]
+                expected |= {f"{i}.{name}": params[i].data for name in self.slot_names}
+                if self.counts_steps:
+                    expected[f"{i}.step"] = np.zeros((), np.int64)
+            problems += mismatches(expected, given)
+        return problems
+
+    def _group_problems(self, where: str, want: dict[str, Any], got: Any) -> list[str]:
+        if not isinstance(got, Mapping):
+            return [f"{where}: expected a dict"]
+        problems = mismatched_keys(want, got, f"{where}.")  # type: ignore[reportUnknownArgumentType]
+        if problems:
+            return problems
+        for name, value in want.items():
+            other: Any = got[name]
+            if name == "params":
+                fits = other == value
+            elif isinstance(value, bool):
+                fits = isinstance(other, bool)
+            elif isinstance(value, tuple):
+                fits = isinstance(other, (list, tuple)) and len(other) == len(value)  # type: ignore[reportUnknownArgumentType]
+                fits = fits and all(is_number(x) for x in other)
+            else:
+                fits = is_number(other)
+            if not fits:
+                problems.append(f"{where}.{name}: expected {value!r} or its like, got {other!r}")
+        if not problems:
+            try:
+                self.check_options(dict(got))  # type: ignore[reportUnknownArgumentType]
+            except ValueError as error:
+                problems.append(f"{where}: {error}")
+        return problems
+
+    def write_state(self, state: Mapping[str, Any]) -> None:
+        """Take over a state in which `state_problems` found nothing."""
+        params = self.parameters()
+        slots: dict[Tensor, dict[str, Any]] = {}
+        for i in state["stepped"]:
+            p = params[i]
+            slots[p] = {
+                name: devices.move(as_array(state["slots"][f"{i}.{name}"]), p.device).copy()
+                for name in self.slot_names
+            }
+            if self.counts_steps:
+                slots[p]["step"] = int(state["slots"][f"{i}.step"])
+        self.lr = state["lr"]
+        self.slots = slots
+        for mine, given in zip(self.groups, state["groups"], strict=True):
+            for name in mine:
+                if name != "params":
+                    value = given[name]
+                    mine[name] = tuple(value) if isinstance(value, list) else value  # type: ignore[reportUnknownArgumentType]
+
+
+def kind_of(x: Any) -> str:
+    if isinstance(x, Tensor):
+        return f"a {x.dtype} tensor" + ("" if x.is_leaf else " computed by an op")
+    return f"a {type(x).__name__}"
+
+
+def is_number(x: Any) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool)
+
+
+def mismatched_keys(want: Mapping[str, Any], got: Mapping[str, Any], where: str) -> list[str]:
+    problems = [f"missing:    {where}{name}" for name in want if name not in got]
+    return problems + [f"unexpected: {where}{name}" for name in got if name not in want]
+
+
+def check_range(name: str, value: Any, low: float, high: float = math.inf) -> None:
+    if not low <= value < high:
+        raise ValueError(f"{name}: expected {low} <= {name} < {high}, got {value}")
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum if asked for.
+
+        g = g + wd*p
+        b = mu*b + g
+        d = g + mu*b  (nesterov)  or  b
+        p = p - lr*d
+
+    Source: Sutskever et al., On the Importance of Initialization and Momentum in Deep Learning
+    (2013), section 2, in PyTorch's form, where lr multiplies the momentum too.
+    """
+
+    slot_names = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        *,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(
+            params, lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+        )
+        if not any(group["momentum"] for group in self.groups):
+            self.slot_names = ()
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        check_range("momentum", options["momentum"], 0.0)
+        check_range("weight_decay", options["weight_decay"], 0.0)
+        if options["nesterov"] and not options["momentum"]:
+            raise ValueError("nesterov needs momentum > 0")
+
+    def update(
+        self, param: Array, grad: Array, slots: dict[str, Any], lr: float, options: dict[str, Any]
+    ) -> None:
+        mu, wd, nesterov = options["momentum"], options["weight_decay"], options["nesterov"]
+        for p, g, *buffer, s in self.pieces(
+            param, grad, *([slots["momentum_buffer"]] if mu else [])
+        ):
+            if wd:
+                np.multiply(p, wd, out=s)
+                np.add(s, g, out=s)
+                g = s
+            if mu:
+                (b,) = buffer
+                np.multiply(b, mu, out=b)
+                np.add(b, g, out=b)
+                if nesterov:  # in two parts, for g may be s
+                    np.multiply(g, lr, out=s)
+                    np.subtract(p, s, out=p)
+                    np.multiply(b, mu * lr, out=s)
+                else:
+                    np.multiply(b, lr, out=s)
+            else:
+                np.multiply(g, lr, out=s)
+            np.subtract(p, s, out=p)
+
+
+class Adam(Optimizer):
+    """Adam with weight decay added to the gradient (L2).
+
+        t = t + 1
+        g = g + wd*p
+        m = b1*m + (1-b1)*g
+        v = b2*v + (1-b2)*g*g
+        p = p - lr*(m/(1-b1**t)) / (sqrt(v/(1-b2**t)) + eps)
+
+    t counts the updates of each parameter. Source: Kingma and Ba, Adam: A Method for Stochastic
+    Optimization (2015), algorithm 1.
+    """
+
+    slot_names = ("exp_avg", "exp_avg_sq")
+    counts_steps = True
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def check_options(self, options: dict[str, Any]) -> None:
+        for beta in options["betas"]:
+            check_range("beta", beta, 0.0, 1.0)
+        check_range("eps", options["eps"], 0.0)
+        check_range("weight_decay", options["weight_decay"], 0.0)
+
+    def update(
+        self, param: Array, grad: Array, slots: dict[str, Any], lr: float, options: dict[str, Any]
+    ) -> None:
+        (b1, b2), eps, wd = options["betas"], options["eps"], options["weight_decay"]
+        slots["step"] = t = slots["step"] + 1
+        # m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) = ratio * m / (sqrt(v) + eps*root): the corrections
+        # are numbers, and applied to numbers they cost no pass over the arrays
+        root = math.sqrt(1.0 - b2**t)
+        rate = lr * root / (1.0 - b1**t)
+        add_decay = wd != 0.0 and not self.decoupled
+        keep = 1.0 - lr * wd if self.decoupled else 1.0
+        moments = slots["exp_avg"], slots["exp_avg_sq"]
+        for p, g, m, v, s, extra in self.pieces(param, grad, *moments, scratch=2):
+            if add_decay:
+                np.multiply(p, wd, out=extra)
+                np.add(extra, g, out=extra)
+                g = extra
+            np.multiply(m, b1, out=m)
+            np.multiply(g, 1.0 - b1, out=s)
+            np.add(m, s, out=m)
+            np.multiply(v, b2, out=v)
+            np.multiply(g, g, out=s)
+            np.multiply(s, 1.0 - b2, out=s)
+            np.add(v, s, out=v)
+            np.sqrt(v, out=s)
+            np.add(s, eps * root, out=s)
+            np.divide(m, s, out=s)
+            np.multiply(s, rate, out=s)
+            if keep != 1.0:
+                np.multiply(p, keep, out=p)
+            np.subtract(p, s, out=p)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay.
+
+        t = t + 1
+        m = b1*m + (1-b1)*g
+        v = b2*v + (1-b2)*g*g
+        p = p - lr*((m/(1-b1**t)) / (sqrt(v/(1-b2**t)) + eps) + wd*p)
+
+    with the old p on the right. The decay is multiplied by lr, as in PyTorch. Source: Loshchilov
+    and Hutter, Decoupled Weight Decay Regularization (2019), algorithm 2, whose separate schedule
+    multiplier is lr here.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)

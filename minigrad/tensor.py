@@ -1,0 +1,350 @@
+"""Tensor: an array, and where it came from.
+
+A tensor that needs a gradient points at its `Node` in the graph; every other tensor is only an
+array with methods. Operators and methods are the ops of `minigrad/ops`, attached by name at the
+end of `minigrad/ops/__init__.py`; here is what is not an op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minigrad import device as devices
+from minigrad import graph
+from minigrad.graph import MODE, OFF, Array, Node
+
+DEFAULT_DTYPE = np.dtype(np.float32)
+
+
+class Tensor:
+    """An n-dimensional array of numbers whose history can be recorded.
+
+    Made by `mg.tensor` and by ops. `data` is the NumPy or CuPy array; `node` its place in the
+    graph, None where no gradient is needed.
+    """
+
+    __slots__ = ("__weakref__", "data", "node")
+    __array_priority__ = 1000
+
+    def __init__(self, data: Array, node: Node | None = None) -> None:
+        self.data = data
+        self.node = node
+
+    # --- what it is ---
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    @property
+    def device(self) -> str:
+        return devices.of(self.data)
+
+    @property
+    def T(self) -> Tensor:
+        """All axes reversed."""
+        return self.transpose()
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes swapped: the transpose of each matrix."""
+        return self.swapaxes(-1, -2)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a 0-d tensor")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.detach().cpu().numpy(), separator=", ", prefix="tensor(")
+        notes = [] if self.dtype in (DEFAULT_DTYPE, np.int64, np.bool_) else [str(self.dtype)]
+        notes += [] if self.device == "cpu" else [self.device]
+        if self.node is not None:
+            notes.append("requires_grad" if self.is_leaf else f"from {self.node.name}")
+        return f"tensor({', '.join([body, *notes])})"
+
+    __hash__ = object.__hash__  # `==` is an elementwise op; a tensor is a dict key by identity
+
+    # --- out to NumPy and Python ---
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The values as a read-only NumPy array that shares the tensor's memory.
+
+        RuntimeError if the tensor needs a gradient (use `.detach().numpy()`) or is on a GPU (use
+        `.cpu().numpy()`). Copy it (`np.array(t.numpy())`) to write.
+        """
+        if self.node is not None:
+            raise RuntimeError(
+                "numpy: the tensor needs a gradient, which an array would lose; "
+                "use t.detach().numpy()"
+            )
+        if self.device != "cpu":
+            raise RuntimeError(f"numpy: the tensor is on {self.device}; use t.cpu().numpy()")
+        view = self.data.view()
+        view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def item(self) -> Any:
+        """The one value as a Python number. ValueError unless there is exactly one."""
+        if self.size != 1:
+            raise ValueError(f"item: expected one value, got shape {self.shape}")
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        return self.data.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise TypeError(f"only an integer tensor can be an index, got {self.dtype}")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if spec else self, spec) if spec else repr(self)
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        """The memory for another library, shared. BufferError if a gradient would be lost."""
+        if self.node is not None:
+            raise BufferError("dlpack: the tensor needs a gradient; export t.detach()")
+        return self.data.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.data.__dlpack_device__()
+
+    # --- devices and dtypes ---
+    def to(self, device: str) -> Tensor:
+        """The tensor on "cpu", "cuda" or "cuda:N"; itself if it is there. Keeps the gradient."""
+        from minigrad.ops import to_device
+
+        name = devices.parse(device)
+        return self if name == self.device else to_device(self, name)
+
+    def cpu(self) -> Tensor:
+        return self.to("cpu")
+
+    # --- gradients ---
+    @property
+    def requires_grad(self) -> bool:
+        return self.node is not None
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by the user and not by a recorded op."""
+        return self.node is None or self.node.op is None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward() left here; further calls add to it. None before."""
+        return None if self.node is None else self.node.grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if self.node is None:
+            raise RuntimeError("grad: the tensor does not require a gradient")
+        if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
+            raise ValueError(
+                f"grad: expected {self.shape} {self.dtype}, got {value.shape} {value.dtype}"
+            )
+        self.node.grad = value
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Switch a leaf's need for a gradient, in place. TypeError unless it is floating point."""
+        if not self.is_leaf:
+            raise RuntimeError("requires_grad_: only for leaves; use detach()")
+        if not requires_grad:
+            self.node = None
+        elif self.node is None:
+            if self.dtype.kind != "f":
+                raise TypeError(
+                    f"requires_grad: only floating point tensors carry gradients, got {self.dtype}"
+                )
+            self.node = Node(None, (), None, self.shape, self.dtype)
+        return self
+
+    def detach(self) -> Tensor:
+        """The same memory without the history."""
+        return Tensor(self.data)
+
+    def retain_grad(self) -> Tensor:
+        """Ask backward() to leave the gradient of this non-leaf in `.grad` too."""
+        if self.node is None:
+            raise RuntimeError("retain_grad: the tensor does not require a gradient")
+        self.node.retains_grad = True
+        return self
+
+    def register_hook(self, fn: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call `fn` with the complete gradient of this tensor during backward().
+
+        What it returns, if not None, takes the gradient's place. Returns a function that removes
+        the hook.
+        """
+        node = self.node
+        if node is None:
+            raise RuntimeError("register_hook: the tensor does not require a gradient")
+
+        def hook(g: Any) -> Any:
+            result = fn(g if isinstance(g, Tensor) else Tensor(g))
+            if result is None:
+                return g
+            return result if isinstance(g, Tensor) else result.data
+
+        def remove() -> None:
+            node.hooks = tuple(h for h in node.hooks if h is not hook)
+
+        node.hooks = (*node.hooks, hook)
+        return remove
+
+    def backward(
+        self,
+        gradient: Tensor | None = None,
+        *,
+        retain_graph: bool = False,
+        create_graph: bool = False,
+    ) -> None:
+        """Add to `.grad` of every leaf the gradient of this tensor with respect to it.
+
+        gradient:     the gradient of the final result with respect to this tensor, in its shape;
+                      needed unless this tensor has one element.
+        retain_graph: keep the saved arrays, so that backward() can run again.
+        create_graph: record the walk itself. Possible only where the ops kept their inputs, which
+                      `mg.grad` asks for; with it, `mg.grad(mg.grad(f))` needs none of this.
+        Raises RuntimeError without a graph or with a used one, ValueError for a wrong `gradient`.
+        If it raises, no `.grad` has changed.
+        """
+        from minigrad.transforms import backward
+
+        backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+
+    # --- in place ---
+    def assign_(self, value: Any) -> Tensor:
+        """Copy `value` (this shape, or a scalar) into the tensor's memory, unrecorded."""
+        shape = np.shape(value)
+        if shape not in (self.shape, ()):
+            raise ValueError(f"assign_: expected shape {self.shape}, got {shape}")
+        self[...] = value
+        return self
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write in place, unrecorded, for tensors without history or under `no_grad`."""
+        recorded = self.node is not None or (isinstance(value, Tensor) and value.node is not None)
+        if recorded and MODE.get() != OFF:
+            raise RuntimeError(
+                "a tensor that carries a gradient cannot be changed in place: use mg.where, "
+                "mg.scatter_add or mg.concatenate to make a new one, or write under mg.no_grad()"
+            )
+        self.data[raw(index)] = raw(value)
+        graph.stamp_write(self.data)
+
+    # --- NumPy's protocols: np.exp(t) is mg.exp(t) ---
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        from minigrad.op import numpy_op
+
+        if method != "__call__" or "out" in kwargs or "where" in kwargs:
+            form = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+            raise TypeError(f"{form} with these arguments has no gradient rule for tensors")
+        return numpy_op(ufunc)(*inputs, **kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        from minigrad.op import numpy_op
+
+        return numpy_op(func)(*args, **kwargs)
+
+    if TYPE_CHECKING:  # attached by minigrad/ops/__init__.py
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: object) -> Any: ...
+        def __ne__(self, other: object) -> Any: ...
+
+
+def raw(x: Any) -> Any:
+    """x with tensors replaced by their arrays, one level into tuples and lists."""
+    if isinstance(x, Tensor):
+        return x.data
+    if isinstance(x, (tuple, list)):
+        return type(x)(raw(item) for item in x)  # type: ignore[reportUnknownVariableType]
+    return x
+
+
+def tensor(
+    data: Any,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor with a copy of `data`: numbers, nested lists, a NumPy or CuPy array, a Tensor.
+
+    dtype:  of the result. By default an array keeps its own, and Python floats are float32.
+    device: "cpu", "cuda" or "cuda:N". By default an array stays where it is.
+    TypeError if the data are not numbers, or if requires_grad is asked of integers.
+    """
+    data = data.data if isinstance(data, Tensor) else data
+    if devices.is_array(data):
+        array = data
+    else:
+        array = np.asarray(raw(data))
+        if dtype is None and array.dtype.kind == "f":
+            dtype = DEFAULT_DTYPE
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"tensor: expected numbers, got {array.dtype} data")
+    dtype = np.dtype(array.dtype if dtype is None else dtype).newbyteorder("=")
+    if dtype.kind not in "biuf":
+        raise TypeError(f"tensor: dtype {dtype} is not supported")
+    array = devices.move(array, devices.parse(device)) if device is not None else array
+    return Tensor(array.astype(dtype, order="C", copy=True)).requires_grad_(requires_grad)
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor on the memory of another library's array, shared: writes on one side show on both.
+
+    The graph cannot see writes made by the other library; `mg.tensor` makes a copy.
+    """
+    kind, _ = x.__dlpack_device__()
+    array = np.from_dlpack(x) if kind == 1 else devices.cupy().from_dlpack(x)
+    return Tensor(array)

@@ -1,0 +1,184 @@
+"""Functions of functions: backward, grad (composable), value_and_grad, checkpoint."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad import graph, random
+from minigrad.graph import KEEP_INPUTS, MODE, OFF, Node, set_mode, walk
+from minigrad.op import Op
+from minigrad.ops import clone
+from minigrad.tensor import Tensor
+
+
+def seed_for(y: Tensor, gradient: Tensor | None) -> Tensor:
+    """The gradient that a walk starts with: one for a single value, else what the user gives."""
+    if gradient is None:
+        if y.size != 1:
+            raise RuntimeError(
+                f"backward: the tensor has shape {y.shape}, not one value; pass a gradient of "
+                f"that shape, or reduce it first (y.sum().backward())"
+            )
+        return Tensor(np.ones_like(y.data))
+    if not isinstance(gradient, Tensor):
+        gradient = Tensor(np.asarray(gradient, dtype=y.dtype))
+    if gradient.shape != y.shape:
+        raise ValueError(f"backward: the gradient has shape {gradient.shape}, not {y.shape}")
+    if gradient.dtype != y.dtype:
+        raise ValueError(f"backward: the gradient is {gradient.dtype}, not {y.dtype}")
+    return gradient
+
+
+def backward(
+    y: Tensor, gradient: Tensor | None = None, *, retain_graph: bool, create_graph: bool
+) -> None:
+    """See `Tensor.backward`."""
+    if y.node is None:
+        raise RuntimeError(
+            "backward: the tensor does not require a gradient: none of its inputs does, or it was "
+            "computed under no_grad()"
+        )
+    seed = seed_for(y, gradient)
+    mode = KEEP_INPUTS if create_graph else OFF
+    with set_mode(mode):
+        start = seed if create_graph else seed.data
+        found = walk([(y.node, start)], retain_graph=retain_graph, create_graph=create_graph)
+        totals: list[tuple[Node, Tensor]] = []
+        del start
+        while found:
+            node, g = found.popitem()
+            if node.grad is not None:
+                total = (node.grad if create_graph else node.grad.detach()) + g
+            elif isinstance(g, Tensor):
+                total = clone(g)
+            elif g.base is not None or sys.getrefcount(g) > 2:  # somebody else holds this memory
+                total = Tensor(g.copy())
+            else:
+                total = Tensor(g)
+            totals.append((node, total))
+    for node, total in totals:
+        node.grad = total
+
+
+def grad(
+    f: Callable[..., Tensor], argnums: int | tuple[int, ...] = 0, *, create_graph: bool = False
+) -> Callable[..., Any]:
+    """The function that computes the gradient of `f` with respect to its argument `argnums`.
+
+    `f` returns one value (shape () or a single element). The result composes:
+    `mg.grad(mg.grad(f))` is the second derivative. A tuple of `argnums` gives a tuple.
+    create_graph: record the result, so that backward() can go through it to whatever else `f`
+    uses (a gradient penalty, say). Inside another `mg.grad` that happens by itself.
+    """
+    both = value_and_grad(f, argnums, create_graph=create_graph)
+
+    @functools.wraps(f)
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        return both(*args, **kwargs)[1]
+
+    return gradient
+
+
+def value_and_grad(
+    f: Callable[..., Tensor], argnums: int | tuple[int, ...] = 0, *, create_graph: bool = False
+) -> Callable[..., tuple[Tensor, Any]]:
+    """Like `grad`, but returns the pair of the value and the gradient."""
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+
+    @functools.wraps(f)
+    def both(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
+        recorded = create_graph or MODE.get() == KEEP_INPUTS
+        inputs = list(args)
+        variables: list[Tensor] = []
+        with set_mode(KEEP_INPUTS):
+            for i in numbers:
+                inputs[i] = variable(f, i, args)
+                variables.append(inputs[i])
+            y = f(*inputs, **kwargs)
+            if not isinstance(y, Tensor) or y.size != 1:
+                got = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
+                raise ValueError(f"grad: expected {name_of(f)} to return one value, got {got}")
+            nodes = [v.node for v in variables]
+            found: dict[Node, Any] = {}
+            if y.node is not None:
+                one = Tensor(np.ones_like(y.data))
+                start = one if recorded else one.data
+                targets = frozenset(n for n in nodes if n is not None)
+                with set_mode(KEEP_INPUTS if recorded else OFF):
+                    found = walk([(y.node, start)], targets=targets, create_graph=recorded)
+        grads = tuple(
+            as_tensor(found[n]) if n in found else Tensor(np.zeros_like(v.data))
+            for n, v in zip(nodes, variables, strict=True)
+            if n is not None
+        )
+        value = y if recorded else y.detach()
+        return value, grads[0] if isinstance(argnums, int) else grads
+
+    return both
+
+
+def variable(f: Any, i: int, args: tuple[Any, ...]) -> Tensor:
+    """Argument i as a tensor of its own, so that nested gradients are not confused."""
+    if i >= len(args):
+        raise TypeError(f"grad: argnums names argument {i} of {name_of(f)}, which got {len(args)}")
+    x = args[i]
+    if not isinstance(x, Tensor):
+        from minigrad.tensor import tensor
+
+        x = tensor(float(x) if isinstance(x, int) else x)
+    return clone(x) if x.node is not None else Tensor(x.data).requires_grad_()
+
+
+def as_tensor(g: Any) -> Tensor:
+    return g if isinstance(g, Tensor) else Tensor(g if g.base is None else g.copy())
+
+
+def name_of(f: Any) -> str:
+    return getattr(f, "__name__", repr(f))
+
+
+def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
+    """f(*args), keeping only the arguments: the backward pass computes the inside again.
+
+    `f` returns one tensor. Gradients reach the tensor arguments and everything else that `f`
+    uses; random draws are repeated. Source: Chen et al., Training Deep Nets with Sublinear
+    Memory Cost (2016).
+    """
+    state, start = random.get_state(), graph.clock()
+    y = f(*args)
+    if y.node is None:
+        return y
+    outside = tuple(nodes_before(start, y.node))
+
+    def pull(g: Any) -> tuple[Any, ...]:
+        after = random.get_state()
+        random.set_state(state)
+        try:
+            with graph.enable_grad():
+                again = f(*args)
+        finally:
+            random.set_state(after)
+        assert again.node is not None
+        found = walk([(again.node, g)], targets=frozenset(outside))
+        return tuple(found.get(node) for node in outside)
+
+    return Tensor(y.data, Node(CHECKPOINT, outside, pull, y.shape, y.dtype))
+
+
+def nodes_before(start: int, node: Node) -> list[Node]:
+    """The nodes older than `start` that a graph rests on."""
+    seen, todo, old = {node}, [node], list[Node]()
+    while todo:
+        for parent in todo.pop().parents:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                (old if parent.number < start else todo).append(parent)
+    return old
+
+
+CHECKPOINT = Op(checkpoint, broadcast=False, composite=None)  # type: ignore[reportArgumentType]

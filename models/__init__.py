@@ -1,0 +1,6 @@
+"""Models: plain compositions of `minigrad.nn`."""
+
+from models.gpt import GPT, GPTConfig
+from models.lstm import LSTMConfig, LSTMLanguageModel
+
+__all__ = ["GPT", "GPTConfig", "LSTMConfig", "LSTMLanguageModel"]
