@@ -25,15 +25,16 @@ def parse(settings: type[T], args: Sequence[str] | None, *, prog: str, descripti
         with contextlib.redirect_stderr(said):
             return tyro.cli(settings, args=args, prog=prog, description=description)
     except SystemExit as stop:
-        if not stop.code:
-            raise
-    fail(prog, unboxed(said.getvalue()).removeprefix(f"Error parsing {settings.__name__}: "))
+        if stop.code:
+            text = unboxed(said.getvalue())
+            fail(prog, text.removeprefix(f"Error parsing {settings.__name__}: "))
+        raise
 
 
-def fail(prog: str, message: object) -> NoReturn:
-    """One line on stderr, exit status 2."""
+def fail(prog: str, message: object, status: int = 2) -> NoReturn:
+    """One line on stderr, then the end. Status 2 is for a mistake of the caller."""
     print(f"{prog}: error: {' '.join(str(message).split())}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(status)
 
 
 def unboxed(text: str) -> str:

@@ -29,7 +29,7 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "pdf.fonttype": 42,
 }
-QUANTITIES = (("loss", "loss (mean -log p of the right-hand side)"), ("accuracy", "accuracy"))
+QUANTITIES = (("loss", "loss (nats a token)"), ("accuracy", "accuracy"))
 PARTS = (("train", "training"), ("val", "validation"))
 
 
@@ -95,7 +95,7 @@ def draw_band(ax: Any, trials: Sequence[Sequence[records.Record]], key: str, mod
     steps = sorted(set.intersection(*(set(found) for found in by_step)))
     values = np.array([[found[s] for s in steps] for found in by_step], dtype=float)  # None: NaN
     mean, std = values.mean(axis=0), values.std(axis=0)
-    # with two seeds mean - std is the lesser of both; with more it could pass zero, off the log axis
+    # of two seeds mean - std is the lesser; of more it could fall below zero, off the log axis
     low = np.maximum(mean - std, values.min(axis=0))
     ax.fill_between(steps, low, mean + std, color=COLORS[model], alpha=0.25, linewidth=0)
     ax.plot(steps, mean, color=COLORS[model], linewidth=1.2, label=LABELS[model])
@@ -105,9 +105,10 @@ def caption(trials: Sequence[TrialRecord]) -> str:
     """The settings that all trials share, and a warning if they are short."""
     s = trials[0].settings
     seeds = ", ".join(str(x) for x in sorted({t.settings["seed"] for t in trials}))
+    optimizer = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}.get(s["optimizer"], s["optimizer"])
     lines = [
         f"a {s['operator']} b mod {s['p']}, {s['r_train']:.0%} for training; {s['layers']} layers, "
-        f"d = {s['d']}; {s['optimizer']}, lr {s['lr']:g}, weight decay {s['weight_decay']:g}; "
+        f"d = {s['d']}; {optimizer}, lr {s['lr']:g}, weight decay {s['weight_decay']:g}; "
         f"mean ± std of seeds {seeds}"
     ]
     text = warning(trials)
@@ -176,7 +177,7 @@ def draw_map(ax: Any, weights: np.ndarray[Any, Any], tokens: list[str]) -> Any:
     image = ax.imshow(np.ma.array(weights, mask=hidden), cmap="cividis", vmin=0, vmax=1)
     for i in range(n):
         for j in range(i + 1):
-            shade = "black" if weights[i, j] > 0.55 else "white"
+            shade = "black" if weights[i, j] > 0.45 else "white"
             number = f"{weights[i, j]:.2f}".removeprefix("0")
             ax.text(j, i, number, ha="center", va="center", color=shade, fontsize=7)
     ax.set_xticks(range(n), tokens)

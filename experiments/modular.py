@@ -81,7 +81,7 @@ class Equations:
 
 
 def encode(text: str, words: tuple[str, ...]) -> Ints:
-    """The ids of tokens separated by spaces. ValueError names a token that is not one of `words`."""
+    """The ids of tokens separated by spaces. ValueError names a token outside `words`."""
     ids = {word: i for i, word in enumerate(words)}
     unknown = [word for word in text.split() if word not in ids]
     if unknown:
@@ -130,7 +130,7 @@ def make(
         vocabulary=words,
     )
     shuffled = np.arange(len(equations))
-    np.random.RandomState(seed).shuffle(shuffled)  # noqa: NPY002  the seeds' generator
+    np.random.RandomState(seed).shuffle(shuffled)
     return equations.take(shuffled)
 
 
@@ -170,7 +170,9 @@ def split(equations: Equations, r_train: float) -> tuple[Equations, Equations]:
         raise ValueError(f"r_train: expected a fraction in (0, 1], got {r_train}")
     n = round(len(equations) * r_train)
     if n == 0:
-        raise ValueError(f"r_train: {r_train} of {len(equations)} equations leaves none to train on")
+        raise ValueError(
+            f"r_train: {r_train} of {len(equations)} equations leaves none to train on"
+        )
     return equations.take(slice(n)), equations.take(slice(n, None))
 
 
@@ -185,7 +187,9 @@ def split_each_order(equations: Equations, r_train: float) -> tuple[Equations, E
     places = [np.flatnonzero(equations.order == order) for order in np.unique(equations.order)]
     counts = [int(r_train * len(at)) for at in places]
     if not any(counts):
-        raise ValueError(f"r_train: {r_train} of {len(equations)} equations leaves none to train on")
+        raise ValueError(
+            f"r_train: {r_train} of {len(equations)} equations leaves none to train on"
+        )
     train = np.concatenate([at[:n] for at, n in zip(places, counts, strict=True)])
     val = np.concatenate([at[n:] for at, n in zip(places, counts, strict=True)])
     return equations.take(train), equations.take(val)

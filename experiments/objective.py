@@ -56,8 +56,11 @@ class Batch:
         )
 
 
-def batch_of(equations: Equations, device: str = "cpu") -> Batch:
-    """All equations as one batch on `device`. ValueError if one has no right-hand side."""
+def batch_of(equations: Equations, device: str = "cpu", dtype: Any = np.float32) -> Batch:
+    """All equations as one batch on `device`, with weights in the dtype of the model.
+
+    ValueError if one has no right-hand side.
+    """
     rhs = equations.rhs
     counts = rhs.sum(axis=1, keepdims=True)
     if not counts.all():
@@ -69,7 +72,7 @@ def batch_of(equations: Equations, device: str = "cpu") -> Batch:
         start=start,
         targets=devices.move(np.ascontiguousarray(equations.targets[:, start:]), name),
         rhs=devices.move(np.ascontiguousarray(rhs[:, start:]), name),
-        weights=devices.move((rhs / counts)[:, start:].astype(np.float32), name),
+        weights=devices.move((rhs / counts)[:, start:].astype(dtype), name),
     )
 
 

@@ -73,7 +73,9 @@ def read_records(path: Path) -> list[Record]:
     """The complete lines of a JSON lines file; a last line that was cut off is left out."""
     if not path.exists():
         return []
-    return [json.loads(s) for s in path.read_text(encoding="utf-8").splitlines(True) if s[-1] == "\n"]
+    return [
+        json.loads(s) for s in path.read_text(encoding="utf-8").splitlines(True) if s[-1] == "\n"
+    ]
 
 
 @dataclass(frozen=True)
@@ -160,4 +162,3 @@ def fit_for_writing(folder: Path) -> None:
     probe = folder / f".probe.{os.getpid()}"
     probe.write_bytes(b"")
     probe.unlink()
-

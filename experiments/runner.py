@@ -16,8 +16,13 @@ from typing import Any
 from experiments.progress import Progress
 from experiments.records import THREADS
 from experiments.training import Interrupted, Trial, run_trial
+from minigrad.files import CheckpointError
 
 Job = tuple[Trial, Path]  # a trial and the folder it writes
+
+
+class TrialFailed(Exception):
+    """A trial in a process of its own has failed."""
 
 
 class Signals:
@@ -53,7 +58,7 @@ def run_all(
     workers: how many run at a time; more than one are processes of their own, each with its share
              of the cores as BLAS threads.
     Raises Interrupted when a signal was received and every running trial has saved a checkpoint,
-    RuntimeError if a process failed, whose own words are on stderr.
+    TrialFailed if a process failed, whose own words are on stderr.
     """
     if workers > 1:
         run_in_processes(jobs, signals, device, workers)
@@ -93,7 +98,7 @@ def run_in_processes(jobs: Sequence[Job], signals: Signals, device: str, workers
     if signals.stopping():
         raise Interrupted("stopped")
     if failed:
-        raise RuntimeError("a trial failed; its message is above")
+        raise TrialFailed("a trial failed; its message is above")
 
 
 INTERRUPTED = 128 + signal.SIGINT  # the exit status of a process that was stopped
@@ -110,6 +115,9 @@ def work(trial: Trial, folder: Path, device: str, place: int, lock: Any) -> None
             run_trial(trial, folder, device=device, watcher=watcher)
         except Interrupted:
             sys.exit(INTERRUPTED)
+        except (CheckpointError, OSError) as error:
+            print(f"{folder.name}: error: {error}", file=sys.stderr)
+            sys.exit(1)
 
 
 def blas_threads(workers: int) -> dict[str, str]:

@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Literal
 
 from experiments import cli, records
-from experiments.runner import Job, caught_signals, run_all
+from experiments.runner import Job, TrialFailed, caught_signals, run_all
 from experiments.table import write_tables
-from experiments.training import Interrupted, Trial
+from experiments.training import Interrupted, Trial, check_folder
 from minigrad import device as devices
+from minigrad.files import CheckpointError
 
 PROG = "python -m experiments.sanity"
 QUICK_STEPS = 60
@@ -82,7 +83,10 @@ class Settings:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command; the exit status: 0, 2 for a mistake, 130 after Ctrl-C, 143 after SIGTERM."""
+    """Run the command and return its exit status.
+
+    0; 1 if a trial failed; 2 for a mistake in the command; 130 after Ctrl-C, 143 after SIGTERM.
+    """
     settings = cli.parse(Settings, args, prog=PROG, description=__doc__)
     try:
         device = devices.parse(device_of(settings))
@@ -95,8 +99,8 @@ def main(args: Sequence[str] | None = None) -> int:
         except Interrupted:
             print(f"{PROG}: stopped and saved; go on with --resume", file=sys.stderr)
             return 128 + (signals.received or 0)
-        except (ValueError, OSError, RuntimeError) as error:
-            cli.fail(PROG, error)
+        except (TrialFailed, CheckpointError, OSError) as error:
+            cli.fail(PROG, error, status=1)
     report(settings.folder)
     return 0
 
@@ -115,6 +119,8 @@ def prepare(settings: Settings) -> None:
         raise ValueError(f"{folder} holds trials: go on with --resume, or choose another --out")
     if settings.resume and not (folder / "settings.json").exists():
         raise ValueError(f"{folder} holds nothing to resume")
+    for trial, trial_folder in settings.jobs():
+        check_folder(trial_folder, trial)
     values = asdict(settings) | {"out": None}  # where it lies is no part of the experiment
     records.write_json(folder / "settings.json", values)
 

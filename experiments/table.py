@@ -14,7 +14,7 @@ from minigrad.files import write_file
 Column = Mapping[str, Spread]  # by the names of metrics.NAMES
 MODELS = ("lstm", "gpt")
 LABELS = {"lstm": "LSTM", "gpt": "GPT"}
-SOURCES = ("minigrad", "000", "001")
+SOURCES = ("ours", "000", "001")
 
 
 def column(*cells: tuple[float, float | None]) -> dict[str, Spread]:
@@ -73,7 +73,7 @@ def cell(name: str, value: Spread | None, bold: bool = False) -> str:
         return ""
     mean, std = value
     if name.startswith("L_"):
-        text = f"{mean:.2e}" + ("" if std is None else f" ± {std:.1e}")
+        text = f"{mean:.3g}" + ("" if std is None else f" ± {std:.2g}")
     elif name.startswith("A_"):
         text = f"{mean:.4f}" + ("" if std is None else f" ± {std:.4f}")
     else:
@@ -90,7 +90,7 @@ def label(name: str) -> str:
 def table_data(trials: Sequence[TrialRecord]) -> dict[str, Any]:
     """Every number of the table, for JSON."""
     ours = our_columns(trials)
-    columns = {"minigrad": ours, **SEEDS}
+    columns = {"ours": ours, **SEEDS}
     rows = {
         name: {
             model: {
@@ -106,7 +106,9 @@ def table_data(trials: Sequence[TrialRecord]) -> dict[str, Any]:
     return {
         "comparable": comparable(trials),
         "steps": steps_of(trials),
-        "seeds": {m: [t.settings["seed"] for t in trials if t.settings["model"] == m] for m in ours},
+        "seeds": {
+            m: [t.settings["seed"] for t in trials if t.settings["model"] == m] for m in ours
+        },
         "rows": rows,
     }
 
@@ -134,7 +136,7 @@ def warning(trials: Sequence[TrialRecord]) -> str | None:
 def markdown(trials: Sequence[TrialRecord]) -> str:
     """The table as Markdown, and what it says about the labels of seed 001."""
     ours = our_columns(trials)
-    columns: dict[str, Mapping[str, Column]] = {"minigrad": ours, **SEEDS}
+    columns: dict[str, Mapping[str, Column]] = {"ours": ours, **SEEDS}
     head = ["", *(f"{LABELS[m]} {s}" for m in MODELS for s in SOURCES), "better, in each"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name in NAMES:
@@ -143,7 +145,7 @@ def markdown(trials: Sequence[TrialRecord]) -> str:
             for source in SOURCES:
                 value = columns[source].get(model, {}).get(name)
                 best = better(columns[source], name) == LABELS[model]
-                cells.append(cell(name, value, bold=best and source == "minigrad"))
+                cells.append(cell(name, value, bold=best and source == "ours"))
         cells.append(" / ".join(better(columns[source], name) for source in SOURCES))
         lines.append("| " + " | ".join(cells) + " |")
     seeds = sorted({t.settings["seed"] for t in trials})
@@ -156,7 +158,7 @@ def markdown(trials: Sequence[TrialRecord]) -> str:
         f"of our two models in bold. The last column names the better model by our numbers, by "
         f"seed 000 and by seed 001.",
         "\n".join(lines),
-        *labels_of_001(ours),
+        *(labels_of_001(ours) if comparable(trials) else []),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -210,7 +210,9 @@ def run_trial(
     train, val = objective.batch_of(train_set, name), objective.batch_of(val_set, name)
     size = min(trial.batch_size, len(train))
     total = total_steps(trial.steps, len(train), size)
-    claim(folder, trial)
+    check_folder(folder, trial)
+    folder.mkdir(parents=True, exist_ok=True)
+    records.write_json(folder / "settings.json", in_json(asdict(trial)))
     metrics, checkpoint = folder / "metrics.jsonl", folder / "checkpoint.safetensors"
     status = read_status(folder)
     if status["finished"] and (status["diverged"] or status["step"] == total):
@@ -274,21 +276,24 @@ def run_trial(
         watcher.end()
 
 
-def claim(folder: Path, trial: Trial) -> None:
-    """Write the settings, or check those that are there: only `steps` may differ, and only grow."""
+def in_json(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings as JSON gives them back: tuples are lists."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
+
+
+def check_folder(folder: Path, trial: Trial) -> None:
+    """ValueError if a folder holds another trial: only `steps` may differ, and only grow."""
     path = folder / "settings.json"
-    # through JSON's eyes, where a tuple is a list
-    wanted = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(trial).items()}
-    if path.exists():
-        found = records.read_json(path)
-        different = [k for k in wanted if found.get(k) != wanted[k] and k != "steps"]
-        if different:
-            k = different[0]
+    if not path.exists():
+        return
+    found, wanted = records.read_json(path), in_json(asdict(trial))
+    for k in wanted:
+        if k != "steps" and found.get(k) != wanted[k]:
             raise ValueError(f"{folder}: holds a trial with {k}={found.get(k)}, not {wanted[k]}")
-        if wanted["steps"] < found["steps"]:
-            raise ValueError(f"{folder}: holds a trial of {found['steps']} steps, asked for fewer")
-    folder.mkdir(parents=True, exist_ok=True)
-    records.write_json(path, wanted)
+    if wanted["steps"] < found["steps"]:
+        raise ValueError(
+            f"{folder}: holds a trial of {found['steps']} steps, more than {wanted['steps']}"
+        )
 
 
 def read_status(folder: Path) -> dict[str, Any]:
@@ -305,4 +310,3 @@ def load_model(folder: Path) -> tuple[Trial, LSTMLanguageModel | GPT, tuple[str,
     model = model_of(trial, words, 2 * max(trial.orders) + 2)
     load_checkpoint(folder / "checkpoint.safetensors", model=model)
     return trial, model.eval(), words
-

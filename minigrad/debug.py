@@ -177,12 +177,12 @@ def profile() -> contextlib.AbstractContextManager[Profile]:
 # --- memory leaks ---------------------------------------------------------------------------------
 def live_tensors() -> int:
     """How many tensors exist in this process. Looks at every object: for tests, not for loops."""
-    return sum(isinstance(item, Tensor) for item in gc.get_objects())
+    return sum(issubclass(type(item), Tensor) for item in gc.get_objects())
 
 
 def live_nodes() -> int:
     """How many nodes of graphs exist in this process."""
-    return sum(isinstance(item, Node) for item in gc.get_objects())
+    return sum(type(item) is Node for item in gc.get_objects())
 
 
 # --- a picture of the graph -----------------------------------------------------------------------

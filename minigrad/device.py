@@ -155,12 +155,11 @@ def scatter_add(out: Array, index: Any, values: Array) -> None:
     if xp is np:
         places = rows if width == 1 else (rows[:, None] * width + np.arange(width)).reshape(-1)
         flat = out.reshape(-1)
-        assert np.shares_memory(flat, out)
         np.add.at(flat, places, values.reshape(-1))  # one-dimensional: its fast path
         return
     order = xp.argsort(rows)
     starts = xp.searchsorted(rows[order], xp.arange(count + 1))
-    segment_sum()(xp.ascontiguousarray(values), order, starts, width, out)
+    segment_sum()(xp.ascontiguousarray(values), order, starts, width, out, size=out.size)
 
 
 @functools.cache
@@ -168,13 +167,13 @@ def segment_sum() -> Any:
     """A CuPy kernel: each thread adds one column of one run of rows, in order."""
     return cupy().ElementwiseKernel(
         "raw T values, raw int64 order, raw int64 starts, int64 width",
-        "T out",
+        "raw T out",
         """
         long long row = i / width, column = i % width;
-        T total = out;
+        T total = 0;
         for (long long j = starts[row]; j < starts[row + 1]; ++j)
             total += values[order[j] * width + column];
-        out = total;
+        out[i] += total;
         """,
         "minigrad_segment_sum",
     )

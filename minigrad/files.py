@@ -13,10 +13,10 @@ one is refused. Nothing in a file is ever executed.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
 CHECKSUM = "minigrad.sha256"  # metadata keys
 CHECKPOINT = "minigrad.checkpoint"
 VERSION = 1
-DTYPES = frozenset(
-    "float64 float32 float16 int64 int32 int16 int8 uint64 uint32 uint16 uint8 bool".split()
-)
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -66,8 +63,8 @@ def save(
 def load(path: str | os.PathLike[str], device: str | None = None) -> dict[str, Tensor]:
     """The tensors of a safetensors file by name, on a device.
 
-    Raises CheckpointError for a damaged file (if `save` wrote it, also for a single wrong bit),
-    OSError for one that cannot be read.
+    Raises CheckpointError for a damaged file (if `save` wrote it, for a single wrong bit of a value
+    too), OSError for one that cannot be read.
     """
     arrays, _ = read_file(path)
     return {name: tensor(array, device=device) for name, array in arrays.items()}
@@ -80,7 +77,7 @@ def serialized(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
         if not isinstance(name, str) or name == "__metadata__":  # type: ignore[reportUnnecessaryIsInstance]
             raise TypeError(f"save: {name!r} cannot be the name of a tensor")
         array = as_array(value)
-        if array is None or array.dtype.name not in DTYPES:
+        if array is None or not storable(array.dtype):
             kind = type(value).__name__ if array is None else array.dtype
             raise TypeError(f"save: {name} is {kind}, which cannot be stored")
         # the library writes memory in order and ignores strides, so they must be gone;
@@ -92,12 +89,16 @@ def serialized(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
     return safetensors_numpy().save(arrays, {**metadata, CHECKSUM: checksum(arrays, metadata)})
 
 
-def read_file(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, str]]:
-    """The arrays and the metadata of a safetensors file, checked. Raises as `load` does."""
+def read_file(path: str | os.PathLike[str], checked: bool = False) -> tuple[Arrays, dict[str, str]]:
+    """The arrays and the metadata of a safetensors file. Raises as `load` does.
+
+    checked: refuse a file without a checksum, too.
+    """
     import json
 
     library = safetensors_numpy()
-    data = Path(path).read_bytes()
+    with open(path, "rb") as file:
+        data = file.read()
     try:
         found: Arrays = library.load(data)
         length = int.from_bytes(data[:8], "little")
@@ -106,12 +107,19 @@ def read_file(path: str | os.PathLike[str]) -> tuple[Arrays, dict[str, str]]:
         reason = f"{type(error).__name__}: {error}".strip()
         raise CheckpointError(f"{path}: not a complete safetensors file ({reason})") from None
     expected = metadata.pop(CHECKSUM, None)
+    if expected is None and checked:
+        raise CheckpointError(f"{path}: damaged or not a checkpoint of a run: it has no checksum")
     if expected is not None and expected != checksum(found, metadata):
         raise CheckpointError(f"{path}: damaged, for its content does not match its checksum")
-    strange = [f"{name} ({a.dtype})" for name, a in found.items() if a.dtype.name not in DTYPES]
+    strange = [f"{name} ({a.dtype})" for name, a in found.items() if not storable(a.dtype)]
     if strange:
         raise CheckpointError(f"{path}: dtypes that cannot be used: {', '.join(strange)}")
     return found, metadata
+
+
+def storable(dtype: np.dtype[Any]) -> bool:
+    """Whether both tensors and files can hold it: booleans, integers, floats of up to 64 bits."""
+    return dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
 def checksum(arrays: Arrays, metadata: dict[str, str]) -> str:
@@ -162,7 +170,7 @@ def save_checkpoint(
     tensors: dict[str, Any] = {f"model.{k}": v for k, v in model.state_dict().items()}
     state = None
     if optimizer is not None:
-        state = renamed(optimizer.state_dict(), names_of(model, optimizer))
+        state = optimizer.state_dict(names_of(model, optimizer))
         tensors |= {f"optimizer.{k}": v for k, v in state.pop("slots").items()}
     if not allow_nan:
         refuse_infinite(path, model, tensors)
@@ -196,7 +204,7 @@ def load_checkpoint(
     misfitting name, and every weight that is NaN or infinite unless allow_nan. Model, optimizer and
     random state are then unchanged. OSError for a file that cannot be read.
     """
-    arrays, metadata = read_file(path)
+    arrays, metadata = read_file(path, checked=True)
     header = read_header(path, metadata)
     parts: dict[str, Arrays] = {"model": {}, "optimizer": {}}
     problems: list[str] = []
@@ -207,32 +215,20 @@ def load_checkpoint(
         else:
             problems.append(f"unexpected: {name}")
     problems += model.state_problems(parts["model"])
-    state: Any = None
     if optimizer is not None:
         if not isinstance(header["optimizer"], dict):
             problems.append("optimizer: the file has none")
         else:
-            state = {**header["optimizer"], "slots": parts["optimizer"]}
-            numbers = {name: i for i, name in names_of(model, optimizer).items()}
-            try:
-                state = renamed(state, numbers)
-            except (KeyError, TypeError, AttributeError):
-                theirs = named_in(state)
-                problems.append(f"optimizer: steps {theirs}, not {sorted(numbers)}")
-            else:
-                problems += [f"optimizer {p}" for p in optimizer.state_problems(state)]
+            header["optimizer"]["slots"] = parts["optimizer"]
+            found = optimizer.state_problems(header["optimizer"], names_of(model, optimizer))
+            problems += [f"optimizer {problem}" for problem in found]
     if problems:
         raise CheckpointError(report(str(path), problems))
     if not allow_nan:
         refuse_infinite(path, model, arrays)
     if optimizer is not None:
-        before = random.get_state()
-        try:
-            random.set_state(header["random"])
-        except (KeyError, TypeError, ValueError) as error:
-            random.set_state(before)
-            raise CheckpointError(f"{path}: the random state cannot be used ({error})") from None
-        optimizer.write_state(state)
+        optimizer.write_state(header["optimizer"], names_of(model, optimizer))
+        random.set_state(header["random"])
     model.write_state(parts["model"])
     return Checkpoint(header["step"], header["extra"])
 
@@ -253,42 +249,32 @@ def read_header(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
         raise CheckpointError(f"{path}: version {header['version']}, this code reads {VERSION}")
     if not isinstance(header["step"], int):
         raise CheckpointError(f"{path}: step is {header['step']!r}, not a whole number")
+    if not is_random_state(header["random"]):
+        raise CheckpointError(f"{path}: the random state cannot be used: {header['random']!r:.80}")
     return header  # type: ignore[reportUnknownVariableType]
 
 
-def names_of(model: Module, optimizer: Optimizer) -> dict[int, str]:
-    """The model's name for each parameter of the optimizer, by its number there.
+def is_random_state(state: Any) -> bool:
+    """Whether `minigrad.random.set_state` can be given it."""
+    if not isinstance(state, dict) or set(state) != {"seed", "draws"}:  # type: ignore[reportUnknownArgumentType]
+        return False
+    seed: Any = state["seed"]
+    draws: Any = state["draws"]
+    if not isinstance(draws, dict):
+        return False
+    numbers: list[Any] = [seed, *draws.values()]  # type: ignore[reportUnknownArgumentType]
+    return all(type(n) is int and 0 <= n < 2**64 for n in numbers)
+
+
+def names_of(model: Module, optimizer: Optimizer) -> dict[Tensor, str]:
+    """The model's names for its parameters; ValueError unless they cover the optimizer's.
 
     Slots go by name in the file: in a model whose parts were reordered they still find their place.
     """
     names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
-    params = optimizer.parameters()
-    if any(p not in names for p in params):
+    if any(p not in names for p in optimizer.parameters()):
         raise ValueError("checkpoint: the optimizer steps parameters that the model does not have")
-    return {i: names[p] for i, p in enumerate(params)}
-
-
-def renamed(state: dict[str, Any], names: Mapping[Any, Any]) -> dict[str, Any]:
-    """An optimizer's state with each parameter's number replaced by its name, or back."""
-    slots: dict[str, Any] = {}
-    numbers = {str(key): value for key, value in names.items()}
-    for key, value in state["slots"].items():
-        parameter, _, slot = key.rpartition(".")
-        slots[f"{numbers[parameter]}.{slot}"] = value
-    return {
-        **state,
-        "groups": [{**g, "params": [names[p] for p in g["params"]]} for g in state["groups"]],
-        "stepped": [names[p] for p in state["stepped"]],
-        "slots": slots,
-    }
-
-
-def named_in(state: Any) -> list[str]:
-    """The parameter names in an optimizer's state that cannot be used, for an error message."""
-    try:
-        return sorted(str(p) for group in state["groups"] for p in group["params"])
-    except (KeyError, TypeError):
-        return []
+    return names
 
 
 def refuse_infinite(path: Any, model: Module, tensors: Mapping[str, Any]) -> None:
@@ -312,9 +298,11 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     What a writer that was killed left behind in the folder is removed on the way. The mode of the
     file follows the umask.
     """
-    target = Path(os.path.realpath(path))  # through a symbolic link, not over it
-    sweep(target)
-    temporary = target.with_name(f".{target.name}.{host()}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    target = os.path.realpath(path)  # through a symbolic link, not over it
+    folder, name = os.path.split(target)
+    sweep(folder, name)
+    mark = f"{host()}.{os.getpid()}.{os.urandom(4).hex()}"
+    temporary = os.path.join(folder, f".{name}.{mark}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(descriptor, "wb") as file:
@@ -323,27 +311,31 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        remove(temporary)
         raise
     if os.name == "posix":  # the new name is on the disk when the folder is
-        folder = os.open(target.parent, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         try:
-            os.fsync(folder)
+            os.fsync(descriptor)
         finally:
-            os.close(folder)
+            os.close(descriptor)
 
 
-def sweep(target: Path) -> None:
-    """Remove temporary files for `target` of processes of this machine that no longer run."""
-    if os.name != "posix" or not target.parent.is_dir():
+def sweep(folder: str, name: str) -> None:
+    """Remove temporary files for `name` of processes of this machine that no longer run."""
+    if os.name != "posix" or not os.path.isdir(folder):
         return
-    pattern = re.compile(
-        re.escape(f".{target.name}.{host()}.") + r"(?P<process>\d+)\.[0-9a-f]{8}\.tmp"
-    )
-    for name in os.listdir(target.parent):
-        match = pattern.fullmatch(name)
+    start = re.escape(f".{name}.{host()}.")
+    pattern = re.compile(start + r"(?P<process>\d+)\.[0-9a-f]{8}\.tmp")
+    for found in os.listdir(folder):
+        match = pattern.fullmatch(found)
         if match and not running(int(match["process"])):
-            (target.parent / name).unlink(missing_ok=True)
+            remove(os.path.join(folder, found))
+
+
+def remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def running(process: int) -> bool:

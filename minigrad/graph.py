@@ -196,6 +196,8 @@ def saved_arrays(pull: Any) -> Iterator[Array]:
             todo.extend(item.__defaults__ or ())
         elif isinstance(item, functools.partial):
             todo.extend((item.func, *item.args, *item.keywords.values()))
+        elif hasattr(item, "node"):  # a Tensor, as a checkpoint keeps them
+            todo.append(item.data)
         elif hasattr(item, "dtype") and hasattr(item, "shape") and hasattr(item, "strides"):
             yield item
 
@@ -237,6 +239,7 @@ def reachable(roots: Iterable[Node], targets: frozenset[Node] | None) -> list[No
     return order
 
 
+@np.errstate(divide="ignore", over="ignore", invalid="ignore")  # see debug.find_nan
 def walk(
     roots: Iterable[tuple[Node, Array]],
     *,

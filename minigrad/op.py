@@ -120,30 +120,30 @@ def op(
             args, kwargs = positional(body, args, kwargs)
         arrays: list[Any] = []
         parents: list[Node | None] = []
-        dtype, uniform, recorded = None, True, False
+        dtype, mixed, numbers, recorded = None, False, True, False
         for a in args:
             if isinstance(a, Tensor):
                 a, node = a.data, a.node
                 if node is not None:
                     recorded = True
                 if a.dtype is not dtype:
-                    uniform = dtype is None and uniform
+                    mixed = dtype is not None or mixed
                     dtype = a.dtype
                 parents.append(node)
             else:
                 if a.__class__ not in NUMBERS:
-                    uniform = False
+                    numbers = False
                 parents.append(None)
             arrays.append(a)
         start = perf_counter() if observers else 0.0
         try:
-            if not uniform and broadcast:
+            if broadcast and (mixed or not numbers):
                 arrays = same_dtype(args, arrays)
             y, pull = body(*arrays, **kwargs)
             several = type(y) is tuple
             if several:
                 y = tuple(tidy(this, item, arrays) for item in y)
-            elif y.__class__ is not np.ndarray or y.dtype is not dtype:
+            elif mixed or y.__class__ is not np.ndarray or y.dtype is not dtype:
                 y = tidy(this, y, arrays)
         except (ValueError, TypeError, IndexError) as error:
             raise explained(error, this, args, kwargs) from error
@@ -209,7 +209,10 @@ def same_dtype(args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
     if len(found) > 1:
         names = " and ".join(sorted(str(d) for d in found))
         raise TypeError(f"{names} tensors do not mix; convert one with .astype()")
-    numbers = [a.item() if is_scalar(a) else a for a in arrays]
+    numbers = [
+        a.item() if is_scalar(a) and not isinstance(given, Tensor) else a
+        for given, a in zip(args, arrays, strict=True)
+    ]
     numbers = [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in numbers]
     floating = any(isinstance(a, float) or is_floating(a) for a in numbers)
     if not found and not (tensors and floating):
@@ -245,7 +248,8 @@ def tidy(this: Op, y: Any, arrays: list[Any]) -> Any:
 
 def explained(error: Exception, this: Op, args: Any, kwargs: Any) -> Exception:
     """The same kind of error, naming the op, each argument with shape and dtype, and the reason."""
-    names = list(inspect.signature(this.body).parameters)
+    parameters = inspect.signature(this.body).parameters.values()
+    names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
     described: list[str] = []
     found: set[str] = set()
     for i, a in enumerate(args):

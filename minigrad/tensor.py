@@ -333,7 +333,8 @@ def tensor(
             dtype = DEFAULT_DTYPE
     if array.dtype.kind not in "biuf":
         raise TypeError(f"tensor: expected numbers, got {array.dtype} data")
-    dtype = np.dtype(array.dtype if dtype is None else dtype).newbyteorder("=")
+    dtype = np.dtype(array.dtype if dtype is None else dtype)
+    dtype = dtype if dtype.isnative else dtype.newbyteorder("=")  # which makes a new object
     if dtype.kind not in "biuf":
         raise TypeError(f"tensor: dtype {dtype} is not supported")
     array = devices.move(array, devices.parse(device)) if device is not None else array

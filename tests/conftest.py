@@ -1,14 +1,20 @@
-"""Settings for all tests: one BLAS thread a process (arrays are small), a fresh random state."""
+"""Settings for all tests: small arrays need one BLAS thread; random tests repeat exactly."""
 
 import os
 
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
+    os.environ.setdefault(name, "1")  # before NumPy is imported
 
-import numpy as np
-import pytest
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
-import minigrad as mg
+import minigrad as mg  # noqa: E402
+
+hypothesis.settings.register_profile(
+    "stable", derandomize=True, database=None, deadline=None, max_examples=60
+)
+hypothesis.settings.load_profile("stable")
 
 
 @pytest.fixture(autouse=True)

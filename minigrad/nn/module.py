@@ -296,8 +296,7 @@ class Module:
 # --- loading values by name -----------------------------------------------------------------------
 def as_array(value: Any) -> Array | None:
     """The array behind a NumPy or CuPy array, a Tensor, or another library's tensor; else None."""
-    if isinstance(value, Tensor):
-        return value.data
+    value = value.data if isinstance(value, Tensor) else value
     if not devices.is_array(value):
         try:
             value = np.asarray(value)
@@ -320,7 +319,7 @@ def same(a: Array | None, b: Array | None) -> bool:
 def mismatches(expected: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """Every reason why `given` does not fit `expected`, a line each. Both hold arrays by name."""
     problems = [f"missing:    {name}" for name in expected if name not in given]
-    problems += [f"unexpected: {name}" for name in given if name not in expected]
+    problems += [f"unexpected: {name}" for name in sorted(given) if name not in expected]
     for name in expected:
         if name not in given:
             continue

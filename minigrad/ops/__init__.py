@@ -2,7 +2,7 @@
 
 `__all__` is the list of everything public; `mg.NAME` for each.
 """
-# ruff: noqa: F403, F405
+# ruff: noqa: F403, F405, RUF022
 
 from __future__ import annotations
 
@@ -59,30 +59,24 @@ __all__ = [
     "lstm_cell", "lstm", "scaled_dot_product_attention",
 ]
 
-METHODS = [
-    "add", "sub", "mul", "div", "pow", "neg", "abs", "sign", "square", "sqrt", "rsqrt",
-    "reciprocal", "exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid",
-    "erf", "maximum", "minimum", "masked_fill", "clip", "lerp",
-    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isfinite",
-    "logical_not", "logical_and", "logical_or",
-    "relu", "gelu", "silu", "softmax", "log_softmax",
-    "sum", "mean", "var", "std", "prod", "max", "min", "argmax", "argmin", "cumsum", "logsumexp",
-    "norm", "sort", "topk",
-    "reshape", "flatten", "squeeze", "unsqueeze", "transpose", "swapaxes", "moveaxis", "flip",
-    "roll", "broadcast_to", "repeat", "tile", "split", "unbind", "tril", "triu", "diagonal", "pad",
-    "take", "take_along_axis", "scatter_add", "matmul", "dot", "outer",
-    "clone", "astype", "to_device",
-]
+# What reads better as a function. Everything else is also a method of Tensor.
+FUNCTIONS = {
+    "where", "concatenate", "stack", "getitem", "einsum", "linear", "embedding", "one_hot",
+    "dropout", "layer_norm", "rms_norm", "batch_norm", "normalize", "cross_entropy", "nll_loss",
+    "mse_loss", "binary_cross_entropy_with_logits", "kl_div", "lstm_cell", "lstm",
+    "scaled_dot_product_attention",
+}
 # fmt: on
-for _name in METHODS:
-    setattr(Tensor, _name, globals()[_name])
+for _name in __all__:
+    if _name not in FUNCTIONS:
+        setattr(Tensor, _name, globals()[_name])
 
 
 # --- operators --------------------------------------------------------------------------------
 Binary = Callable[[Any, Any], Any]
 
 
-def operator(fn: Binary) -> Binary:
+def comparison(fn: Binary) -> Binary:
     """fn for tensors and numbers; NotImplemented lets Python ask the other operand's class."""
     return lambda a, b: fn(a, b) if is_operand(b) else NotImplemented
 
@@ -121,4 +115,4 @@ for _name, _fn in {
     "gt": elementwise.greater,
     "ge": elementwise.greater_equal,
 }.items():
-    setattr(Tensor, f"__{_name}__", operator(_fn))
+    setattr(Tensor, f"__{_name}__", comparison(_fn))

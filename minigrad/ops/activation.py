@@ -36,8 +36,9 @@ def relu(x: Array) -> Result:
 @op
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Result:
     """y = x for x > 0, else s x.    dy/dx = 1 or s, s at 0"""
-    slope = float(negative_slope)
-    return np.where(x > 0, x, slope * x), lambda g: np.where(x > 0, g, slope * g)
+    s = float(negative_slope)
+    y = np.maximum(x, 0.0) + s * np.minimum(x, 0.0)  # np.where is ten times slower
+    return y, lambda g: g * (s + (1.0 - s) * (x > 0).astype(g.dtype))
 
 
 # --- gelu -------------------------------------------------------------------------------------
@@ -65,9 +66,12 @@ def gelu(x: Array, approximate: str = "none") -> Result:
     piece = gelu_tanh_piece if approximate == "tanh" else gelu_piece
     if x.dtype.kind != "f":
         x = x.astype(np.float32)
-    y, slope = np.empty_like(x, order="C"), np.empty_like(x, order="C") if is_grad_enabled() else None
+    y, slope = (
+        np.empty_like(x, order="C"),
+        np.empty_like(x, order="C") if is_grad_enabled() else None,
+    )
     flat_x, flat_y = x.reshape(-1), y.reshape(-1)
-    size = CHUNK if isinstance(x, np.ndarray) else x.size  # a GPU takes all at once
+    size = CHUNK if isinstance(x, np.ndarray) else max(x.size, 1)  # a GPU takes all at once
     u, v = np.empty_like(flat_x[:size]), np.empty_like(flat_x[:size])
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for start in range(0, x.size, size):
@@ -124,7 +128,13 @@ def gelu_tanh_piece(x: Array, y: Array, slope: Array, u: Array, v: Array) -> Non
 def silu(x: Array) -> Result:
     """y = x σ(x).    dy/dx = σ (1 + x (1 - σ))"""
     s = logistic(x)
-    return x * s, lambda g: g * s * (1.0 + x * (1.0 - s))
+
+    def pull(g: Array) -> Array:
+        with np.errstate(invalid="ignore"):
+            return g * s * (1.0 + x * (1.0 - s))
+
+    with np.errstate(invalid="ignore"):  # at -inf, which gives NaN
+        return x * s, pull
 
 
 @op
@@ -145,7 +155,7 @@ def logsigmoid(x: Array) -> Result:
 def elu(x: Array, alpha: float = 1.0) -> Result:
     """y = x for x > 0, else α (eˣ - 1).    dy/dx = 1, or α eˣ = y + α"""
     alpha = float(alpha)
-    y = np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
+    y = np.maximum(x, 0.0) + alpha * np.expm1(np.minimum(x, 0.0))
     return y, lambda g: g * np.where(x > 0, 1.0, y + alpha)
 
 

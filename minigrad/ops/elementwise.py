@@ -67,7 +67,8 @@ def pow(x: Array, p: Array) -> Result:
 
     def pull_p(g: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return g * y * np.log(x + (x == 0))
+            log_x = np.log(x + (x == 0))
+            return g * y * (float(log_x) if isinstance(x, (int, float)) else log_x)
 
     with np.errstate(divide="ignore", invalid="ignore"):
         y = x**p
@@ -202,14 +203,14 @@ def erf(x: Array) -> Result:
 @op(broadcast=True, numpy=np.maximum)
 def maximum(a: Array, b: Array) -> Result:
     """y = the larger.    Its gradient goes to the larger, half to each where they are equal."""
-    share = lambda g, x, other: g * ((x > other) + 0.5 * (x == other)).astype(g.dtype)  # noqa: E731
+    share = lambda g, x, other: g * ((x > other) + 0.5 * (x == other)).astype(g.dtype)
     return np.maximum(a, b), (lambda g: share(g, a, b), lambda g: share(g, b, a))
 
 
 @op(broadcast=True, numpy=np.minimum)
 def minimum(a: Array, b: Array) -> Result:
     """y = the smaller.    Its gradient goes to the smaller, half to each where they are equal."""
-    share = lambda g, x, other: g * ((x < other) + 0.5 * (x == other)).astype(g.dtype)  # noqa: E731
+    share = lambda g, x, other: g * ((x < other) + 0.5 * (x == other)).astype(g.dtype)
     return np.minimum(a, b), (lambda g: share(g, a, b), lambda g: share(g, b, a))
 
 
@@ -254,7 +255,13 @@ def clip(x: Array, min: Array = None, max: Array = None) -> Result:
             return x <= max if min is None else x >= min
         return np.logical_and(x >= min, x <= max)
 
-    pulls = (lambda g: g * within(), lambda g: g * (x < min), lambda g: g * (x > max))
+    def raised() -> Array:
+        return x < min if max is None else np.logical_and(x < min, min <= max)
+
+    def lowered() -> Array:
+        return x > max if min is None else np.logical_or(x > max, min > max)
+
+    pulls = (lambda g: g * within(), lambda g: g * raised(), lambda g: g * lowered())
     return np.clip(x, min, max), pulls
 
 

@@ -98,15 +98,12 @@ def take(x: Array, indices: Any, axis: int | None = None) -> Result:
 
     indices of shape S replace the axis by S.    gx = g in its places, as in getitem
     """
-    shape = x.shape
-    flat = x if axis is not None else x.reshape(-1)
+    before, flat = x.shape, x if axis is not None else x.reshape(-1)
+    shape = flat.shape
     axis = 0 if axis is None else axis_of(axis, x.ndim)
-    indices = indexer(x, indices)
-    index = (*(slice(None),) * axis, indices)
-    if not isinstance(x, np.ndarray):
-        prepared(flat, index)
-    y = np.take(flat, indices, axis=axis)
-    return y, lambda g: inside(scatter, g, index, flat.shape).reshape(shape)
+    index = prepared(flat, (*(slice(None),) * axis, indices))
+    y = np.take(flat, index[-1], axis=axis)
+    return y, lambda g: inside(scatter, g, index, shape).reshape(before)
 
 
 @op(numpy=np.take_along_axis)
@@ -115,10 +112,9 @@ def take_along_axis(x: Array, indices: Array, axis: int | None = -1) -> Result:
 
     The indices have as many axes as x. This is torch.gather.    gx = g in its places
     """
-    if axis is None:
-        return take_along_axis.op.body(x.reshape(-1), indices, 0)
-    shape, index = x.shape, along(x, indices, axis)
-    return x[index], lambda g: inside(scatter, g, index, shape)
+    before, flat = x.shape, x if axis is not None else x.reshape(-1)
+    shape, index = flat.shape, along(flat, indices, 0 if axis is None else axis)
+    return flat[index], lambda g: inside(scatter, g, index, shape).reshape(before)
 
 
 @op
@@ -130,11 +126,11 @@ def scatter_add(x: Array, indices: Array, values: Array, axis: int = -1) -> Resu
     """
     index = along(x, indices, axis)
     axis = axis_of(axis, x.ndim)
-    others = [n for i, n in enumerate(x.shape) if i != axis]
-    if indices.shape != values.shape or others != [
-        n for i, n in enumerate(indices.shape) if i != axis
-    ]:
+    expected = (*x.shape[:axis], indices.shape[axis], *x.shape[axis + 1 :])
+    if not indices.shape == values.shape == expected:
         raise ValueError("expected indices and values in one shape, that of x except along axis")
+    if values.dtype != x.dtype:
+        raise TypeError(f"expected values in the dtype of x, {x.dtype}, got {values.dtype}")
     y = x + inside(scatter, values, index, x.shape)
     return y, (lambda g: g, None, lambda g: g[index])
 

@@ -21,7 +21,7 @@ from minigrad.op import Result, op
 
 def mT(x: Array) -> Array:
     """Each matrix transposed."""
-    return np.swapaxes(x, -1, -2)
+    return x.swapaxes(-1, -2)
 
 
 def one_dtype(*arrays: Array) -> tuple[Array, ...]:
@@ -45,6 +45,11 @@ def matmul(a: Array, b: Array) -> Result:
     Leading axes broadcast. A vector on the left is a row, on the right a column, and that axis of
     length 1 is dropped from y.
     """
+    return product(a, b)
+
+
+def product(a: Array, b: Array) -> Result:
+    """The body of matmul."""
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError("expected at least one axis; numbers multiply with *")
     a, b = one_dtype(a, b)
@@ -59,12 +64,14 @@ def matmul(a: Array, b: Array) -> Result:
     if right.ndim == 2:  # one large product is faster than many small ones
         left = shaped(left, (math.prod(batch), left.shape[-1]))
     y = left @ right
-    full = y.shape
+    full, left_shape, right_shape, a_shape, b_shape = (
+        array.shape for array in (y, left, right, a, b)
+    )
     y = shaped(y, batch + full[-1:]) if right.ndim == 2 else y
     kept = y.shape[:-2] + y.shape[-2:-1] * (a.ndim > 1) + y.shape[-1:] * (b.ndim > 1)
     return shaped(y, kept), (
-        lambda g: shaped(summed(shaped(g, full) @ mT(right), left.shape), a.shape),
-        lambda g: shaped(summed(mT(left) @ shaped(g, full), right.shape), b.shape),
+        lambda g: shaped(summed(shaped(g, full) @ mT(right), left_shape), a_shape),
+        lambda g: shaped(summed(mT(left) @ shaped(g, full), right_shape), b_shape),
     )
 
 
@@ -82,7 +89,7 @@ def dot(a: Array, b: Array) -> Result:
     """y = a b of vectors and matrices; of two vectors, Σ a_i b_i.    For more axes use matmul"""
     if a.ndim > 2 or b.ndim > 2:
         raise ValueError("expected vectors or matrices; for more axes use matmul or einsum")
-    return matmul.op.body(a, b)
+    return product(a, b)
 
 
 @op(numpy=np.outer)
@@ -106,14 +113,15 @@ def linear(x: Array, weight: Array, bias: Array = None) -> Result:
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"expected bias ({weight.shape[0]},)")
     x, weight, bias = one_dtype(x, weight, bias)
-    rows = shaped(x, (math.prod(x.shape[:-1]), x.shape[-1]))
-    y = rows @ np.transpose(weight)
+    shape = x.shape
+    rows = shaped(x, (math.prod(shape[:-1]), shape[-1]))
+    y = rows @ weight.T
     if bias is not None:
         y += bias
     flat = y.shape
-    return shaped(y, (*x.shape[:-1], y.shape[-1])), (
-        lambda g: shaped(shaped(g, flat) @ weight, x.shape),
-        lambda g: np.transpose(shaped(g, flat)) @ rows,
+    return shaped(y, (*shape[:-1], flat[-1])), (
+        lambda g: shaped(shaped(g, flat) @ weight, shape),
+        lambda g: shaped(g, flat).T @ rows,
         lambda g: row_sum(shaped(g, flat)),
     )
 
@@ -133,8 +141,8 @@ def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Result:
     an einsum, with the operand's letters and the output's swapped. A letter twice in one operand
     is a ValueError: take its diagonal first.
     """
-    operands = one_dtype(*operands)
     inputs, output = parse(subscripts, [x.ndim for x in operands])
+    operands = one_dtype(*operands)
     y = np.einsum(",".join(inputs) + "->" + output, *operands, optimize=optimize)
 
     def pull_of(i: int) -> Any:
@@ -165,13 +173,18 @@ def parse(subscripts: Any, ndims: list[int]) -> tuple[list[str], str]:
     if len(terms) != len(ndims):
         raise ValueError(f"{len(terms)} terms in {subscripts!r} for {len(ndims)} operands")
     free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in subscripts]
-    hidden = [n - len(t.replace("...", "")) if "..." in t else 0 for t, n in zip(terms, ndims, strict=True)]
+    hidden = [
+        n - len(t.replace("...", "")) if "..." in t else 0
+        for t, n in zip(terms, ndims, strict=True)
+    ]
     widest = max(hidden)
     dots = "".join(reversed(free[:widest]))
     for term, count, n in zip(terms, hidden, ndims, strict=True):
         if count < 0 or ("..." not in term and len(term) != n):
             raise ValueError(f"the term {term!r} does not fit an operand with {n} axes")
-    inputs = [t.replace("...", dots[widest - count :]) for t, count in zip(terms, hidden, strict=True)]
+    inputs = [
+        t.replace("...", dots[widest - count :]) for t, count in zip(terms, hidden, strict=True)
+    ]
     for letters in inputs:
         if len(set(letters)) < len(letters):
             raise ValueError(f"a letter twice in {letters!r}; take its diagonal first")

@@ -90,8 +90,10 @@ def cross_entropy(
     """
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
-    classes, weight = logits.shape[-1], raw(weight)
+    classes, dtype = logits.shape[-1], logits.dtype
+    weight = None if weight is None else raw(weight).astype(dtype)
     target, place, counted = class_weights(logits, target, weight, ignore_index)
+    counted = counted.astype(dtype)
     p = logits - logits.max(axis=-1, keepdims=True) if logits.size else logits.copy()
     picked = np.take_along_axis(p, target[..., None], axis=-1)[..., 0]
     spread = (p if weight is None else p * weight).sum(axis=-1) if label_smoothing else 0.0

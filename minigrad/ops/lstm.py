@@ -36,6 +36,11 @@ from minigrad.ops.shape import split, stack
 from minigrad.tensor import Tensor
 
 
+def buffer(like: Array, *shape: int) -> Array:
+    """An empty array, row after row: `empty_like` alone would take over the order of a view."""
+    return np.empty_like(like, shape=shape, order="C")
+
+
 def activate(z: Array) -> None:
     """Pre-activations z (4H, B) become the gates i, f, g, o, in place: σ(z) = tanh(z/2)/2 + 1/2."""
     n = z.shape[0] // 4
@@ -105,18 +110,19 @@ def lstm_cell(
 ) -> Result:
     """One step: x (B, D), h, c (B, H), weight_ih (4H, D), weight_hh (4H, H) -> h, c (B, H)."""
     check_cell(x, h, c, weight_ih, weight_hh)
-    z = weight_ih @ x.T
+    batch, size = h.shape
+    z, c_prev, c_new, t, h_new = (buffer(x, n * size, batch) for n in (4, 1, 1, 1, 1))
+    np.matmul(weight_ih, x.T, out=z)
     z += weight_hh @ h.T
     for bias in (bias_ih, bias_hh):
         if bias is not None:
             z += bias[:, None]
-    c_prev = c.T
-    c_new, t, h_new = (np.empty_like(c, shape=c_prev.shape) for _ in range(3))
+    c_prev[...] = c.T
     step_forward(z, c_prev, c_new, t, h_new)
 
     def pull(g: Any) -> tuple[Any, ...]:
-        dh, dc = g[0].T, g[1].T.copy()
-        dz, tmp = np.empty_like(z), np.empty_like(t)
+        dh, dc, dz, tmp = (buffer(x, n * size, batch) for n in (1, 1, 4, 1))
+        dh[...], dc[...] = g[0].T, g[1].T
         step_backward(z, c_prev, t, dh, dc, dz, tmp)
         db = dz.sum(axis=1)
         return dz.T @ weight_ih, dz.T @ weight_hh, dc.T, dz @ x, dz @ h, db, db
@@ -220,10 +226,10 @@ def layer_forward(
     check_cell(x[0], h0, c0, w_ih, w_hh)
     layer = Layer(
         np.concatenate([w_ih, w_hh], axis=1),
-        np.empty_like(x, shape=(steps + 1, width + size, batch)),
-        np.empty_like(x, shape=(steps, 4 * size, batch)),
-        np.empty_like(x, shape=(steps + 1, size, batch)),
-        np.empty_like(x, shape=(steps, size, batch)),
+        buffer(x, steps + 1, width + size, batch),
+        buffer(x, steps, 4 * size, batch),
+        buffer(x, steps + 1, size, batch),
+        buffer(x, steps, size, batch),
     )
     layer.inputs[:-1, :width] = x.swapaxes(1, 2)
     layer.inputs[0, width:] = h0.T
@@ -245,12 +251,12 @@ def layer_backward(
     steps, size, batch = layer.tanh_c.shape
     width = layer.weight.shape[1] - size
     weight_t = np.ascontiguousarray(layer.weight.T)
-    dx = np.empty_like(dy, shape=(steps, width, batch), order="C")
-    du = np.empty_like(dx, shape=(width + size, batch))
-    dz, tmp = np.empty_like(layer.gates[0]), np.empty_like(layer.tanh_c[0])
+    dx, du = buffer(dy, steps, width, batch), buffer(dy, width + size, batch)
+    dz, tmp = buffer(dy, 4 * size, batch), buffer(dy, size, batch)
     dw, product = np.zeros_like(layer.weight), np.empty_like(layer.weight)
     db = np.zeros_like(layer.weight, shape=(4 * size,))
-    dh, dc = dh_last.T.copy(), dc_last.T.copy()
+    dh, dc = buffer(dy, size, batch), buffer(dy, size, batch)
+    dh[...], dc[...] = dh_last.T, dc_last.T
     for t in reversed(range(steps)):
         dh += dy[t].T
         step_backward(layer.gates[t], layer.cells[t], layer.tanh_c[t], dh, dc, dz, tmp)

@@ -9,6 +9,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad.graph import Array
 from minigrad.op import Result, op
+from minigrad.tensor import Tensor
 
 
 @op(numpy=(np.copy, np.positive))
@@ -27,5 +28,8 @@ def astype(x: Array, dtype: Any) -> Result:
 @op
 def to_device(x: Array, device: str) -> Result:
     """y = x on another device.    gx = g moved back"""
+    if isinstance(x, Tensor):  # in a higher derivative
+        before = x.device
+        return x.to(device), lambda g: g.to(before)
     before = devices.of(x)
     return devices.move(x, device), lambda g: devices.move(g, before)

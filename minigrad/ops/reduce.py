@@ -59,7 +59,7 @@ def refuse_empty(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = Σ x.    dy/dx_i = 1, so gx = g repeated over the axes"""
     axes, shape = axes_of(axis, x.ndim), x.shape
-    y = np.sum(x, axis=axes, keepdims=keepdims)
+    y = x.sum(axis=axes, keepdims=keepdims)
     return y, lambda g: np.broadcast_to(expand(g, shape, axes), shape)
 
 
@@ -68,8 +68,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = Σ x / n.    dy/dx_i = 1/n.    NaN over an empty axis"""
     axes, shape = axes_of(axis, x.ndim), x.shape
     n = count_of(shape, axes)
-    with np.errstate(invalid="ignore"):
-        y = np.sum(x, axis=axes, keepdims=keepdims) / n
+    y = x.sum(axis=axes, keepdims=keepdims) / (n or math.nan)
     return y, lambda g: np.broadcast_to(expand(g / builtins.max(n, 1), shape, axes), shape)
 
 
@@ -82,7 +81,7 @@ def var(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = Fal
     """
     axes = axes_of(axis, x.ndim)
     n = builtins.max(count_of(x.shape, axes) - correction, 0)
-    mu = np.mean(x, axis=axes, keepdims=True) if x.size else 0.0
+    mu = x.mean(axis=axes, keepdims=True) if x.size else 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         y = np.sum(np.square(x - mu), axis=axes, keepdims=keepdims) / n
 
@@ -98,7 +97,7 @@ def std(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = Fal
     """y = √var(x).    dy/dx_i = (x_i - μ) / (y (n - correction)), 0 where y = 0"""
     axes = axes_of(axis, x.ndim)
     n = builtins.max(count_of(x.shape, axes) - correction, 0)
-    mu = np.mean(x, axis=axes, keepdims=True) if x.size else 0.0
+    mu = x.mean(axis=axes, keepdims=True) if x.size else 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
         y = np.sqrt(np.sum(np.square(x - mu), axis=axes, keepdims=keepdims) / n)
 
@@ -148,12 +147,15 @@ def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     def pull(g: Array) -> Array:
         moved = np.transpose(x, (*rest, *axes))
         flat = moved.reshape((*(shape[i] for i in rest), count_of(shape, axes)))
-        others = running_product(flat) * running_product(flat[..., ::-1])[..., ::-1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            others = running_product(flat) * running_product(flat[..., ::-1])[..., ::-1]
         order = (*rest, *axes)
         back = tuple(order.index(i) for i in range(len(order)))
         return np.transpose(others.reshape(moved.shape), back) * expand(g, shape, axes)
 
-    return np.prod(x, axis=axes, keepdims=keepdims), pull
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = np.prod(x, axis=axes, keepdims=keepdims)
+    return y, pull
 
 
 def running_product(x: Array) -> Array:
@@ -167,7 +169,7 @@ def running_product(x: Array) -> Array:
 def share(g: Array, x: Array, y: Array, axes: tuple[int, ...]) -> Array:
     """g divided evenly among the places where x = y."""
     chosen = (x == expand(y, x.shape, axes)).astype(g.dtype)
-    with np.errstate(invalid="ignore"):  # NaN is chosen nowhere
+    with np.errstate(divide="ignore", invalid="ignore"):  # NaN is chosen nowhere
         return chosen * (expand(g, x.shape, axes) / np.sum(chosen, axis=axes, keepdims=True))
 
 
@@ -176,7 +178,7 @@ def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = the largest.    Its gradient goes to it, in equal shares if there are several"""
     axes = axes_of(axis, x.ndim)
     refuse_empty(x.shape, axes)
-    y = np.max(x, axis=axes, keepdims=keepdims)
+    y = x.max(axis=axes, keepdims=keepdims)
     return y, lambda g: share(g, x, y, axes)
 
 
@@ -185,7 +187,7 @@ def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = the smallest.    Its gradient goes to it, in equal shares if there are several"""
     axes = axes_of(axis, x.ndim)
     refuse_empty(x.shape, axes)
-    y = np.min(x, axis=axes, keepdims=keepdims)
+    y = x.min(axis=axes, keepdims=keepdims)
     return y, lambda g: share(g, x, y, axes)
 
 
@@ -239,7 +241,8 @@ def norm(x: Array, ord: float = 2.0, axis: Axis = None, keepdims: bool = False) 
         y = np.max(np.absolute(x), axis=axes, keepdims=keepdims)
         return y, lambda g: share(g, np.absolute(x), y, axes) * np.sign(x)
     if p == 2.0:
-        y = np.sqrt(np.sum(x * x, axis=axes, keepdims=keepdims))
+        with np.errstate(over="ignore"):
+            y = np.sqrt(np.sum(x * x, axis=axes, keepdims=keepdims))
         return y, lambda g: x * expand(g / (y + (y == 0)), x.shape, axes)
     y = np.sum(np.absolute(x) ** p, axis=axes, keepdims=keepdims) ** (1.0 / p)
 
@@ -266,8 +269,8 @@ def sort(x: Array, axis: int = -1, descending: bool = False) -> Result:
     """
     axis = axis_of(axis, x.ndim)
     order = order_of(x, axis, descending)
-    index = along(x, order, axis)
-    return (x[index], order), lambda gs: inside(scatter, gs[0], index, x.shape)
+    index, shape = along(x, order, axis), x.shape
+    return (x[index], order), lambda gs: inside(scatter, gs[0], index, shape)
 
 
 def order_of(x: Any, axis: int, descending: bool) -> Array:
@@ -277,6 +280,11 @@ def order_of(x: Any, axis: int, descending: bool) -> Array:
         return np.argsort(x, axis=axis, kind="stable")
     backwards = np.argsort(np.flip(x, axis), axis=axis, kind="stable")
     return x.shape[axis] - 1 - np.flip(backwards, axis)
+
+
+@answers(np.sort)
+def _numpy_sort(x: Any, axis: int = -1) -> Any:
+    return sort(x, axis)[0]
 
 
 @op
@@ -289,5 +297,5 @@ def topk(x: Array, k: int, axis: int = -1, largest: bool = True) -> Result:
     if not 0 <= k <= x.shape[axis]:
         raise ValueError(f"expected 0 <= k <= {x.shape[axis]}, the length of the axis, got {k}")
     order = order_of(x, axis, largest)[(*(slice(None),) * axis, slice(k))]
-    index = along(x, order, axis)
-    return (x[index], order), lambda gs: inside(scatter, gs[0], index, x.shape)
+    index, shape = along(x, order, axis), x.shape
+    return (x[index], order), lambda gs: inside(scatter, gs[0], index, shape)

@@ -8,6 +8,7 @@ selection zeros elsewhere. No rule keeps an array; shapes are enough.
 from __future__ import annotations
 
 import builtins
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from minigrad.op import Result, answers, inside, op
 from minigrad.ops.index import axis_of, scatter
 from minigrad.tensor import raw
 
-Axes = int | Sequence[int]
+Axes = int | tuple[int, ...]
 
 
 def listed(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -74,18 +75,20 @@ def transpose(x: Array, *axes: Any) -> Result:
 
     Called as transpose(1, 0) or transpose((1, 0)). To swap two of many axes use swapaxes.
     """
-    order = tuple(axis_of(a, x.ndim) for a in listed(axes)) or tuple(reversed(range(x.ndim)))
+    if not (axes := listed(axes)):
+        return x.transpose(), lambda g: g.transpose()
+    order = tuple(axis_of(a, x.ndim) for a in axes)
     if sorted(order) != list(range(x.ndim)):
         raise ValueError(f"expected each of the {x.ndim} axes once, got {order}")
     back = tuple(order.index(i) for i in range(x.ndim))
-    return np.transpose(x, order), lambda g: np.transpose(g, back)
+    return x.transpose(order), lambda g: g.transpose(back)
 
 
 @op(numpy=np.swapaxes)
 def swapaxes(x: Array, axis1: int, axis2: int) -> Result:
     """y = x with two axes swapped.    gx = g with the same two swapped"""
-    axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
-    return np.swapaxes(x, axis1, axis2), lambda g: np.swapaxes(g, axis1, axis2)
+    i, j = axis_of(axis1, x.ndim), axis_of(axis2, x.ndim)
+    return x.swapaxes(i, j), lambda g: g.swapaxes(i, j)
 
 
 @op(numpy=np.moveaxis)
@@ -130,9 +133,9 @@ def repeat(x: Array, repeats: int, axis: int | None = None) -> Result:
     runs = (x.size,) if axis is None else before
     place = 0 if axis is None else axis_of(axis, x.ndim)
     split_shape = (*runs[: place + 1], int(repeats), *runs[place + 1 :])
-    return np.repeat(x, repeats, axis), lambda g: (
-        np.sum(g.reshape(split_shape), axis=place + 1).reshape(before)
-    )
+    return np.repeat(x, repeats, axis), lambda g: np.sum(
+        g.reshape(split_shape), axis=place + 1
+    ).reshape(before)
 
 
 @op(numpy=np.tile)
@@ -167,7 +170,7 @@ def _concatenate(*parts: Array, axis: int = 0) -> Result:
     if not parts:
         raise ValueError("expected at least one tensor")
     axis = axis_of(axis, parts[0].ndim)
-    ends = np.cumsum([p.shape[axis] for p in parts]).tolist()
+    ends = list(itertools.accumulate(p.shape[axis] for p in parts))
     starts = [0, *ends[:-1]]
     before = (slice(None),) * axis
 
@@ -196,7 +199,7 @@ def _stack(*parts: Array, axis: int = 0) -> Result:
 def uniform(parts: Sequence[Array]) -> list[Array]:
     """The parts with integers in the dtype of the floating ones, if there are any."""
     dtype = next((p.dtype for p in parts if p.dtype.kind == "f"), None)
-    if dtype is None:
+    if dtype is None or all(p.dtype == dtype for p in parts):
         return list(parts)
     return [p if p.dtype.kind == "f" else p.astype(dtype) for p in parts]
 
@@ -272,9 +275,7 @@ def diagonal(x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Resul
 
 
 @op(numpy=np.pad)
-def pad(
-    x: Array, pad_width: Any, mode: str = "constant", constant_values: float = 0.0
-) -> Result:
+def pad(x: Array, pad_width: Any, mode: str = "constant", constant_values: float = 0.0) -> Result:
     """y = x with a constant around it.    gx = g without the edge
 
     pad_width: n, (before, after) for all axes, or one such pair for each axis.
@@ -283,4 +284,4 @@ def pad(
         raise ValueError(f'expected mode "constant", got {mode!r}')
     widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
     inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
-    return np.pad(x, widths, constant_values=constant_values), lambda g: g[inner]
+    return np.pad(x, pad_width, constant_values=constant_values), lambda g: g[inner]

@@ -27,7 +27,7 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     if not grads:
         return Tensor(np.zeros((), np.float32))
     with np.errstate(over="ignore", invalid="ignore"):
-        norm = np.sqrt(sum(np.sum(np.square(g)) for g in grads))
+        norm = np.sqrt(sum(np.square(np.linalg.norm(g)) for g in grads))
         coefficient = np.minimum(max_norm / (norm + 1e-6), 1.0)
         for g in grads:
             np.multiply(g, coefficient, out=g)

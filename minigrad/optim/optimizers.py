@@ -169,41 +169,46 @@ class Optimizer:
             yield part + [s[: part[0].size] for s in held[:scratch]]
 
     # --- state ---
-    def state_dict(self) -> dict[str, Any]:
+    def _labels(self, names: Mapping[Tensor, str] | None) -> dict[str, Tensor]:
+        params = self.parameters()
+        return {str(i) if names is None else names[p]: p for i, p in enumerate(params)}
+
+    def state_dict(self, names: Mapping[Tensor, str] | None = None) -> dict[str, Any]:
         """A snapshot: the learning rate, the groups' options, and NumPy copies of the slots.
 
-        "groups" is what JSON can hold, with each group's "params" as numbers that count through
-        all groups; "stepped" the numbers of the parameters that have slots; "slots" the arrays by
-        name, as in "3.exp_avg".
+        Parameters are called "0", "1", ... through all groups, or by `names`. "groups" and
+        "stepped", the parameters that have slots, are what JSON can hold; "slots" are the arrays,
+        under names like "3.exp_avg".
         """
-        number = {p: i for i, p in enumerate(self.parameters())}
-        groups = [
-            {**group, "params": [number[p] for p in group["params"]]} for group in self.groups
-        ]
+        labels = self._labels(names)
+        label_of = {p: label for label, p in labels.items()}
+        stepped = [label for label, p in labels.items() if p in self.slots]
         slots = {
-            f"{number[p]}.{name}": np.array(devices.to_numpy(value) if name != "step" else value)
-            for p in self.parameters()
-            if p in self.slots
-            for name, value in self.slots[p].items()
+            f"{label}.{name}": np.array(value if name == "step" else devices.to_numpy(value))
+            for label in stepped
+            for name, value in self.slots[labels[label]].items()
         }
-        stepped = [number[p] for p in self.parameters() if p in self.slots]
+        groups = [{**g, "params": [label_of[p] for p in g["params"]]} for g in self.groups]
         return {"lr": self.lr, "groups": groups, "stepped": stepped, "slots": slots}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, Any], names: Mapping[Tensor, str] | None = None
+    ) -> None:
         """Take over what `state_dict` of an optimizer over equal parameters returned.
 
         Raises ValueError that lists every missing, unexpected and misfitting entry; the optimizer
         is then unchanged.
         """
-        problems = self.state_problems(state)
+        problems = self.state_problems(state, names)
         if problems:
             raise ValueError(report(f"load_state_dict: {type(self).__name__}", problems))
-        self.write_state(state)
+        self.write_state(state, names)
 
-    def state_problems(self, state: Mapping[str, Any]) -> list[str]:
+    def state_problems(
+        self, state: Mapping[str, Any], names: Mapping[Tensor, str] | None = None
+    ) -> list[str]:
         """Why `state`, perhaps from a file, cannot be loaded; nothing if it can."""
-        mine = self.state_dict()
-        params = self.parameters()
+        mine = self.state_dict(names)
         problems = mismatched_keys(mine, state, "")
         if problems:
             return problems
@@ -215,23 +220,30 @@ class Optimizer:
         else:
             for i, (want, got) in enumerate(zip(mine["groups"], groups, strict=True)):  # type: ignore[reportUnknownArgumentType]
                 problems += self._group_problems(f"groups[{i}]", want, got)
+        labels = self._labels(names)
         stepped: Any = state["stepped"]
-        numbers = range(len(params))
         if not isinstance(stepped, list) or any(
-            isinstance(i, bool) or not isinstance(i, int) or i not in numbers
-            for i in stepped  # type: ignore[reportUnknownVariableType]
+            not isinstance(label, str) or label not in labels
+            for label in stepped  # type: ignore[reportUnknownVariableType]
         ):
-            problems.append(f"stepped: expected a list of numbers below {len(params)}")
+            problems.append(f"stepped: expected a list of parameters, got {stepped!r}")
         elif not isinstance(state["slots"], Mapping):
             problems.append("slots: expected a dict of arrays")
         else:
-            given = {name: as_array(value) for name, value in state["slots"].items()}  # type: ignore[reportUnknownVariableType]
-            expected: dict[str, Any] = {}
-            for i in stepped:  # type: ignore[reportUnknownVariableType]
-                expected |= {f"{i}.{name}": params[i].data for name in self.slot_names}
-                if self.counts_steps:
-                    expected[f"{i}.step"] = np.zeros((), np.int64)
-            problems += mismatches(expected, given)
+            problems += self._slot_problems(state["slots"], {k: labels[k] for k in stepped})  # type: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return problems
+
+    def _slot_problems(self, slots: Mapping[str, Any], stepped: dict[str, Tensor]) -> list[str]:
+        given = {name: as_array(value) for name, value in slots.items()}
+        expected: dict[str, Any] = {}
+        for label, p in stepped.items():
+            expected |= {f"{label}.{name}": p.data for name in self.slot_names}
+            if self.counts_steps:
+                expected[f"{label}.step"] = np.zeros((), np.int64)
+        problems = mismatches(expected, given)
+        if self.counts_steps and not problems:
+            steps = {f"{label}.step": int(slots[f"{label}.step"]) for label in stepped}
+            problems = [f"{name}: expected >= 1, got {n}" for name, n in steps.items() if n < 1]
         return problems
 
     def _group_problems(self, where: str, want: dict[str, Any], got: Any) -> list[str]:
@@ -260,20 +272,21 @@ class Optimizer:
                 problems.append(f"{where}: {error}")
         return problems
 
-    def write_state(self, state: Mapping[str, Any]) -> None:
+    def write_state(
+        self, state: Mapping[str, Any], names: Mapping[Tensor, str] | None = None
+    ) -> None:
         """Take over a state in which `state_problems` found nothing."""
-        params = self.parameters()
-        slots: dict[Tensor, dict[str, Any]] = {}
-        for i in state["stepped"]:
-            p = params[i]
-            slots[p] = {
-                name: devices.move(as_array(state["slots"][f"{i}.{name}"]), p.device).copy()
+        labels = self._labels(names)
+        self.slots = {}
+        for label in state["stepped"]:
+            p = labels[label]
+            self.slots[p] = {
+                name: devices.move(as_array(state["slots"][f"{label}.{name}"]), p.device).copy()
                 for name in self.slot_names
             }
             if self.counts_steps:
-                slots[p]["step"] = int(state["slots"][f"{i}.step"])
+                self.slots[p]["step"] = int(state["slots"][f"{label}.step"])
         self.lr = state["lr"]
-        self.slots = slots
         for mine, given in zip(self.groups, state["groups"], strict=True):
             for name in mine:
                 if name != "params":

@@ -26,8 +26,8 @@ def constant(step: int, peak: float, *, warmup: int = 0) -> float:
 
 def linear(step: int, peak: float, total: int, *, warmup: int = 0, end: float = 0.0) -> float:
     """A straight line from `peak` after the warm-up to `end` at step `total`, then `end`."""
-    rate = _warming(step, peak, warmup)
-    return rate if rate is not None else peak + (end - peak) * _progress(step, total, warmup)
+    rate, done = _warming(step, peak, warmup), _progress(step, total, warmup)
+    return peak + (end - peak) * done if rate is None else rate
 
 
 def cosine(step: int, peak: float, total: int, *, warmup: int = 0, end: float = 0.0) -> float:
@@ -35,14 +35,12 @@ def cosine(step: int, peak: float, total: int, *, warmup: int = 0, end: float = 
 
     Source: Loshchilov and Hutter, SGDR (2017), eq. 5, without restarts.
     """
-    rate = _warming(step, peak, warmup)
-    if rate is not None:
-        return rate
-    return end + (peak - end) * 0.5 * (1.0 + math.cos(math.pi * _progress(step, total, warmup)))
+    rate, done = _warming(step, peak, warmup), _progress(step, total, warmup)
+    return end + (peak - end) * 0.5 * (1.0 + math.cos(math.pi * done)) if rate is None else rate
 
 
 def _progress(step: int, total: int, warmup: int) -> float:
-    """How much of the way from the end of warm-up to `total` is done, 0 to 1."""
+    """How much of the way from the end of warm-up to `total` is done, at most 1."""
     if total <= warmup:
         raise ValueError(f"schedule: expected total > warmup, got {total} and {warmup}")
     return min(1.0, (step - warmup) / (total - warmup))

@@ -1,0 +1,272 @@
+"""The documents are true: their code runs and prints what they say, their links lead somewhere.
+
+- Every ```python block is run. The blocks of a chapter (a heading of level two) share their names,
+  and what stands before the first chapter is run before each. `<!-- not run: why -->` on the line
+  above a block exempts it.
+- What a statement prints stands behind it as a comment, or on comment lines below it:
+
+      print(b.grad)  # tensor([4., 4., 4.])
+
+  Words must be the same. A number may differ by one in its last digit, one of many digits by 1e-6
+  of itself: training in float64 from fixed seeds repeats that well on any machine.
+- Relative links, `file.py: symbol`, paths, `make` targets and `python -m` modules must exist.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib.util
+import io
+import re
+import tokenize
+from functools import cache
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from minigrad import op
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/reading.md", "docs/mistakes.md")
+RESULTS = ROOT / "docs" / "results"
+PRELUDE = {  # what the file into which the reader writes the op has already imported
+    "CONTRIBUTING.md": "import numpy as np\n"
+    "from minigrad.graph import Array\n"
+    "from minigrad.op import Result, op\n"
+}
+FOLDERS = ("minigrad", "kernels", "models", "experiments", "benchmarks", "docs", "tests")
+
+
+# --- reading Markdown -----------------------------------------------------------------------------
+class Block(NamedTuple):
+    """A fenced block of a document."""
+
+    chapter: str  # the heading of level two above it, "" before the first
+    line: int  # of its first line of code, from 1
+    language: str
+    code: str
+    exempt: bool
+
+
+@cache
+def read(document: str) -> tuple[str, tuple[Block, ...]]:
+    """The text outside of fenced blocks, and the blocks."""
+    prose, blocks = [], []
+    chapter = before = ""
+    start, language, code = 0, "", list[str]()
+    for number, line in enumerate((ROOT / document).read_text(encoding="utf-8").split("\n"), 1):
+        if line.startswith("```") and not start:
+            start, language, code = number + 1, line[3:].strip(), []
+        elif line.startswith("```"):
+            exempt = before.startswith("<!-- not run:")
+            blocks.append(Block(chapter, start, language, "\n".join(code), exempt))
+            start = 0
+        elif start:
+            code.append(line)
+        else:
+            prose.append(line)
+            chapter = line[3:].strip() if line.startswith("## ") else chapter
+            before = line
+    assert not start, f"{document}:{start}: the block does not end"
+    return "\n".join(prose), tuple(blocks)
+
+
+def chapters() -> list[tuple[str, str]]:
+    """(document, chapter) for all that hold Python."""
+    found = [
+        (document, block.chapter)
+        for document in DOCUMENTS
+        for block in read(document)[1]
+        if block.language == "python" and not block.exempt
+    ]
+    alone = {document for document, _ in found} - {d for d, chapter in found if chapter}
+    return list(dict.fromkeys(f for f in found if f[1] or f[0] in alone))
+
+
+# --- running --------------------------------------------------------------------------------------
+def run(block: Block, document: str, names: dict[str, object]) -> None:
+    """Run a block statement by statement, and compare what each prints with its comment."""
+    tree = ast.parse(block.code)
+    comments = {
+        token.start[0]: token
+        for token in tokenize.generate_tokens(io.StringIO(block.code).readline)
+        if token.type == tokenize.COMMENT
+    }
+    for statement in tree.body:
+        said, last = expected(comments, statement.end_lineno or 0)
+        line = block.line - 1 + last
+        ast.increment_lineno(statement, block.line - 1)
+        module = ast.Module([statement], [])
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(module, str(ROOT / document), "exec", dont_inherit=True), names)
+        if printed.getvalue().strip():
+            assert same(said, printed.getvalue()), (
+                f"{document}:{line}: the text says\n{said}\nand the code printed\n"
+                f"{printed.getvalue()}"
+            )
+
+
+def expected(comments: dict[int, tokenize.TokenInfo], line: int) -> tuple[str, int]:
+    """What the text says a statement prints that ends on a line, and the last line of that."""
+    if line in comments:
+        return comments[line].string.removeprefix("#").strip(), line
+    said = list[str]()
+    while line + 1 in comments and comments[line + 1].line.startswith("#"):
+        line += 1
+        said.append(comments[line].string.removeprefix("#").strip())
+    return "\n".join(said), line
+
+
+NUMBER = re.compile(r"(?<![\w.])(-?\d+(?:\.\d*)?(?:e[+-]?\d+)?)(?![\w])")
+
+
+def same(said: str, printed: str) -> bool:
+    """Whether two texts agree, line breaks and spaces aside, and numbers to their last digit."""
+    one, two = (NUMBER.split("".join(text.split())) for text in (said, printed))
+    pairs = zip_longest(one, two)
+    return all(close(a, b) if i % 2 else a == b for i, (a, b) in enumerate(pairs))
+
+
+def close(said: str | None, printed: str | None) -> bool:
+    if said is None or printed is None:
+        return False
+    mantissa, _, exponent = said.partition("e")
+    if "." not in mantissa and not exponent:
+        return said == printed
+    unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+    digits = len(re.sub(r"^-?[0.]*|\.", "", mantissa))
+    allowed = unit if digits <= 6 else 1e-6 * abs(float(said))
+    return abs(float(said) - float(printed)) <= 1.01 * allowed
+
+
+@pytest.fixture
+def registry():
+    """The list of ops as it was before: an op of a document is no op of the library."""
+    ops, numpy_functions = dict(op.OPS), dict(op.NUMPY)
+    yield
+    op.OPS.clear()
+    op.NUMPY.clear()
+    op.OPS.update(ops)
+    op.NUMPY.update(numpy_functions)
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize(("document", "chapter"), chapters())
+def test_code_runs_and_prints_what_the_text_says(document, chapter, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "document"}
+    exec(PRELUDE.get(document, ""), names)
+    for block in read(document)[1]:
+        if block.language == "python" and not block.exempt and block.chapter in ("", chapter):
+            run(block, document, names)
+
+
+def test_a_wrong_text_is_refused():
+    names: dict[str, object] = {}
+    for code in ("print(0.5004)  # 0.500", "for i in 1, 2:\n    print(i, 'a')\n# 1 a\n# 2 a"):
+        run(Block("", 1, "python", code, False), "README.md", names)
+    for code in (
+        "print(0.5004)  # 0.502",
+        "print(3)  # 4",
+        "print('a')",
+        "print('a b')  # a c",
+        "print(1.0, 2.0)  # 1.0",
+        "print(1.23456789)  # 1.23456999",
+        "print(1e-3)  # 1e-5",
+    ):
+        with pytest.raises(AssertionError, match="README.md:1: the text says"):
+            run(Block("", 1, "python", code, False), "README.md", names)
+
+
+# --- links ----------------------------------------------------------------------------------------
+def links(document: str) -> list[tuple[Path, str]]:
+    """(file, anchor) of each relative link of a document."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", read(document)[0])
+    pairs = [t.partition("#") for t in targets if not re.match(r"[a-z]+:", t)]
+    folder = (ROOT / document).parent
+    return [((folder / path).resolve() if path else ROOT / document, a) for path, _, a in pairs]
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document):
+    for path, anchor in links(document):
+        if RESULTS in path.parents:
+            continue
+        assert path.exists(), f"{document}: {path.relative_to(ROOT)} does not exist"
+        assert not anchor or anchor in anchors(path), f"{document}: no heading for #{anchor}"
+
+
+def test_results_that_are_linked_exist():
+    if not RESULTS.exists():
+        pytest.skip("no results have been committed yet")
+    for document in DOCUMENTS:
+        for path, _ in links(document):
+            assert path.exists(), f"{document}: {path.relative_to(ROOT)} does not exist"
+
+
+# --- symbols, paths, commands -----------------------------------------------------------------------
+@cache
+def symbols(path: str) -> set[str]:
+    """Names that a file defines at its top level, and those of its classes as "Class.name"."""
+
+    def defined(body: list[ast.stmt]) -> list[tuple[str, ast.stmt]]:
+        found: list[tuple[str, ast.stmt]] = []
+        for s in body:
+            if isinstance(s, (ast.FunctionDef, ast.ClassDef)):
+                found.append((s.name, s))
+            elif isinstance(s, (ast.Assign, ast.AnnAssign)):
+                targets = s.targets if isinstance(s, ast.Assign) else [s.target]
+                found += [(t.id, s) for t in targets if isinstance(t, ast.Name)]
+        return found
+
+    names = set[str]()
+    for name, s in defined(ast.parse((ROOT / path).read_text(encoding="utf-8")).body):
+        names.add(name)
+        if isinstance(s, ast.ClassDef):
+            names |= {f"{name}.{inner}" for inner, _ in defined(s.body)}
+    return names
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_symbols_and_paths_exist(document):
+    prose = read(document)[0]
+    for path, names in re.findall(r"`([\w/]+\.py): ([\w., ]+)`", prose):
+        assert (ROOT / path).exists(), f"{document}: {path}"
+        for name in names.split(", "):
+            assert name in symbols(path), f"{document}: {path} does not define {name}"
+    for path in re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w/.]*)[:`]", prose):
+        exists = (ROOT / path).exists() or (path.startswith("docs/results") and not RESULTS.exists())
+        assert exists, f"{document}: {path}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_exist(document):
+    prose, blocks = read(document)
+    text = "\n".join([*re.findall(r"`([^`]+)`", prose), *(b.code for b in blocks)])
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", text, flags=re.M):
+        assert re.search(rf"^{target}:", makefile, flags=re.M), f"{document}: make {target}"
+    for module in re.findall(r"python -m ([\w.]+)", text):
+        assert importlib.util.find_spec(module) is not None, f"{document}: python -m {module}"
+    extras = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for extra in re.findall(r"'\.\[(\w+)\]'", text):
+        assert re.search(rf"^{extra} = \[", extras, flags=re.M), f"{document}: extra {extra}"
+
+
+def test_line_counts_of_the_reading_order_are_about_right():
+    rows = re.findall(r"^\| `([\w/.]+)`[^|]*\| (\d+) \|", read("README.md")[0], flags=re.M)
+    assert len(rows) >= 8
+    for path, lines in rows:
+        files = [ROOT / path] if path.endswith(".py") else sorted((ROOT / path).glob("*.py"))
+        count = sum(len(f.read_text(encoding="utf-8").splitlines()) for f in files)
+        assert abs(count - int(lines)) <= 0.2 * count, f"README.md: {path} has {count} lines"

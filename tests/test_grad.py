@@ -1,0 +1,323 @@
+"""Functions of functions: mg.grad to any order, value_and_grad, checkpoint, hooks, no_grad."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import minigrad as mg
+from minigrad import Tensor, debug
+
+
+def f64(*shape, seed=0):
+    return mg.tensor(np.random.default_rng(seed).standard_normal(shape))
+
+
+def to_torch(*tensors):
+    return [torch.tensor(t.data, requires_grad=t.dtype.kind == "f") for t in tensors]
+
+
+def close(ours, theirs, rtol=1e-12):
+    """Double precision with some hundred roundings: 100 × 2e-16, with room for cancellation."""
+    np.testing.assert_allclose(ours.data, theirs.detach().numpy(), rtol=rtol, atol=rtol)
+
+
+# --- grad -----------------------------------------------------------------------------------------
+def test_grad_of_one_and_of_several_arguments():
+    x, y = f64(3), f64(3, seed=1)
+
+    def f(x, y):
+        return (mg.sin(x) * mg.exp(y)).sum()
+
+    close(mg.grad(f)(x, y), torch.tensor(np.cos(x.data) * np.exp(y.data)))
+    gx, gy = mg.grad(f, (0, 1))(x, y)
+    close(gx, torch.tensor(np.cos(x.data) * np.exp(y.data)))
+    close(gy, torch.tensor(np.sin(x.data) * np.exp(y.data)))
+    close(mg.grad(f, 1)(x, y), torch.tensor(gy.data))
+
+
+def test_grad_of_python_numbers_and_keyword_arguments():
+    assert mg.grad(lambda x: x**2)(3).item() == 6.0
+    assert mg.grad(lambda x, *, scale: x * scale)(3.0, scale=4.0).item() == 4.0
+
+
+def test_value_and_grad_gives_both_without_history():
+    value, g = mg.value_and_grad(lambda x: (x * x).sum())(f64(3))
+    assert value.shape == ()
+    assert not value.requires_grad
+    assert not g.requires_grad
+
+
+def test_grad_leaves_its_arguments_alone():
+    x = f64(3).requires_grad_()
+    mg.grad(lambda x: (x * x).sum())(x)
+    assert x.grad is None
+    assert mg.is_grad_enabled()
+
+
+def test_grad_works_inside_no_grad():
+    with mg.no_grad():
+        assert mg.grad(lambda x: x * x)(3.0).item() == 6.0
+
+
+def test_an_argument_without_influence_has_gradient_zero():
+    gx, gy = mg.grad(lambda x, y: (x * 1.0).sum(), (0, 1))(f64(3), f64(2))
+    assert gx.tolist() == [1.0] * 3
+    assert gy.tolist() == [0.0] * 2
+
+
+def test_grad_of_what_is_not_one_value_is_an_error():
+    with pytest.raises(ValueError, match=r"one value, got shape \(3,\)"):
+        mg.grad(lambda x: x * 2)(f64(3))
+    with pytest.raises(ValueError, match="got float"):
+        mg.grad(lambda x: 1.0)(f64(3))
+    with pytest.raises(TypeError, match=r"argument 2 .* got 1"):
+        mg.grad(lambda x: x.sum(), 2)(f64(3))
+    with pytest.raises(TypeError, match="floating"):
+        mg.grad(lambda x: x.sum())(mg.tensor([1, 2]))
+
+
+# --- higher orders --------------------------------------------------------------------------------
+def test_derivatives_of_every_order_of_a_polynomial():
+    f, found = (lambda x: x**4), []
+    for _ in range(5):
+        f = mg.grad(f)
+        found.append(f(mg.tensor(2.0)).item())
+    assert found == [32.0, 48.0, 48.0, 24.0, 0.0]
+
+
+def test_nested_gradients_are_not_confused():
+    """d/dx x (d/dy (x + y)) = 1: the inner gradient must not see the outer variable's."""
+    assert mg.grad(lambda x: x * mg.grad(lambda y: x + y)(2.0))(1.0).item() == 1.0
+    assert mg.grad(lambda x: x * mg.grad(lambda y: x * y)(2.0))(3.0).item() == 6.0
+
+
+def test_third_derivative_matches_torch():
+    x = f64(4)
+
+    def f(m, x):
+        return (m.tanh(x) * m.exp(x * x * 0.3)).sum()
+
+    def ours(order):
+        g = lambda x: f(mg, x)
+        for _ in range(order):
+            g = (lambda inner: lambda x: (mg.grad(inner)(x) * 1.0).sum())(g)
+        return g(x)
+
+    (t,) = to_torch(x)
+    y = f(torch, t)
+    for order in (1, 2, 3):
+        y = torch.autograd.grad(y, t, create_graph=True)[0].sum()
+        close(ours(order), y)
+
+
+def network(m, linear, layer_norm, attention, cross_entropy, x, w, v, ids):
+    """Fused ops, so that their composites are what gets differentiated twice."""
+    h = layer_norm(linear(x, w), v)
+    h = attention(h, h, h)
+    return cross_entropy(linear(h, w), ids)
+
+
+def ours_and_theirs():
+    x, w, v, ids = f64(5, 4), f64(4, 4, seed=1), f64(4, seed=2), np.array([0, 3, 1, 1, 2])
+
+    def ours(x, w, v):
+        return network(
+            mg, mg.linear, mg.layer_norm, mg.scaled_dot_product_attention, mg.cross_entropy,
+            x, w, v, mg.tensor(ids),
+        )  # fmt: skip
+
+    def theirs(x, w, v):
+        def attention(q, k, v):  # spelled out: PyTorch's own has no second derivative
+            return (q @ k.mT / 2.0).softmax(-1) @ v
+
+        norm = lambda h, v: F.layer_norm(h, (4,), v)
+        return network(
+            torch, F.linear, norm, attention, F.cross_entropy, x, w, v, torch.tensor(ids)
+        )
+
+    return ours, theirs, (x, w, v)
+
+
+def test_hessian_vector_product_of_fused_ops_matches_torch():
+    ours, theirs, args = ours_and_theirs()
+    u = f64(4, 4, seed=3)
+    product = mg.grad(lambda w: (mg.grad(lambda w: ours(args[0], w, args[2]))(w) * u).sum())
+    x, w, v = to_torch(*args)
+    (g,) = torch.autograd.grad(theirs(x, w, v), w, create_graph=True)
+    (expected,) = torch.autograd.grad((g * torch.tensor(u.data)).sum(), w)
+    close(product(args[1]), expected, rtol=1e-10)
+
+
+def test_hessian_is_symmetric():
+    _, w = f64(3, 3), f64(4, seed=1)
+    f = lambda w: mg.softmax(w * w).sum() + mg.logsumexp(w * mg.sin(w))
+    rows = [mg.grad(lambda w, i=i: mg.grad(f)(w)[i])(w).data for i in range(4)]
+    np.testing.assert_allclose(rows, np.transpose(rows), rtol=1e-12, atol=1e-14)
+
+
+def test_gradient_penalty_reaches_the_parameters():
+    """create_graph records the gradient, so that backward() goes through it."""
+    ours, theirs, args = ours_and_theirs()
+    leaves = [Tensor(a.data).requires_grad_() for a in args]
+    x, w, v = leaves
+    g = mg.grad(lambda x: ours(x, w, v), create_graph=True)(x)
+    ((g * g).sum() + ours(x, w, v)).backward()
+    tx, tw, tv = to_torch(*args)
+    (tg,) = torch.autograd.grad(theirs(tx, tw, tv), tx, create_graph=True)
+    ((tg * tg).sum() + theirs(tx, tw, tv)).backward()
+    close(w.grad, tw.grad, rtol=1e-10)
+    close(v.grad, tv.grad, rtol=1e-10)
+
+
+def test_backward_with_create_graph_says_how_to_do_it():
+    x = f64(3).requires_grad_()
+    with pytest.raises(RuntimeError, match=r"mg\.grad\(mg\.grad\(f\)\)"):
+        (x * x).sum().backward(create_graph=True)
+
+
+# --- backward -------------------------------------------------------------------------------------
+def test_a_gradient_may_be_given_as_an_array_or_tensor():
+    for c in (np.array([1.0, 2.0]), mg.tensor(np.array([1.0, 2.0])), [1.0, 2.0]):
+        x = mg.tensor(np.ones(2), requires_grad=True)
+        (x * 3.0).backward(c)
+        assert x.grad.tolist() == [3.0, 6.0]
+
+
+def test_retain_graph_allows_a_second_walk():
+    x = mg.tensor(2.0, requires_grad=True)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.item() == 8.0
+
+
+def test_only_some_outputs_of_an_op_are_used():
+    x = f64(4).requires_grad_()
+    _, b = mg.split(x, 2)
+    (b * b).sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0, *(2 * x.data[2:])]
+    h, c = mg.lstm_cell(f64(2, 3), f64(2, 4), f64(2, 4).requires_grad_(), f64(16, 3), f64(16, 4))
+    del h
+    c.sum().backward()
+
+
+def test_no_graph_behind_a_result_that_needs_none():
+    y = mg.exp(mg.tensor([1.0])) * 2.0
+    assert y.node is None
+    assert y.is_leaf
+
+
+def test_leaf_backward_is_its_own_gradient():
+    x = mg.tensor(2.0, requires_grad=True)
+    x.backward()
+    assert x.grad.item() == 1.0
+
+
+def test_retain_grad_keeps_the_gradient_of_an_intermediate_result():
+    x = mg.tensor(2.0, requires_grad=True)
+    h = (x * x).retain_grad()
+    (h * 3.0).backward()
+    assert h.grad.item() == 3.0
+    assert x.grad.item() == 12.0
+
+
+# --- hooks ----------------------------------------------------------------------------------------
+def test_a_hook_sees_the_complete_gradient_once():
+    x = mg.tensor(2.0, requires_grad=True)
+    h = x * 1.0
+    seen = []
+    h.register_hook(lambda g: seen.append(g.item()))
+    (h * 3.0 + h * h).backward()
+    assert seen == [7.0]
+
+
+def test_hooks_replace_the_gradient_in_order_and_can_be_removed():
+    x = mg.tensor(1.0, requires_grad=True)
+    x.register_hook(lambda g: g * 2.0)
+    remove = x.register_hook(lambda g: g + 1.0)
+    (x * 1.0).backward()
+    assert x.grad.item() == 3.0
+    x.grad = None
+    remove()
+    (x * 1.0).backward()
+    assert x.grad.item() == 2.0
+
+
+def test_a_hook_that_returns_another_shape_is_refused():
+    x = f64(3).requires_grad_()
+    x.register_hook(lambda g: g.sum())
+    with pytest.raises(RuntimeError, match=r"shape \(\)"):
+        (x * x).sum().backward()
+
+
+def test_hooks_need_a_gradient():
+    with pytest.raises(RuntimeError, match="register_hook"):
+        mg.tensor(1.0).register_hook(print)
+
+
+# --- no_grad --------------------------------------------------------------------------------------
+def test_no_grad_records_nothing_and_enable_grad_does_again():
+    x = mg.tensor(1.0, requires_grad=True)
+    with mg.no_grad():
+        assert not mg.is_grad_enabled()
+        assert not (x * 2.0).requires_grad
+        with mg.enable_grad():
+            assert (x * 2.0).requires_grad
+        assert not mg.is_grad_enabled()
+    assert (x * 2.0).requires_grad
+
+
+def test_detach_shares_memory_and_cuts_the_graph():
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    y = x.detach()
+    assert y.data is x.data
+    (x * y).sum().backward()
+    assert x.grad.tolist() == [1.0, 2.0]
+
+
+# --- checkpoint -----------------------------------------------------------------------------------
+def block(x, w):
+    return mg.dropout(mg.tanh(mg.tanh(x @ w) @ w), 0.4, training=True)
+
+
+def run(wrap):
+    """Value and gradients of two blocks; the second weight is used without being an argument."""
+    mg.random.seed(3)
+    x, w1, w2 = (f64(4, 4, seed=i).requires_grad_() for i in range(3))
+    h = wrap(lambda x, w: block(x, w), x, w1)
+    y = wrap(lambda x: block(x, w2), h)
+    (y * y).sum().backward()
+    return [y.data, x.grad.data, w1.grad.data, w2.grad.data, mg.random.uniform((3,)).data]
+
+
+def test_checkpoint_changes_no_number_not_even_random_ones():
+    for a, b in zip(run(lambda f, *args: f(*args)), run(mg.checkpoint), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_checkpoint_keeps_only_its_arguments():
+    x = f64(100).requires_grad_()
+    before = debug.live_nodes()
+    y = mg.checkpoint(lambda x: mg.exp(mg.tanh(mg.sin(x))), x)
+    assert debug.live_nodes() == before + 1
+    assert sum(a.nbytes for a in mg.graph.saved_arrays(y.node.pull)) == x.data.nbytes
+
+
+def test_checkpoint_computes_the_inside_twice_and_nests():
+    calls = []
+
+    def f(x):
+        calls.append(1)
+        return mg.sin(x)
+
+    x = f64(3).requires_grad_()
+    mg.checkpoint(lambda x: mg.checkpoint(f, x) * 2.0, x).sum().backward()
+    np.testing.assert_allclose(x.grad.data, 2 * np.cos(x.data))
+    assert len(calls) == 3  # forward; again for the outer; again for the inner
+
+
+def test_checkpoint_without_recording_is_a_plain_call():
+    with mg.no_grad():
+        assert not mg.checkpoint(mg.sin, f64(3).requires_grad_()).requires_grad
+    assert not mg.checkpoint(mg.sin, f64(3)).requires_grad
