@@ -25,7 +25,10 @@ import tyro
 from minigrad import device
 
 Side = Literal["lstm", "gpt", "torch-lstm", "torch-gpt", "torch.nn.LSTM"]
-PEERS: dict[str, tuple[Side, ...]] = {"lstm": ("torch-lstm", "torch.nn.LSTM"), "gpt": ("torch-gpt",)}
+PEERS: dict[str, tuple[Side, ...]] = {
+    "lstm": ("torch-lstm", "torch.nn.LSTM"),
+    "gpt": ("torch-gpt",),
+}
 PAUSE = 0.01  # seconds before each step
 
 

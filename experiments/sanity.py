@@ -26,7 +26,7 @@ from minigrad import device as devices
 from minigrad.files import CheckpointError
 
 PROG = "python -m experiments.sanity"
-QUICK_STEPS = 60
+QUICK_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Settings:
     model: Literal["both", "lstm", "gpt"] = "both"
     """Which models to train."""
     quick: bool = False
-    """At most 60 steps, into runs/sanity-quick: a check that everything works, not a result."""
+    """At most 50 steps, into runs/sanity-quick: a check that everything works, not a result."""
     resume: bool = False
     """Go on with the trials in the output folder; finished ones are not run again."""
     out: Path | None = None
@@ -114,13 +114,13 @@ def device_of(settings: Settings) -> str:
 def prepare(settings: Settings) -> None:
     """Make the output folder. ValueError if it holds trials and --resume was not given."""
     folder = settings.folder
-    records.fit_for_writing(folder)
     if not settings.resume and any(folder.glob("*/settings.json")):
         raise ValueError(f"{folder} holds trials: go on with --resume, or choose another --out")
     if settings.resume and not (folder / "settings.json").exists():
         raise ValueError(f"{folder} holds nothing to resume")
     for trial, trial_folder in settings.jobs():
         check_folder(trial_folder, trial)
+    records.fit_for_writing(folder)
     values = asdict(settings) | {"out": None}  # where it lies is no part of the experiment
     records.write_json(folder / "settings.json", values)
 

@@ -1,11 +1,37 @@
 """minigrad: tensors and automatic differentiation on NumPy and CuPy, small enough to read."""
 
-from minigrad.ops import *  # noqa: F403
-from minigrad.tensor import Tensor, from_dlpack, tensor
+from minigrad import debug, nn, ops, optim, random
+from minigrad.files import CheckpointError, load, load_checkpoint, save, save_checkpoint
+from minigrad.gradcheck import GradcheckError, gradcheck
 from minigrad.graph import enable_grad, is_grad_enabled, no_grad
 from minigrad.op import op
+from minigrad.ops import *  # noqa: F403
+from minigrad.tensor import Tensor, from_dlpack, tensor
 from minigrad.transforms import checkpoint, grad, value_and_grad
-from minigrad.gradcheck import GradcheckError, gradcheck
-from minigrad import debug
-from minigrad import nn, optim
-from minigrad.files import CheckpointError, load, load_checkpoint, save, save_checkpoint
+
+__version__ = "0.1.0"
+__all__ = [
+    "CheckpointError",
+    "GradcheckError",
+    "Tensor",
+    "checkpoint",
+    "debug",
+    "enable_grad",
+    "from_dlpack",
+    "grad",
+    "gradcheck",
+    "is_grad_enabled",
+    "load",
+    "load_checkpoint",
+    "nn",
+    "no_grad",
+    "op",
+    "ops",
+    "optim",
+    "random",
+    "save",
+    "save_checkpoint",
+    "tensor",
+    "value_and_grad",
+]
+__all__ += ops.__all__

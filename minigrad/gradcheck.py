@@ -123,9 +123,15 @@ def analytic_gradients(f: Callable[..., Any], args: list[Any], cs: list[Tensor])
     leaves = [Tensor(a.data).requires_grad_() if is_variable(a) else a for a in args]
     with enable_grad():
         ys = outputs(f(*leaves))
+    given = [c.data.copy() for c in cs]
     with no_grad():
         found: dict[Any, Any] = walk(
-            [(y.node, c.data) for y, c in zip(ys, cs, strict=True) if y.node is not None]
+            [(y.node, g) for y, g in zip(ys, given, strict=True) if y.node is not None]
+        )
+    if any(not np.array_equal(g, c.data) for g, c in zip(given, cs, strict=True)):
+        raise GradcheckError(
+            f"gradcheck: a pullback of {name_of(f)} changes the gradient that it is given, which "
+            f"other ops may share; write to a copy"
         )
     variables = {i: x for i, x in enumerate(leaves) if is_variable(x)}
     return {i: found.get(x.node, np.zeros_like(x.data)) for i, x in variables.items()}

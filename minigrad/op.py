@@ -35,7 +35,7 @@ Result = tuple[Any, Pullback | tuple[Pullback | None, ...] | None]
 NUMBERS = frozenset((float, int, bool))
 FLOAT64 = np.dtype(np.float64)
 
-OPS: dict[str, Op] = {}  # every op by name; the tests are driven by it
+OPS: dict[str, Op] = {}  # every op of minigrad by name; the tests are driven by it
 NUMPY: dict[Any, Callable[..., Any]] = {}  # what np.exp(tensor) calls
 
 
@@ -45,12 +45,15 @@ class Op:
     def __init__(
         self,
         body: Callable[..., Result],
-        broadcast: bool,
-        composite: Callable[..., Any] | None,
+        *,
+        broadcast: bool = False,
+        casts: bool = False,
+        composite: Callable[..., Any] | None = None,
     ) -> None:
         self.name = body.__name__.strip("_")
         self.body = body
         self.broadcast = broadcast
+        self.casts = casts
         self.composite = composite
 
     def __repr__(self) -> str:
@@ -91,6 +94,7 @@ def op(body: Callable[..., Result]) -> Callable[..., Any]: ...
 def op(
     *,
     broadcast: bool = False,
+    casts: bool = False,
     numpy: Any = None,
     composite: Callable[..., Any] | None = None,
 ) -> Callable[[Callable[..., Result]], Callable[..., Any]]: ...
@@ -98,6 +102,7 @@ def op(
     body: Any = None,
     *,
     broadcast: bool = False,
+    casts: bool = False,
     numpy: Any = None,
     composite: Callable[..., Any] | None = None,
 ) -> Any:
@@ -105,13 +110,17 @@ def op(
 
     broadcast: the arguments are broadcast together as NumPy does, scalars and integers among them
                take the dtype of the tensors, and gradients are summed back to each shape.
+    casts:     the body chooses the dtype of the result; without it, float64 from integers alone
+               becomes float32.
     numpy:     the NumPy function (or several) that calls this op when it is given a tensor.
     composite: for a fused op, the same function of the same arguments spelled in smaller ops. It
                gives the higher derivatives, and the tests hold the two together.
     """
     if body is None:
-        return functools.partial(op, broadcast=broadcast, numpy=numpy, composite=composite)
-    this = Op(body, broadcast, composite)
+        return functools.partial(
+            op, broadcast=broadcast, casts=casts, numpy=numpy, composite=composite
+        )
+    this = Op(body, broadcast=broadcast, casts=casts, composite=composite)
     keep_inputs, mode_of, observers = KEEP_INPUTS, MODE.get, graph.OBSERVERS
 
     @functools.wraps(body)
@@ -136,6 +145,7 @@ def op(
                 parents.append(None)
             arrays.append(a)
         start = perf_counter() if observers else 0.0
+        y: Any = None
         try:
             if broadcast and (mixed or not numbers):
                 arrays = same_dtype(args, arrays)
@@ -153,6 +163,8 @@ def op(
                 shape, out_dtype = tuple(o.shape for o in y), tuple(o.dtype for o in y)
             else:
                 shape, out_dtype = y.shape, y.dtype
+            if type(pull) is tuple and None in parents:  # let go of what only these would need
+                pull = tuple(p if n else None for p, n in zip(pull, parents, strict=False))
             node = Node(this, parents, pull, shape, out_dtype)
             if mode is keep_inputs:
                 node.inputs = (args, kwargs)
@@ -165,10 +177,15 @@ def op(
         return Tensor(y, node)
 
     call.op = this  # type: ignore[attr-defined]
-    OPS[this.name] = this
+    ours = body.__module__.startswith("minigrad.")
+    if ours:
+        OPS[this.name] = this
     for function in numpy if isinstance(numpy, (tuple, list)) else [numpy]:
-        if function is not None:
-            NUMPY[function] = call
+        if function is None:
+            continue
+        if not ours and getattr(NUMPY.get(function), "op", this).name in OPS:
+            raise ValueError(f"np.{function.__name__} already calls an op of minigrad")
+        NUMPY[function] = call
     return call
 
 
@@ -238,12 +255,14 @@ def tidy(this: Op, y: Any, arrays: list[Any]) -> Any:
     if isinstance(y, (np.generic, float, int)):
         y = np.asarray(y)
     floats = {a.dtype for a in arrays if devices.is_array(a) and a.dtype.kind == "f"}
-    if len(floats) > 1 and this.name != "scatter_add":
+    if len(floats) > 1:
         names = " and ".join(sorted(str(d) for d in floats))
         raise TypeError(f"{names} do not mix; convert one with .astype()")
-    if y.dtype == FLOAT64 and not floats and this.name != "astype":
-        y = y.astype(DEFAULT_DTYPE)
-    return y
+    if y.dtype.kind != "f" or y.dtype in floats or this.casts:
+        return y
+    if floats:
+        raise TypeError(f"its body made {y.dtype} of {floats.pop()}: is a constant a NumPy scalar?")
+    return y.astype(DEFAULT_DTYPE) if y.dtype == FLOAT64 else y
 
 
 def explained(error: Exception, this: Op, args: Any, kwargs: Any) -> Exception:
@@ -264,13 +283,7 @@ def explained(error: Exception, this: Op, args: Any, kwargs: Any) -> Exception:
     reason = str(error)
     if len(found) > 1:
         reason = f"the arguments are on {' and '.join(sorted(found))}; move one with .to()"
-    kind = IndexError if isinstance(error, IndexError) else type(error)
-    if not issubclass(kind, (ValueError, TypeError, IndexError)) or kind.__init__ not in (
-        ValueError.__init__,
-        TypeError.__init__,
-        IndexError.__init__,
-    ):
-        kind = ValueError
+    kind = next(k for k in (IndexError, TypeError, ValueError) if isinstance(error, k))
     return kind(f"{this.name}: {reason}  [{', '.join(described)}]")
 
 

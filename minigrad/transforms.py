@@ -181,4 +181,4 @@ def nodes_before(start: int, node: Node) -> list[Node]:
     return old
 
 
-CHECKPOINT = Op(checkpoint, broadcast=False, composite=None)  # type: ignore[reportArgumentType]
+CHECKPOINT = Op(checkpoint)  # type: ignore[reportArgumentType]

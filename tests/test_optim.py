@@ -356,12 +356,15 @@ def test_state_continues_bit_for_bit(name):
     second.load_state_dict(first.state_dict())
     other.lr = 0.7
     other.load_state_dict(state)
+    kept = {k: v.copy() for k, v in state["slots"].items()}
     assert other.lr == 0.1
     for step in range(4, 7):
         give_gradients(second, twin, step)
         other.step()
     for key, p in unbroken.named_parameters():
         np.testing.assert_array_equal(p.data, dict(second.named_parameters())[key].data)
+    for key, value in kept.items():  # what was loaded was copied
+        np.testing.assert_array_equal(state["slots"][key], value)
 
 
 def test_load_reports_everything_and_changes_nothing():

@@ -18,7 +18,7 @@ def clone(x: Array) -> Result:
     return x.copy() if hasattr(x, "copy") else clone(x), lambda g: g
 
 
-@op
+@op(casts=True)
 def astype(x: Array, dtype: Any) -> Result:
     """y = x in another dtype.    gx = g in the dtype of x"""
     before = x.dtype
