@@ -29,7 +29,7 @@ PEERS: dict[str, tuple[Side, ...]] = {
     "lstm": ("torch-lstm", "torch.nn.LSTM"),
     "gpt": ("torch-gpt",),
 }
-PAUSE = 0.01  # seconds before each step
+PAUSE = 0.2  # seconds before each step: the threads of OpenBLAS spin for about 0.1 after one
 
 
 @dataclasses.dataclass(frozen=True)

@@ -205,6 +205,7 @@ def run_trial(
     """
     watcher = watcher or Watcher()
     name = devices.parse(device)
+    devices.keep_memory()
     mg.random.seed(trial.seed)
     train_set, val_set = data_of(trial)
     train, val = objective.batch_of(train_set, name), objective.batch_of(val_set, name)

@@ -48,18 +48,17 @@ def backward(
     with set_mode(mode):
         start = seed if create_graph else seed.data
         found = walk([(y.node, start)], retain_graph=retain_graph, create_graph=create_graph)
-        totals: list[tuple[Node, Tensor]] = []
         del start
+        totals: list[tuple[Node, Tensor]] = []
         while found:
             node, g = found.popitem()
             if node.grad is not None:
                 total = (node.grad if create_graph else node.grad.detach()) + g
             elif isinstance(g, Tensor):
                 total = clone(g)
-            elif g.base is not None or sys.getrefcount(g) > 2:  # somebody else holds this memory
-                total = Tensor(g.copy())
-            else:
-                total = Tensor(g)
+            else:  # copied if anything else still holds the memory
+                shared = g.base is not None or sys.getrefcount(g) > 2
+                total = Tensor(g.copy() if shared else g)
             totals.append((node, total))
     for node, total in totals:
         node.grad = total

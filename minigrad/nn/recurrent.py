@@ -40,7 +40,10 @@ class LSTMCell(Module):
         reset(self, hidden_size)
 
     def forward(self, x: Tensor, state: State | None = None) -> State:
-        h, c = state if state is not None else zeros(x, (x.shape[0], self.hidden_size))
+        if state is None:
+            zero = Tensor(np.zeros_like(x.data, shape=(x.shape[0], self.hidden_size)))
+            state = zero, zero
+        h, c = state
         return ops.lstm_cell(x, h, c, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
 
@@ -99,13 +102,14 @@ class LSTM(Module):
             order = "(B, T, input)" if self.batch_first else "(T, B, input)"
             raise ValueError(f"LSTM: expected x {order}, input {self.input_size}, got {x.shape}")
         y = x.swapaxes(0, 1) if self.batch_first else x
-        h0, c0 = state or zeros(x, (self.num_layers, y.shape[1], self.hidden_size))
+        h0, c0 = state or (None, None)
         if self.dropout and self.training and self.num_layers > 1:
             last_h: list[Tensor] = []
             last_c: list[Tensor] = []
             for i in range(self.num_layers):
                 y = ops.dropout(y, self.dropout, True) if i else y
-                y, h, c = ops.lstm(y, h0[i : i + 1], c0[i : i + 1], self.layer_weights(i))
+                h, c = (None if s is None else s[i : i + 1] for s in (h0, c0))
+                y, h, c = ops.lstm(y, h, c, self.layer_weights(i))
                 last_h.append(h)
                 last_c.append(c)
             h_n, c_n = ops.concatenate(last_h), ops.concatenate(last_c)
@@ -117,12 +121,6 @@ class LSTM(Module):
     def extra_repr(self) -> str:
         settings = ["batch_first"] if self.batch_first else []
         return ", ".join(settings + ([f"dropout={self.dropout}"] if self.dropout else []))
-
-
-def zeros(x: Tensor, shape: tuple[int, ...]) -> State:
-    """A zero state beside x, in its dtype."""
-    zero = Tensor(np.zeros_like(x.data, shape=shape))
-    return zero, zero
 
 
 def reset(module: Any, hidden_size: int) -> None:

@@ -15,9 +15,10 @@ from minigrad.graph import Array, is_grad_enabled
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import SQRT_2, SQRT_2PI, erf
 from minigrad.ops.index import axis_of
-from minigrad.ops.special import CHUNK, erf_array, erf_into
+from minigrad.ops.special import ERF_P, chunks, erf_array, erf_into
 
 SQRT_2_OVER_PI, CUBIC = math.sqrt(2.0 / math.pi), 0.044715
+GELU_P = tuple(c / SQRT_2 / 2.0**k for k, c in enumerate(ERF_P))  # erf(x/√2) = tanh(x P(x²/2)/√2)
 
 
 def logistic(x: Array) -> Array:
@@ -66,61 +67,47 @@ def gelu(x: Array, approximate: str = "none") -> Result:
     piece = gelu_tanh_piece if approximate == "tanh" else gelu_piece
     if x.dtype.kind != "f":
         x = x.astype(np.float32)
-    y, slope = (
-        np.empty_like(x, order="C"),
-        np.empty_like(x, order="C") if is_grad_enabled() else None,
-    )
+    y = np.empty_like(x, order="C")
+    slope = np.empty_like(x, order="C") if is_grad_enabled() else None
     flat_x, flat_y = x.reshape(-1), y.reshape(-1)
-    size = CHUNK if isinstance(x, np.ndarray) else max(x.size, 1)  # a GPU takes all at once
-    u, v = np.empty_like(flat_x[:size]), np.empty_like(flat_x[:size])
+    flat_slope = None if slope is None else slope.reshape(-1)
+
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        for start in range(0, x.size, size):
-            part = slice(start, start + size)
-            d = None if slope is None else slope.reshape(-1)[part]
-            n = flat_x[part].size
-            piece(flat_x[part], flat_y[part], d, u[:n], v[:n])
+        for part in chunks(x):
+            d = None if flat_slope is None else flat_slope[part]
+            piece(flat_x[part], flat_y[part], d)
     return y, lambda g: g * slope
 
 
-def gelu_piece(x: Array, y: Array, slope: Array, u: Array, v: Array) -> None:
-    """Write y = x Φ(x) and, if asked for, its derivative. u and v are scratch."""
-    np.multiply(x, 1.0 / SQRT_2, out=v)
+def gelu_piece(x: Array, y: Array, slope: Array | None) -> None:
+    """Write y = x Φ(x) and, if asked for, its derivative."""
+    u = np.empty_like(x)
     if isinstance(x, np.ndarray) and x.dtype == np.float32:
-        erf_into(v, y, u)
+        erf_into(x, y, u, GELU_P)
     else:
-        y[...] = erf_array(v)
-    np.add(y, 1.0, out=y)
-    np.multiply(y, 0.5, out=y)  # Φ
+        y[...] = erf_array(x * (1.0 / SQRT_2))
+        np.multiply(x, x, out=u)
+    y *= 0.5
+    y += 0.5  # Φ
     if slope is not None:
-        np.multiply(v, v, out=u)
-        np.negative(u, out=u)
+        u *= -0.5
         np.exp(u, out=u)
-        np.multiply(u, x, out=u)
-        np.multiply(u, 1.0 / SQRT_2PI, out=u)
+        u *= x
+        u *= 1.0 / SQRT_2PI
         np.add(u, y, out=slope)
-    np.multiply(y, x, out=y)
+    y *= x
 
 
-def gelu_tanh_piece(x: Array, y: Array, slope: Array, u: Array, v: Array) -> None:
-    """The same for the approximation, with v = tanh u."""
+def gelu_tanh_piece(x: Array, y: Array, slope: Array | None) -> None:
+    """The same for the approximation."""
     k = SQRT_2_OVER_PI
-    np.multiply(x, x, out=u)
-    np.multiply(u, k * CUBIC, out=v)
-    np.add(v, k, out=v)
-    np.multiply(v, x, out=v)
-    np.tanh(v, out=v)
-    np.add(v, 1.0, out=y)
-    np.multiply(y, 0.5, out=y)  # Φ
+    x2 = x * x
+    t = np.tanh((x2 * (k * CUBIC) + k) * x)
+    np.multiply(t + 1.0, 0.5, out=y)  # Φ
     if slope is not None:
-        np.multiply(u, 3.0 * k * CUBIC, out=u)
-        np.add(u, k, out=u)  # u'
-        np.multiply(u, x, out=u)
-        np.multiply(v, v, out=v)
-        np.subtract(1.0, v, out=v)
-        np.multiply(u, v, out=u)
-        np.multiply(u, 0.5, out=u)
-        np.add(u, y, out=slope)
-    np.multiply(y, x, out=y)
+        inner = x2 * (3.0 * k * CUBIC) + k  # u'
+        np.add(y, 0.5 * x * (1.0 - t * t) * inner, out=slope)
+    y *= x
 
 
 # --- smooth -----------------------------------------------------------------------------------

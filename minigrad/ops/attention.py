@@ -21,6 +21,7 @@ from minigrad.op import Result, op
 from minigrad.ops.elementwise import where
 from minigrad.ops.linalg import matmul
 from minigrad.ops.nn import softmax
+from minigrad.ops.rows import row_max, row_sum
 from minigrad.tensor import Tensor, raw
 
 
@@ -94,10 +95,10 @@ def scaled_dot_product_attention(
     allowed = allowed_keys(q, k, mask, causal)
     if allowed is not None:
         s = np.where(allowed, s, -np.inf)
-    top = s.max(axis=-1, keepdims=True)
+    top = row_max(s)
     s -= np.where(top == -np.inf, 0.0, top)
     p = np.exp(s, out=s)
-    total = p.sum(axis=-1, keepdims=True)
+    total = row_sum(p)
     p /= np.where(total == 0.0, 1.0, total)
     y = np.matmul(p, v)
 
@@ -106,9 +107,10 @@ def scaled_dot_product_attention(
         gp = np.matmul(g, v.swapaxes(-1, -2))
         if g_weights is not None:
             gp += g_weights
-        gs = p * (gp - (gp * p).sum(axis=-1, keepdims=True))
-        g_mask = None if mask is None else unbroadcast(gs, mask.shape)
-        gs = gs * scale
+        gs = gp * p
+        gs -= p * row_sum(gs)
+        g_mask = None if mask is None else np.array(unbroadcast(gs, mask.shape))
+        gs *= scale  # after the mask has got its part
         gv = np.matmul(p.swapaxes(-1, -2), g)
         return np.matmul(gs, k), np.matmul(gs.swapaxes(-1, -2), q), gv, g_mask
 

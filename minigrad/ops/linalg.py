@@ -122,11 +122,11 @@ def linear(x: Array, weight: Array, bias: Array = None) -> Result:
     return shaped(y, (*shape[:-1], flat[-1])), (
         lambda g: shaped(shaped(g, flat) @ weight, shape),
         lambda g: shaped(g, flat).T @ rows,
-        lambda g: row_sum(shaped(g, flat)),
+        lambda g: column_sum(shaped(g, flat)),
     )
 
 
-def row_sum(g: Array) -> Array:
+def column_sum(g: Array) -> Array:
     """Σ over rows of (n, d), as the product of a row of ones with g: twice as fast as np.sum."""
     return np.ones_like(g, shape=g.shape[:1]) @ g
 

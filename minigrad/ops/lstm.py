@@ -210,6 +210,11 @@ class Layer(NamedTuple):
     gates: Array  # (T, 4H, B)
     cells: Array  # (T + 1, H, B), c0 first
     tanh_c: Array  # (T, H, B)
+    from_zero: bool  # h0 = 0: the first step has no product with W_hh, nor has its gradient
+
+    def columns(self, t: int) -> slice:
+        """The part of [x_t; h_(t-1)] that is not 0."""
+        return slice(-self.tanh_c.shape[1] if t == 0 and self.from_zero else None)
 
     def hidden(self) -> Array:
         """h of every step, (T, B, H), a view."""
@@ -221,7 +226,7 @@ def layer_forward(
 ) -> Layer:
     """One layer over x (T, B, D)."""
     (steps, batch, width), size = x.shape, w_hh.shape[1]
-    zeros = np.zeros_like(x, shape=(batch, size))
+    zeros, from_zero = np.zeros_like(x, shape=(batch, size)), h0 is None
     h0, c0 = zeros if h0 is None else h0, zeros if c0 is None else c0
     check_cell(x[0], h0, c0, w_ih, w_hh)
     layer = Layer(
@@ -230,12 +235,14 @@ def layer_forward(
         buffer(x, steps, 4 * size, batch),
         buffer(x, steps + 1, size, batch),
         buffer(x, steps, size, batch),
+        from_zero,
     )
     layer.inputs[:-1, :width] = x.swapaxes(1, 2)
     layer.inputs[0, width:] = h0.T
     layer.cells[0] = c0.T
     for t in range(steps):
-        z = np.matmul(layer.weight, layer.inputs[t], out=layer.gates[t])
+        used = layer.columns(t)
+        z = np.matmul(layer.weight[:, used], layer.inputs[t, used], out=layer.gates[t])
         for bias in (b_ih, b_hh):
             if bias is not None:
                 z += bias[:, None]
@@ -253,15 +260,16 @@ def layer_backward(
     weight_t = np.ascontiguousarray(layer.weight.T)
     dx, du = buffer(dy, steps, width, batch), buffer(dy, width + size, batch)
     dz, tmp = buffer(dy, 4 * size, batch), buffer(dy, size, batch)
-    dw, product = np.zeros_like(layer.weight), np.empty_like(layer.weight)
+    dw = np.zeros_like(layer.weight)
     db = np.zeros_like(layer.weight, shape=(4 * size,))
     dh, dc = buffer(dy, size, batch), buffer(dy, size, batch)
     dh[...], dc[...] = dh_last.T, dc_last.T
     for t in reversed(range(steps)):
         dh += dy[t].T
         step_backward(layer.gates[t], layer.cells[t], layer.tanh_c[t], dh, dc, dz, tmp)
-        np.matmul(weight_t, dz, out=du)
+        used = layer.columns(t)
+        np.matmul(weight_t[used], dz, out=du[used])
         dx[t], dh[...] = du[:width], du[width:]
-        dw += np.matmul(dz, layer.inputs[t].T, out=product)
+        dw[:, used] += np.matmul(dz, layer.inputs[t, used].T)
         db += dz.sum(axis=1)
     return dx.swapaxes(1, 2), dh.T, dc.T, dw, db

@@ -81,19 +81,18 @@ def embedding(weight: Array, ids: Array, padding_idx: int | None = None) -> Resu
 def sum_by_id(rows: Array, ids: Array, count: int) -> Array:
     """out[i] = the sum of the rows whose id is i, always added in the same order.
 
-    Rows are sorted by id and each run is summed, which touches every row once; scattering them
-    one by one is several times slower.
+    Few ids: the product of the one-hot matrix, (count, n), with the rows. Many: rows are sorted by
+    id and each run is summed. Scattering row by row is several times slower than either.
     """
+    if count <= 256 or not isinstance(rows, np.ndarray):
+        hits = ids == devices.namespace(ids).arange(count)[:, None]
+        return hits.astype(rows.dtype) @ rows
     out = np.zeros_like(rows, shape=(count, rows.shape[1]))
-    if not ids.size:
-        return out
-    if not isinstance(rows, np.ndarray):
-        devices.scatter_add(out, ids, rows)
-        return out
-    order = np.argsort(ids, kind="stable")
-    sorted_ids = ids[order]
-    starts = np.flatnonzero(np.diff(sorted_ids, prepend=-1))
-    out[sorted_ids[starts]] = np.add.reduceat(rows[order], starts, axis=0)
+    if ids.size:
+        order = np.argsort(ids, kind="stable")
+        sorted_ids = ids[order]
+        starts = np.flatnonzero(np.diff(sorted_ids, prepend=-1))
+        out[sorted_ids[starts]] = np.add.reduceat(rows[order], starts, axis=0)
     return out
 
 

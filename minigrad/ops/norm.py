@@ -18,7 +18,9 @@ import numpy as np
 from minigrad.graph import Array, no_grad
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import maximum, mul, rsqrt, square
+from minigrad.ops.linalg import column_sum
 from minigrad.ops.reduce import mean, norm
+from minigrad.ops.rows import row_sum
 from minigrad.ops.shape import reshape
 from minigrad.tensor import Tensor
 
@@ -29,9 +31,9 @@ def check_affine(x: Array, weight: Array, bias: Array, axis: int) -> None:
             raise ValueError(f"expected {name} ({x.shape[axis]},)")
 
 
-def row_mean(a: Array, b: Array) -> Array:
-    """mean(a b) over the last axis, (n, d), (n, d) -> (n, 1), without the product in memory."""
-    return np.einsum("nd,nd->n", a, b)[:, None] / a.shape[1]
+def row_dot(a: Array, b: Array) -> Array:
+    """Σ a b over the last axis, (n, d), (n, d) -> (n, 1), without the product in memory."""
+    return np.einsum("nd,nd->n", a, b)[:, None]
 
 
 # --- layer_norm -------------------------------------------------------------------------------
@@ -51,8 +53,9 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
     """
     check_affine(x, weight, bias, -1)
     x2 = x.reshape(-1, x.shape[-1])
-    xhat = x2 - x2.mean(axis=1, keepdims=True)
-    r = 1.0 / np.sqrt(row_mean(xhat, xhat) + eps)
+    size = x2.shape[1]
+    xhat = x2 - row_sum(x2) / size
+    r = 1.0 / np.sqrt(row_dot(xhat, xhat) / size + eps)
     xhat *= r
     y = xhat.copy() if weight is None else xhat * weight
     if bias is not None:
@@ -61,13 +64,12 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
     def pull(g: Array) -> tuple[Any, ...]:
         g = g.reshape(xhat.shape)
         ghat = g.copy() if weight is None else g * weight
-        gw = None if weight is None else np.einsum("nd,nd->d", g, xhat)
-        gb = None if bias is None else g.sum(axis=0)
-        inner = row_mean(ghat, xhat)
-        ghat -= ghat.mean(axis=1, keepdims=True)
+        inner = row_dot(ghat, xhat) / size
+        ghat -= row_sum(ghat) / size
         ghat -= xhat * inner
         ghat *= r
-        return ghat.reshape(x.shape), gw, gb
+        gw = None if weight is None else np.einsum("nd,nd->d", g, xhat)
+        return ghat.reshape(x.shape), gw, None if bias is None else column_sum(g)
 
     return y.reshape(x.shape), pull
 
@@ -88,13 +90,13 @@ def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Result:
     """
     check_affine(x, weight, None, -1)
     x2 = x.reshape(-1, x.shape[-1])
-    r = 1.0 / np.sqrt(row_mean(x2, x2) + eps)
+    r = 1.0 / np.sqrt(row_dot(x2, x2) / x2.shape[1] + eps)
     xhat = x2 * r
 
     def pull(g: Array) -> tuple[Any, ...]:
         g = g.reshape(xhat.shape)
         ghat = g if weight is None else g * weight
-        gx = (ghat - xhat * row_mean(ghat, xhat)) * r
+        gx = (ghat - xhat * (row_dot(ghat, xhat) / x2.shape[1])) * r
         return gx.reshape(x.shape), None if weight is None else np.einsum("nd,nd->d", g, xhat)
 
     return (xhat if weight is None else xhat * weight).reshape(x.shape), pull
