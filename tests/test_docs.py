@@ -127,7 +127,7 @@ NUMBER = re.compile(r"(?<![\w.])(-?\d+(?:\.\d*)?(?:e[+-]?\d+)?)(?![\w])")
 
 def same(said: str, printed: str) -> bool:
     """Whether two texts agree, line breaks and spaces aside, and numbers to their last digit."""
-    one, two = (NUMBER.split("".join(text.split())) for text in (said, printed))
+    one, two = (NUMBER.split(" ".join(text.split())) for text in (said, printed))
     pairs = zip_longest(one, two)
     return all(close(a, b) if i % 2 else a == b for i, (a, b) in enumerate(pairs))
 
