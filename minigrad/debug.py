@@ -351,9 +351,7 @@ def rectangle(left: float, top: float, b: Box) -> str:
     for i, text in enumerate((b.title, b.output, b.saved)):
         shown = text if len(text) <= 27 else text[:26] + "…"
         weight = ' font-weight="bold"' if i == 0 else ""
-        lines.append(
-            f'<text x="{left + 8}" y="{top + 17 + 17 * i}"{weight}>{escape(shown)}</text>'
-        )
+        lines.append(f'<text x="{left + 8}" y="{top + 17 + 17 * i}"{weight}>{escape(shown)}</text>')
     if b.step is not None:
         lines.append(
             f'<text x="{left + WIDTH - 8}" y="{top + 17}" text-anchor="end" fill="#c33">'
