@@ -1,12 +1,13 @@
 """minigrad: tensors and automatic differentiation on NumPy and CuPy, small enough to read."""
 
 from minigrad import debug, nn, ops, optim, random
+from minigrad.create import arange, from_dlpack, full, ones, tensor, zeros
 from minigrad.files import CheckpointError, load, load_checkpoint, save, save_checkpoint
 from minigrad.gradcheck import GradcheckError, gradcheck
-from minigrad.graph import enable_grad, is_grad_enabled, no_grad
+from minigrad.modes import enable_grad, is_grad_enabled, no_grad
 from minigrad.op import op
 from minigrad.ops import *  # noqa: F403
-from minigrad.tensor import Tensor, from_dlpack, tensor
+from minigrad.tensor import Tensor
 from minigrad.transforms import checkpoint, grad, value_and_grad
 
 __version__ = "0.1.0"
@@ -14,10 +15,12 @@ __all__ = [
     "CheckpointError",
     "GradcheckError",
     "Tensor",
+    "arange",
     "checkpoint",
     "debug",
     "enable_grad",
     "from_dlpack",
+    "full",
     "grad",
     "gradcheck",
     "is_grad_enabled",
@@ -25,6 +28,7 @@ __all__ = [
     "load_checkpoint",
     "nn",
     "no_grad",
+    "ones",
     "op",
     "ops",
     "optim",
@@ -33,5 +37,6 @@ __all__ = [
     "save_checkpoint",
     "tensor",
     "value_and_grad",
+    "zeros",
 ]
 __all__ += ops.__all__

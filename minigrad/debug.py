@@ -30,6 +30,7 @@ import numpy as np
 
 from minigrad import graph
 from minigrad.graph import Event, Node
+from minigrad.inplace import saved_arrays
 from minigrad.tensor import Tensor
 
 PACKAGE = os.path.dirname(__file__) + os.sep
@@ -277,7 +278,7 @@ def box(node: Node, title: str, step: int | None) -> Box:
     if node.pull is None:
         return Box(title, brief(node), "leaf", None, "")
     used = node.pull is graph.freed
-    arrays = [f"{a.shape} {a.dtype}" for a in graph.saved_arrays(node.pull)]
+    arrays = [f"{a.shape} {a.dtype}" for a in saved_arrays(node.pull)]
     saved = "used" if used else "keeps " + (", ".join(arrays) or "nothing")
     return Box(title, brief(node), saved, step, inspect.getdoc(node.op.body) or "")
 

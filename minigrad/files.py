@@ -23,8 +23,9 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad import random
+from minigrad.create import tensor
 from minigrad.nn.module import as_array, report
-from minigrad.tensor import Tensor, tensor
+from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
     from minigrad.nn.module import Module

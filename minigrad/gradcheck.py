@@ -26,7 +26,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.graph import enable_grad, no_grad, walk
+from minigrad.graph import walk
+from minigrad.modes import enable_grad, no_grad
 from minigrad.tensor import Tensor
 from minigrad.transforms import grad, name_of
 

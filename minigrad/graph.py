@@ -17,94 +17,18 @@ would pass a partial gradient through `a + a`, then pass the rest through it aga
 
 from __future__ import annotations
 
-import contextvars
-import functools
-import inspect
-import itertools
-import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from minigrad.inplace import check_unchanged, clock
+
 Array = Any  # numpy.ndarray or cupy.ndarray; inside a higher derivative also a Tensor
-F = TypeVar("F", bound=Callable[..., Any])
-
-# --- modes ------------------------------------------------------------------------------------
-OFF, RECORD, KEEP_INPUTS = 0, 1, 2  # KEEP_INPUTS: also keep what a higher derivative needs
-MODE: contextvars.ContextVar[int] = contextvars.ContextVar("minigrad.mode", default=RECORD)
-
-
-class set_mode:
-    """Context manager and decorator that records differently inside, in this thread or task only.
-
-    A decorated generator is switched while it runs and restored while it is suspended.
-    """
-
-    def __init__(self, mode: int) -> None:
-        self.mode = mode
-        self.tokens: list[contextvars.Token[int]] = []
-
-    def __enter__(self) -> None:
-        self.tokens.append(MODE.set(self.mode))
-
-    def __exit__(self, *_: object) -> None:
-        MODE.reset(self.tokens.pop())
-
-    def __call__(self, fn: F) -> F:
-        mode = self.mode
-        if inspect.isgeneratorfunction(fn):
-
-            @functools.wraps(fn)
-            def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
-                inner = fn(*args, **kwargs)
-                step: Callable[[], Any] = inner.__next__
-                try:
-                    while True:
-                        with set_mode(mode):
-                            try:
-                                value = step()
-                            except StopIteration as stop:
-                                return stop.value
-                        try:
-                            step = functools.partial(inner.send, (yield value))
-                        except GeneratorExit:
-                            raise
-                        except BaseException as error:
-                            step = functools.partial(inner.throw, error)
-                finally:
-                    with set_mode(mode):
-                        inner.close()
-
-            return generator  # type: ignore[return-value]
-
-        @functools.wraps(fn)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with set_mode(mode):
-                return fn(*args, **kwargs)
-
-        return wrapped  # type: ignore[return-value]
-
-
-def no_grad() -> set_mode:
-    """Compute without recording: `with no_grad(): ...` or `@no_grad()`."""
-    return set_mode(OFF)
-
-
-def enable_grad() -> set_mode:
-    """Record again inside a `no_grad` region."""
-    return set_mode(RECORD)
-
-
-def is_grad_enabled() -> bool:
-    return MODE.get() != OFF
 
 
 # --- nodes ------------------------------------------------------------------------------------
-clock = itertools.count(1).__next__  # numbers nodes and in-place writes on one scale
-
-
 def freed(_: Array) -> Array:
     """Stands where a pullback was, once it has been used."""
     raise AssertionError("a freed pullback was called")
@@ -139,67 +63,6 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{self.name} #{self.number} {self.shape} {self.dtype}>"
-
-
-# --- in-place writes ----------------------------------------------------------------------------
-# A write is stamped with the same clock as the nodes, so "was this array changed after the op that
-# saved it?" is one comparison, and a step that writes before its forward pass pays nothing more.
-_written: dict[int, tuple[Any, int]] = {}
-_last_write = 0
-
-
-def owner(array: Array) -> Array:
-    """The array that owns the memory of a view."""
-    while isinstance(getattr(array, "base", None), type(array)):
-        array = array.base
-    return array
-
-
-def stamp_write(array: Array) -> None:
-    """Note that the memory of `array` has just been changed in place."""
-    global _last_write
-    memory = owner(array)
-    key = id(memory)
-    _last_write = clock()
-    _written[key] = (weakref.ref(memory, lambda _: _written.pop(key, None)), _last_write)
-
-
-def check_unchanged(node: Node) -> None:
-    """RuntimeError if an array that the node's pullbacks hold was written after the op ran."""
-    if _last_write < node.number:
-        return
-    for array in saved_arrays(node.pull):
-        entry = _written.get(id(owner(array)))
-        if entry is not None and entry[1] > node.number:
-            raise RuntimeError(
-                f"{node.name}: an array of shape {array.shape} that its gradient needs was changed "
-                f"in place after the forward pass. Change a copy, or write after backward()."
-            )
-
-
-def saved_arrays(pull: Any) -> Iterator[Array]:
-    """The arrays that a pullback keeps alive, found in its closure."""
-    todo, seen = [pull], set[int]()
-    while todo:
-        item = todo.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, (tuple, list)):
-            todo.extend(item)  # type: ignore[reportUnknownArgumentType]
-        elif inspect.isfunction(item):
-            for cell in item.__closure__ or ():
-                try:
-                    todo.append(cell.cell_contents)
-                except ValueError:  # a name of the body that was never assigned
-                    continue
-            todo.extend(item.__defaults__ or ())
-        elif isinstance(item, functools.partial):
-            todo.extend((item.func, *item.args, *item.keywords.values()))
-        elif hasattr(item, "node"):  # a Tensor, as a checkpoint keeps them
-            todo.append(item.data)
-        elif hasattr(item, "dtype") and hasattr(item, "shape") and hasattr(item, "strides"):
-            yield item
 
 
 # --- the walk -----------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad import graph
-from minigrad.graph import MODE, OFF, Array, Node
+from minigrad.graph import Array, Node
+from minigrad.inplace import stamp_write
+from minigrad.modes import MODE, OFF
 
 DEFAULT_DTYPE = np.dtype(np.float32)
 
@@ -260,11 +261,11 @@ class Tensor:
                 "mg.scatter_add or mg.concatenate to make a new one, or write under mg.no_grad()"
             )
         self.data[raw(index)] = raw(value)
-        graph.stamp_write(self.data)
+        stamp_write(self.data)
 
     # --- NumPy's protocols: np.exp(t) is mg.exp(t) ---
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        from minigrad.op import numpy_op
+        from minigrad.protocols import numpy_op
 
         if method != "__call__" or "out" in kwargs or "where" in kwargs:
             form = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
@@ -272,7 +273,7 @@ class Tensor:
         return numpy_op(ufunc)(*inputs, **kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        from minigrad.op import numpy_op
+        from minigrad.protocols import numpy_op
 
         return numpy_op(func)(*args, **kwargs)
 
@@ -310,42 +311,3 @@ def raw(x: Any) -> Any:
     if isinstance(x, (tuple, list)):
         return type(x)(raw(item) for item in x)  # type: ignore[reportUnknownVariableType]
     return x
-
-
-def tensor(
-    data: Any,
-    dtype: Any = None,
-    device: str | None = None,
-    requires_grad: bool = False,
-) -> Tensor:
-    """A tensor with a copy of `data`: numbers, nested lists, a NumPy or CuPy array, a Tensor.
-
-    dtype:  of the result. By default an array keeps its own, and Python floats are float32.
-    device: "cpu", "cuda" or "cuda:N". By default an array stays where it is.
-    TypeError if the data are not numbers, or if requires_grad is asked of integers.
-    """
-    data = data.data if isinstance(data, Tensor) else data
-    if devices.is_array(data):
-        array = data
-    else:
-        array = np.asarray(raw(data))
-        if dtype is None and array.dtype.kind == "f":
-            dtype = DEFAULT_DTYPE
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"tensor: expected numbers, got {array.dtype} data")
-    dtype = np.dtype(array.dtype if dtype is None else dtype)
-    dtype = dtype if dtype.isnative else dtype.newbyteorder("=")  # which makes a new object
-    if dtype.kind not in "biuf":
-        raise TypeError(f"tensor: dtype {dtype} is not supported")
-    array = devices.move(array, devices.parse(device)) if device is not None else array
-    return Tensor(array.astype(dtype, order="C", copy=True)).requires_grad_(requires_grad)
-
-
-def from_dlpack(x: Any) -> Tensor:
-    """A tensor on the memory of another library's array, shared: writes on one side show on both.
-
-    The graph cannot see writes made by the other library; `mg.tensor` makes a copy.
-    """
-    kind, _ = x.__dlpack_device__()
-    array = np.from_dlpack(x) if kind == 1 else devices.cupy().from_dlpack(x)
-    return Tensor(array)

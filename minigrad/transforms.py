@@ -9,8 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import graph, random
-from minigrad.graph import KEEP_INPUTS, MODE, OFF, Node, set_mode, walk
+from minigrad import random
+from minigrad.create import tensor
+from minigrad.graph import Node, walk
+from minigrad.inplace import clock
+from minigrad.modes import KEEP_INPUTS, MODE, OFF, enable_grad, set_mode
 from minigrad.op import Op
 from minigrad.ops import clone
 from minigrad.tensor import Tensor
@@ -127,8 +130,6 @@ def variable(f: Any, i: int, args: tuple[Any, ...]) -> Tensor:
         raise TypeError(f"grad: argnums names argument {i} of {name_of(f)}, which got {len(args)}")
     x = args[i]
     if not isinstance(x, Tensor):
-        from minigrad.tensor import tensor
-
         x = tensor(float(x) if isinstance(x, int) else x)
     return clone(x) if x.node is not None else Tensor(x.data).requires_grad_()
 
@@ -148,7 +149,7 @@ def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
     uses; random draws are repeated. Source: Chen et al., Training Deep Nets with Sublinear
     Memory Cost (2016).
     """
-    state, start = random.get_state(), graph.clock()
+    state, start = random.get_state(), clock()
     y = f(*args)
     if y.node is None:
         return y
@@ -158,7 +159,7 @@ def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
         after = random.get_state()
         random.set_state(state)
         try:
-            with graph.enable_grad():
+            with enable_grad():
                 again = f(*args)
         finally:
             random.set_state(after)

@@ -28,7 +28,8 @@ from typing import NamedTuple
 
 import pytest
 
-from minigrad.op import NUMPY, OPS
+from minigrad.op import OPS
+from minigrad.protocols import NUMPY
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/reading.md", "docs/mistakes.md")

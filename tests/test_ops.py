@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import Tensor, gradcheck, graph
+from minigrad.modes import KEEP_INPUTS, set_mode
 from minigrad.op import OPS
 
 DTYPES = [np.float32, np.float64]
@@ -434,7 +435,7 @@ def test_float32_in_float32_out_with_second_derivatives(case):
     args = convert(case.arrays(np.float32), leaf)
     if case.name == "astype":
         return
-    with graph.set_mode(graph.KEEP_INPUTS):
+    with set_mode(KEEP_INPUTS):
         ys = floating(case.ours(*args))
         roots = [(y.node, Tensor(np.ones_like(y.data))) for y in ys if y.node is not None]
         found = graph.walk(roots, create_graph=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import minigrad as mg
-from minigrad.op import NUMPY
+from minigrad.protocols import NUMPY
 
 
 # --- NumPy's functions on tensors -----------------------------------------------------------------

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad import graph, random
+from minigrad import random
+from minigrad.inplace import stamp_write
 from minigrad.tensor import Tensor
 
 STREAM = "init"
@@ -20,7 +21,7 @@ STREAM = "init"
 
 def _fill(t: Tensor, values: Any) -> Tensor:
     t.data[...] = values
-    graph.stamp_write(t.data)
+    stamp_write(t.data)
     return t
 
 

@@ -21,9 +21,10 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad import device as devices
-from minigrad import graph
+from minigrad.create import from_dlpack, tensor
 from minigrad.graph import Array
-from minigrad.tensor import Tensor, from_dlpack, tensor
+from minigrad.inplace import stamp_write
+from minigrad.tensor import Tensor
 
 
 class Parameter(Tensor):
@@ -242,7 +243,7 @@ class Module:
         """Copy in values in which `state_problems` found nothing."""
         for name, t in self._state().items():
             t.data[...] = devices.move(given[name], devices.of(t.data))
-            graph.stamp_write(t.data)
+            stamp_write(t.data)
 
     # --- for people ---
     def extra_repr(self) -> str:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.graph import Array, is_grad_enabled
+from minigrad.graph import Array
+from minigrad.modes import is_grad_enabled
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import SQRT_2, SQRT_2PI, erf
 from minigrad.ops.index import axis_of

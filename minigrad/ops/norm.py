@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.graph import Array, no_grad
+from minigrad.graph import Array
+from minigrad.modes import no_grad
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import maximum, mul, rsqrt, square
 from minigrad.ops.linalg import column_sum

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from minigrad.graph import Array
-from minigrad.op import Result, answers, inside, op
+from minigrad.op import Result, inside, op
 from minigrad.ops.index import along, axis_of, scatter
+from minigrad.protocols import answers
 from minigrad.tensor import raw
 
 Axis = int | Sequence[int] | None

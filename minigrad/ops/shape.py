@@ -17,8 +17,9 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array, unbroadcast
-from minigrad.op import Result, answers, inside, op
+from minigrad.op import Result, inside, op
 from minigrad.ops.index import axis_of, scatter
+from minigrad.protocols import answers
 from minigrad.tensor import raw
 
 Axes = int | tuple[int, ...]

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from minigrad import device as devices
-from minigrad import graph
+from minigrad.inplace import stamp_write
 from minigrad.tensor import Tensor
 
 
@@ -31,5 +31,5 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
         coefficient = np.minimum(max_norm / (norm + 1e-6), 1.0)
         for g in grads:
             np.multiply(g, coefficient, out=g)
-            graph.stamp_write(g)
+            stamp_write(g)
     return Tensor(norm if devices.is_array(norm) else np.asarray(norm))

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad import graph
 from minigrad.graph import Array
+from minigrad.inplace import stamp_write
 from minigrad.nn.module import as_array, mismatches, report
 from minigrad.tensor import Tensor
 
@@ -124,7 +124,7 @@ class Optimizer:
                     if not p.data.flags.c_contiguous:
                         raise ValueError(f"step: a parameter of shape {p.shape} is not in C order")
                     self.update(p.data, grad.data, self._slots_of(p), lr, group)
-                    graph.stamp_write(p.data)
+                    stamp_write(p.data)
 
     def update(
         self, param: Array, grad: Array, slots: dict[str, Any], lr: float, options: dict[str, Any]

@@ -1,0 +1,74 @@
+"""New tensors: from data, from another library's memory, or filled with numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minigrad import device as devices
+from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+
+
+def tensor(
+    data: Any,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor with a copy of `data`: numbers, nested lists, a NumPy or CuPy array, a Tensor.
+
+    dtype:  of the result. By default an array keeps its own, and Python floats are float32.
+    device: "cpu", "cuda" or "cuda:N". By default an array stays where it is.
+    TypeError if the data are not numbers, or if requires_grad is asked of integers.
+    """
+    data = data.data if isinstance(data, Tensor) else data
+    if devices.is_array(data):
+        array = data
+    else:
+        array = np.asarray(raw(data))
+        if dtype is None and array.dtype.kind == "f":
+            dtype = DEFAULT_DTYPE
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"tensor: expected numbers, got {array.dtype} data")
+    dtype = np.dtype(array.dtype if dtype is None else dtype)
+    dtype = dtype if dtype.isnative else dtype.newbyteorder("=")  # which makes a new object
+    if dtype.kind not in "biuf":
+        raise TypeError(f"tensor: dtype {dtype} is not supported")
+    array = devices.move(array, devices.parse(device)) if device is not None else array
+    return Tensor(array.astype(dtype, order="C", copy=True)).requires_grad_(requires_grad)
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor on the memory of another library's array, shared: writes on one side show on both.
+
+    The graph cannot see writes made by the other library; `mg.tensor` makes a copy.
+    """
+    kind, _ = x.__dlpack_device__()
+    array = np.from_dlpack(x) if kind == 1 else devices.cupy().from_dlpack(x)
+    return Tensor(array)
+
+
+def full(
+    shape: tuple[int, ...], value: float, dtype: Any = DEFAULT_DTYPE, device: str | None = None
+) -> Tensor:
+    """A tensor with `value` everywhere."""
+    return Tensor(devices.move(np.full(shape, value, dtype=dtype), devices.parse(device)))
+
+
+def zeros(shape: tuple[int, ...], dtype: Any = DEFAULT_DTYPE, device: str | None = None) -> Tensor:
+    """A tensor of zeros."""
+    return full(shape, 0, dtype, device)
+
+
+def ones(shape: tuple[int, ...], dtype: Any = DEFAULT_DTYPE, device: str | None = None) -> Tensor:
+    """A tensor of ones."""
+    return full(shape, 1, dtype, device)
+
+
+def arange(*bounds: float, dtype: Any = None, device: str | None = None) -> Tensor:
+    """As np.arange: evenly spaced numbers from `start` (0) up to but not including `stop`.
+
+    Integers give int64, floats float32, unless `dtype` says otherwise.
+    """
+    return tensor(np.arange(*bounds).tolist(), dtype=dtype, device=device)
