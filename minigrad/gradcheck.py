@@ -53,8 +53,10 @@ def gradcheck(
     order: 2 also checks the gradient of the gradient, as a function of `args` and cotangents.
     eps:   the step. The quotient is wrong by about ε² f'''/6 + 2e-16 |p| / ε: 1e-10 at the default.
     rtol, atol: |analytic - numeric| may be at most atol + rtol max(|analytic|, |numeric|).
-    TypeError for a float32 argument, ValueError if there is nothing to check.
+    TypeError for a float32 argument, ValueError if there is nothing to check (or order < 1).
     """
+    if order < 1:
+        raise ValueError(f"gradcheck: expected order >= 1, got {order}")
     args = [Tensor(a) if devices.is_array(a) else a for a in args]
     names = [f"argument {i} of {name_of(f)}" for i in range(len(args))]
     for name, a in zip(names, args, strict=True):

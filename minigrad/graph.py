@@ -17,7 +17,7 @@ would pass a partial gradient through `a + a`, then pass the rest through it aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -163,6 +163,12 @@ def walk(
         parents = node.parents
         if not (retain_graph or create_graph):
             node.pull, node.parents, node.inputs = freed, (), None
+        given = len(contributions)
+        if given < len(parents) and any(p in useful for p in parents[given:]):
+            raise RuntimeError(
+                f"{node.name}: its pullback returned {given} gradient(s), but an argument after "
+                f"those needs one too"
+            )
         for parent, c in zip(parents, contributions, strict=False):
             if c is not None and parent is not None and parent in useful:
                 deliver(parent, checked(node, parent, c))
@@ -171,7 +177,7 @@ def walk(
 
 def contributions_of(
     node: Node, g: Array, useful: set[Node], create_graph: bool
-) -> Iterable[Array]:
+) -> Sequence[Array]:
     """What one node passes back to each of its parents."""
     check_unchanged(node)
     if create_graph:
@@ -185,7 +191,7 @@ def contributions_of(
     return pulled(node.pull, g, node.parents, useful)
 
 
-def pulled(pull: Any, g: Array, parents: Any, useful: set[Node]) -> Iterable[Array]:
+def pulled(pull: Any, g: Array, parents: Any, useful: set[Node]) -> Sequence[Array]:
     """Call one pullback for all arguments, or those pullbacks whose result is wanted."""
     if type(pull) is tuple:
         return [

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, overload
 
@@ -59,7 +59,7 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
-    def differentiate(self, node: Node, g: Any) -> Iterable[Any]:
+    def differentiate(self, node: Node, g: Any) -> Sequence[Any]:
         """The pullback of `node` applied to a Tensor and recorded, for higher derivatives.
 
         The body runs again, on Tensors: `y` and the closure are then Tensors, so the pullback

@@ -169,6 +169,8 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if self.node is None:
             raise RuntimeError("grad: the tensor does not require a gradient")
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
         if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
             raise ValueError(
                 f"grad: expected {self.shape} {self.dtype}, got {value.shape} {value.dtype}"
@@ -211,9 +213,15 @@ class Tensor:
             raise RuntimeError("register_hook: the tensor does not require a gradient")
 
         def hook(g: Any) -> Any:
-            result = fn(g if isinstance(g, Tensor) else Tensor(g))
+            # a copy, for other tensors may share g and the hook may write to it
+            result = fn(g if isinstance(g, Tensor) else Tensor(g.copy()))
             if result is None:
                 return g
+            if not isinstance(result, Tensor):
+                raise TypeError(
+                    f"register_hook: the hook returned {type(result).__name__}, expected a Tensor "
+                    f"or None"
+                )
             return result if isinstance(g, Tensor) else result.data
 
         def remove() -> None:

@@ -161,9 +161,13 @@ def main(args: list[str] | None = None) -> None:
     sizes = {"vocabulary_size": given.vocabulary, "d": given.d, "layers": given.layers}
     if given.model == "lstm":
         print(explain(LSTMConfig(**sizes, d_hidden=given.d)))
-    else:
-        heads = next(h for h in (4, 2, 1) if given.d % h == 0)  # changes no count
-        print(explain(GPTConfig(**sizes, heads=heads)))
+        return
+    heads = next(h for h in (4, 2, 1) if given.d % h == 0)  # changes no count
+    try:
+        config = GPTConfig(**sizes, heads=heads)
+    except ValueError as error:
+        parser.error(str(error))
+    print(explain(config))
 
 
 if __name__ == "__main__":

@@ -634,6 +634,7 @@ FUSED = {
     "scaled_dot_product_attention": [
         attention((4, 3), (4, 3), (4, 3)),
         attention((2, 2, 3, 4), (2, 2, 5, 4), (2, 2, 5, 6)),
+        attention((2, 3, 4, 3), (2, 1, 4, 3), (2, 1, 4, 3)),
         attention(
             (2, 4, 3),
             (2, 4, 3),

@@ -252,6 +252,37 @@ def test_a_hook_that_returns_another_shape_is_refused():
         (x * x).sum().backward()
 
 
+def test_a_hook_that_writes_to_its_gradient_changes_no_other():
+    x, y, seed = f64(3).requires_grad_(), f64(3).requires_grad_(), mg.tensor(np.ones(3))
+
+    def overwrite(g):
+        g.assign_(99.0)
+
+    x.register_hook(overwrite)
+    (x + y).backward(seed)
+    assert y.grad.tolist() == seed.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_hook_or_a_grad_that_is_no_tensor_is_refused():
+    x = f64(3).requires_grad_()
+    x.register_hook(lambda g: g.numpy())
+    with pytest.raises(TypeError, match="the hook returned ndarray"):
+        (x * x).sum().backward()
+    with pytest.raises(TypeError, match="expected a Tensor or None, got ndarray"):
+        x.grad = np.ones(3)
+
+
+def test_a_pullback_that_leaves_out_an_argument_is_refused():
+    one, two = (mg.tensor([v], requires_grad=True) for v in (2.0, 3.0))
+    for pull in (lambda b: lambda g: g * b, lambda b: (lambda g: g * b,)):
+        product = mg.op(lambda a, b, pull=pull: (a * b, pull(b)))
+        product(one, 5.0).backward()
+        with pytest.raises(RuntimeError, match="an argument after those needs one too"):
+            product(one, two).backward()
+    assert one.grad.item() == 10.0
+    assert two.grad is None
+
+
 def test_hooks_need_a_gradient():
     with pytest.raises(RuntimeError, match="register_hook"):
         mg.tensor(1.0).register_hook(print)
@@ -316,6 +347,12 @@ def test_checkpoint_computes_the_inside_twice_and_nests():
     mg.checkpoint(lambda x: mg.checkpoint(f, x) * 2.0, x).sum().backward()
     np.testing.assert_allclose(x.grad.data, 2 * np.cos(x.data))
     assert len(calls) == 3  # forward; again for the outer; again for the inner
+
+
+def test_checkpoint_of_a_function_that_returns_its_argument():
+    x = f64(3).requires_grad_()
+    mg.checkpoint(lambda x: mg.dropout(x, 0.5, training=False), x).sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0, 1.0]
 
 
 def test_checkpoint_without_recording_is_a_plain_call():

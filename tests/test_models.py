@@ -307,7 +307,14 @@ def test_count_command_prints_the_derivation(capsys):
 
 
 @pytest.mark.parametrize(
-    "args", [["--model", "rnn"], ["--model", "gpt", "--layers", "0"], ["--mod", "gpt"], []]
+    "args",
+    [
+        ["--model", "rnn"],
+        ["--model", "gpt", "--layers", "0"],
+        ["--model", "gpt", "--d", "3"],
+        ["--mod", "gpt"],
+        [],
+    ],
 )
 def test_count_command_refuses_in_one_line(args, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -562,6 +562,34 @@ def test_attributes_that_would_be_lost_are_refused():
     model.numbers = [1, 2]
 
 
+@pytest.mark.parametrize("make", [nn.Sequential, lambda *items: nn.ModuleList(items)])
+def test_a_list_of_modules_refuses_what_it_would_leave_out(make):
+    with pytest.raises(TypeError, match="expected modules, got <function tanh"):
+        make(nn.Linear(2, 2), mg.tanh, nn.Linear(2, 2))
+
+
+def test_batch_norm_that_fails_changes_nothing():
+    layer = nn.BatchNorm1d(3)
+    before = layer.state_dict()
+    for shape in ((1, 3), (4, 2)):
+        with pytest.raises(ValueError):
+            layer(mg.tensor(np.ones(shape, np.float32)))
+    assert all(np.array_equal(before[k], v) for k, v in layer.state_dict().items())
+
+
+def test_lstm_refuses_states_and_biases_that_do_not_fit():
+    layer, x = nn.LSTM(3, 4, 2), mg.tensor(np.ones((5, 2, 3), np.float32))
+    for count in (1, 3):
+        state = mg.tensor(np.zeros((count, 2, 4), np.float32))
+        with pytest.raises(ValueError, match="L = 2 layers"):
+            layer(x, (state, state))
+    layer.bias_ih_l0 = nn.Parameter(mg.tensor(np.zeros(1, np.float32)))
+    with pytest.raises(ValueError, match=r"expected biases \(16,\)"):
+        layer(x)
+    with pytest.raises(ValueError, match=r"expected x \(B, D\)"):
+        nn.LSTMCell(3, 4)(mg.tensor(np.ones(3, np.float32)))
+
+
 def test_repr():
     model = Tied()
     model.blocks[0].weight.requires_grad_(False)

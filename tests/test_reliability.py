@@ -559,6 +559,9 @@ def test_25_a_class_out_of_range_is_named():
     assert np.isnan(ignored.item())  # the mean of nothing
     total = mg.cross_entropy(logits, mg.tensor([-100, -100]), reduction="sum")
     assert total.item() == 0.0
+    for options in ({"weight": mg.tensor(np.ones(9))}, {"label_smoothing": 2.0}):
+        with pytest.raises(ValueError, match="cross_entropy: expected"):
+            mg.cross_entropy(logits, mg.tensor([3, 4]), **options)
 
 
 def test_26_an_id_outside_the_table_is_refused():

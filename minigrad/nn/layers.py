@@ -115,9 +115,7 @@ class BatchNorm1d(Module):
         self.register_buffer("num_batches_tracked", Tensor(np.array(0)))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
-            self.num_batches_tracked.data += 1
-        return ops.batch_norm(
+        y = ops.batch_norm(
             x,
             self.weight,
             self.bias,
@@ -127,6 +125,9 @@ class BatchNorm1d(Module):
             momentum=self.momentum,
             eps=self.eps,
         )
+        if self.training:
+            self.num_batches_tracked.data += 1
+        return y
 
 
 class Dropout(Module):
@@ -173,6 +174,11 @@ class ModuleList(Module):
             self.append(module)
 
     def append(self, module: Module) -> None:
+        if not isinstance(module, Module):  # it would be left out in silence
+            raise TypeError(
+                f"{type(self).__name__}: expected modules, got {module!r:.60}; "
+                f"for a function write a Module whose forward calls it (nn.Tanh is one)"
+            )
         setattr(self, str(len(self)), module)
 
     def __len__(self) -> int:

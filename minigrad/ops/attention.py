@@ -19,7 +19,7 @@ import numpy as np
 from minigrad.graph import Array, unbroadcast
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import where
-from minigrad.ops.linalg import matmul
+from minigrad.ops.linalg import matmul, summed
 from minigrad.ops.nn import softmax
 from minigrad.ops.rows import row_max, row_sum
 from minigrad.tensor import Tensor, raw
@@ -77,6 +77,8 @@ def scaled_dot_product_attention(
 ) -> Result:
     """Attention of q (..., T, d) over k (..., S, d), v (..., S, e) -> y (..., T, e).
 
+    Leading axes broadcast, so that several queries may share keys and values.
+
     mask:   broadcasts to (..., T, S). Boolean: True where a query may attend. Floating point: added
             to the scores (it may carry a gradient, as a learned position bias does).
     causal: query i attends to keys j <= i + S - T.
@@ -87,6 +89,8 @@ def scaled_dot_product_attention(
     """
     if q.shape[-1] != k.shape[-1] or k.shape[:-1] != v.shape[:-1]:
         raise ValueError("expected q (..., T, d), k (..., S, d), v (..., S, e)")
+    if mask is not None and mask.dtype.kind not in "bf":
+        raise TypeError(f"expected a boolean or floating point mask, got {mask.dtype}")
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     s = np.matmul(q, k.swapaxes(-1, -2))
     s *= scale
@@ -109,9 +113,12 @@ def scaled_dot_product_attention(
             gp += g_weights
         gs = gp * p
         gs -= p * row_sum(gs)
-        g_mask = None if mask is None else np.array(unbroadcast(gs, mask.shape))
+        g_mask = None
+        if mask is not None and mask.dtype.kind == "f":
+            g_mask = np.array(unbroadcast(gs, mask.shape))
         gs *= scale  # after the mask has got its part
+        gq, gk = np.matmul(gs, k), np.matmul(gs.swapaxes(-1, -2), q)
         gv = np.matmul(p.swapaxes(-1, -2), g)
-        return np.matmul(gs, k), np.matmul(gs.swapaxes(-1, -2), q), gv, g_mask
+        return summed(gq, q.shape), summed(gk, k.shape), summed(gv, v.shape), g_mask
 
     return ((y, p) if return_weights else y), pull

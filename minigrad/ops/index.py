@@ -150,6 +150,8 @@ def along(x: Array, indices: Any, axis: int) -> Index:
 
 def axis_of(axis: int, ndim: int) -> int:
     """The axis counted from the front. IndexError if there is no such axis."""
+    if not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"expected an axis, a whole number, got {axis!r}")
     if not -ndim <= axis < ndim:
         valid = f"[{-ndim}, {ndim - 1}]" if ndim else "none: it has no axes"
         raise IndexError(f"axis {axis} does not exist; valid: {valid}")

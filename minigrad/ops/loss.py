@@ -36,6 +36,8 @@ def class_weights(
     """Class ids with 0 at ignored places, the weight of each place (0 there), and which count."""
     if target.shape != logits.shape[:-1]:
         raise ValueError(f"expected target {logits.shape[:-1]}: the logits without the class axis")
+    if weight is not None and weight.shape != logits.shape[-1:]:
+        raise ValueError(f"expected weight {logits.shape[-1:]}, got {weight.shape}")
     counted = target != ignore_index
     check_ids(target[counted], logits.shape[-1], "target")
     target = np.where(counted, target, 0)
@@ -90,6 +92,8 @@ def cross_entropy(
     """
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"expected 0 <= label_smoothing <= 1, got {label_smoothing}")
     classes, dtype = logits.shape[-1], logits.dtype
     weight = None if weight is None else raw(weight).astype(dtype)
     target, place, counted = class_weights(logits, target, weight, ignore_index)

@@ -109,7 +109,7 @@ def lstm_cell(
     bias_hh: Array = None,
 ) -> Result:
     """One step: x (B, D), h, c (B, H), weight_ih (4H, D), weight_hh (4H, H) -> h, c (B, H)."""
-    check_cell(x, h, c, weight_ih, weight_hh)
+    check_cell(x, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
     batch, size = h.shape
     z, c_prev, c_new, t, h_new = (buffer(x, n * size, batch) for n in (4, 1, 1, 1, 1))
     np.matmul(weight_ih, x.T, out=z)
@@ -130,8 +130,12 @@ def lstm_cell(
     return (h_new.T, c_new.T), pull
 
 
-def check_cell(x: Array, h: Array, c: Array, weight_ih: Array, weight_hh: Array) -> None:
+def check_cell(
+    x: Array, h: Array, c: Array, weight_ih: Array, weight_hh: Array, *biases: Array
+) -> None:
     """ValueError unless the shapes of one layer fit together."""
+    if x.ndim != 2 or h.ndim != 2:
+        raise ValueError("expected x (B, D) and h, c (B, H)")
     size = h.shape[-1]
     expected = (4 * size, x.shape[-1]), (4 * size, size), h.shape
     if (weight_ih.shape, weight_hh.shape, c.shape) != expected or x.shape[-2] != h.shape[-2]:
@@ -139,6 +143,8 @@ def check_cell(x: Array, h: Array, c: Array, weight_ih: Array, weight_hh: Array)
             f"expected weight_ih {expected[0]}, weight_hh {expected[1]}, and c and the batch of x "
             f"like h {h.shape}"
         )
+    if any(b is not None and b.shape != (4 * size,) for b in biases):
+        raise ValueError(f"expected biases ({4 * size},)")
 
 
 # --- a sequence through stacked layers --------------------------------------------------------
@@ -179,6 +185,8 @@ def _lstm(x: Array, h0: Array, c0: Array, *weights: Array) -> Result:
     """See `lstm`. Kept per layer: its input, the gates, c and tanh(c) of every step."""
     if x.ndim != 3 or x.shape[0] == 0 or not weights or len(weights) % 4:
         raise ValueError("expected x (T, B, D) with T >= 1 and four weights (or None) a layer")
+    if any(a is not None and len(a) != len(weights) // 4 for a in (h0, c0)):
+        raise ValueError(f"expected h0, c0 (L, B, H) with L = {len(weights) // 4} layers")
     layers: list[Layer] = []
     y = x
     for n in range(len(weights) // 4):
@@ -228,7 +236,7 @@ def layer_forward(
     (steps, batch, width), size = x.shape, w_hh.shape[1]
     zeros, from_zero = np.zeros_like(x, shape=(batch, size)), h0 is None
     h0, c0 = zeros if h0 is None else h0, zeros if c0 is None else c0
-    check_cell(x[0], h0, c0, w_ih, w_hh)
+    check_cell(x[0], h0, c0, w_ih, w_hh, b_ih, b_hh)
     layer = Layer(
         np.concatenate([w_ih, w_hh], axis=1),
         buffer(x, steps + 1, width + size, batch),

@@ -18,9 +18,11 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
 
     Returns the norm before, as a 0-d tensor: nothing is read from a GPU unless its value is asked
     for. Parameters without a gradient are passed over; with none at all the norm is 0. A norm of
-    NaN makes every gradient NaN. The formula is PyTorch's.
+    NaN makes every gradient NaN. The formula is PyTorch's. ValueError unless max_norm >= 0.
     Source: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks (2013).
     """
+    if not max_norm >= 0.0:  # a negative one would turn the gradients around
+        raise ValueError(f"clip_grad_norm: expected max_norm >= 0, got {max_norm}")
     if isinstance(parameters, Tensor):
         parameters = [parameters]
     grads = [p.grad.data for p in dict.fromkeys(parameters) if p.grad is not None]
