@@ -66,7 +66,11 @@ def rewrite(path: Path, records: Iterable[Record]) -> None:
 
 # --- reading ------------------------------------------------------------------------------------
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The content of a JSON file. ValueError that names the file if it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
 
 
 def read_records(path: Path) -> list[Record]:

@@ -21,7 +21,7 @@ from typing import Literal
 from experiments import cli, records
 from experiments.runner import Job, TrialFailed, caught_signals, run_all
 from experiments.table import write_tables
-from experiments.training import Interrupted, Trial, check_folder
+from experiments.training import Interrupted, Trial, check_folder, in_json
 from minigrad import device as devices
 from minigrad.files import CheckpointError
 
@@ -120,8 +120,15 @@ def prepare(settings: Settings) -> None:
         raise ValueError(f"{folder} holds nothing to resume")
     for trial, trial_folder in settings.jobs():
         check_folder(trial_folder, trial)
+    values = in_json(asdict(settings) | {"out": None})  # where it lies is no part of it
+    if settings.resume:
+        before = records.read_json(folder / "settings.json")
+        for name in ("model", "seeds", "quick"):
+            if before[name] != values[name]:
+                raise ValueError(
+                    f"{folder} was made with {name}={before[name]}: resume it with that"
+                )
     records.fit_for_writing(folder)
-    values = asdict(settings) | {"out": None}  # where it lies is no part of the experiment
     records.write_json(folder / "settings.json", values)
 
 

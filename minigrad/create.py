@@ -22,6 +22,12 @@ def tensor(
     device: "cpu", "cuda" or "cuda:N". By default an array stays where it is.
     TypeError if the data are not numbers, or if requires_grad is asked of integers.
     """
+    for t in data if isinstance(data, (list, tuple)) else [data]:
+        if isinstance(t, Tensor) and t.node is not None:
+            raise TypeError(
+                "tensor: the data carry a gradient, which a copy would lose; use mg.stack for "
+                "tensors in a list, t.clone() to keep the gradient, t.detach() to drop it"
+            )
     data = data.data if isinstance(data, Tensor) else data
     if devices.is_array(data):
         array = data
@@ -46,6 +52,8 @@ def from_dlpack(x: Any) -> Tensor:
     """
     kind, _ = x.__dlpack_device__()
     array = np.from_dlpack(x) if kind == 1 else devices.cupy().from_dlpack(x)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"from_dlpack: dtype {array.dtype} is not supported")
     return Tensor(array)
 
 

@@ -94,7 +94,7 @@ def worst(values: Iterable[Any]) -> str:
     found = ""
     for value in values:
         if isinstance(value, (tuple, list)):
-            kind = worst(value)  # type: ignore[reportUnknownArgumentType]
+            kind = worst(value)
         elif isinstance(value, float) or getattr(getattr(value, "dtype", None), "kind", "") == "f":
             kind = "nan" if np.isnan(value).any() else "inf" if np.isinf(value).any() else ""
         else:

@@ -44,7 +44,7 @@ def cupy() -> Any:
             f"device cuda needs CuPy, which cannot be imported ({error}). "
             f"Install minigrad[cuda12] or minigrad[cuda13], whichever matches the driver."
         ) from None
-    return cupy  # type: ignore[reportUnknownVariableType]
+    return cupy
 
 
 @functools.cache

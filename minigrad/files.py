@@ -75,7 +75,7 @@ def serialized(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
     """The bytes of a safetensors file."""
     arrays: Arrays = {}
     for name, value in tensors.items():
-        if not isinstance(name, str) or name == "__metadata__":  # type: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(name, str) or name == "__metadata__":
             raise TypeError(f"save: {name!r} cannot be the name of a tensor")
         array = as_array(value)
         if array is None or not storable(array.dtype):
@@ -85,7 +85,7 @@ def serialized(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
         # np.ascontiguousarray would do that too, but makes shape () into (1,)
         arrays[name] = np.asarray(devices.to_numpy(array), order="C")
     for key, text in metadata.items():
-        if not isinstance(key, str) or not isinstance(text, str) or key == CHECKSUM:  # type: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(key, str) or not isinstance(text, str) or key == CHECKSUM:
             raise TypeError(f"save: metadata {key!r} must be text under another name than this")
     return safetensors_numpy().save(arrays, {**metadata, CHECKSUM: checksum(arrays, metadata)})
 
@@ -143,7 +143,7 @@ def safetensors_numpy() -> Any:
         raise ImportError(
             f"files need safetensors ({error}): pip install minigrad[experiments]"
         ) from None
-    return safetensors.numpy  # type: ignore[reportUnknownVariableType, reportUnknownMemberType]
+    return safetensors.numpy
 
 
 # --- training checkpoints -------------------------------------------------------------------------
@@ -252,18 +252,18 @@ def read_header(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
         raise CheckpointError(f"{path}: step is {header['step']!r}, not a whole number")
     if not is_random_state(header["random"]):
         raise CheckpointError(f"{path}: the random state cannot be used: {header['random']!r:.80}")
-    return header  # type: ignore[reportUnknownVariableType]
+    return header
 
 
 def is_random_state(state: Any) -> bool:
     """Whether `minigrad.random.set_state` can be given it."""
-    if not isinstance(state, dict) or set(state) != {"seed", "draws"}:  # type: ignore[reportUnknownArgumentType]
+    if not isinstance(state, dict) or set(state) != {"seed", "draws"}:
         return False
     seed: Any = state["seed"]
     draws: Any = state["draws"]
     if not isinstance(draws, dict):
         return False
-    numbers: list[Any] = [seed, *draws.values()]  # type: ignore[reportUnknownArgumentType]
+    numbers: list[Any] = [seed, *draws.values()]
     return all(type(n) is int and 0 <= n < 2**64 for n in numbers)
 
 

@@ -162,7 +162,7 @@ def gradient_function(f: Callable[..., Any], args: list[Any]) -> Callable[..., A
 
 def outputs(y: Any) -> list[Tensor]:
     """The floating point tensors among what a function returned."""
-    return [t for t in (y if isinstance(y, tuple) else (y,)) if is_variable(t)]  # type: ignore
+    return [t for t in (y if isinstance(y, tuple) else (y,)) if is_variable(t)]
 
 
 def is_variable(x: Any) -> bool:

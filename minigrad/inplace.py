@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
+import math
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -37,13 +38,17 @@ def stamp_write(array: Array) -> None:
     _written[key] = (weakref.ref(memory, lambda _: _written.pop(key, None)), _last_write)
 
 
-def check_unchanged(node: Any) -> None:
-    """RuntimeError if an array that the node's pullbacks hold was written after the op ran."""
-    if _last_write < node.number:
+def check_unchanged(node: Any, since: int | None = None, until: float = math.inf) -> None:
+    """RuntimeError if an array that the node's pullbacks hold was written after the op ran.
+
+    since, until: look at writes between these two times instead.
+    """
+    after: int = node.number if since is None else since
+    if _last_write < after:
         return
     for array in saved_arrays(node.pull):
         entry = _written.get(id(owner(array)))
-        if entry is not None and entry[1] > node.number:
+        if entry is not None and after < entry[1] < until:
             raise RuntimeError(
                 f"{node.name}: an array of shape {array.shape} that its gradient needs was changed "
                 f"in place after the forward pass. Change a copy, or write after backward()."
@@ -59,7 +64,7 @@ def saved_arrays(pull: Any) -> Iterator[Array]:
             continue
         seen.add(id(item))
         if isinstance(item, (tuple, list)):
-            todo.extend(item)  # type: ignore[reportUnknownArgumentType]
+            todo.extend(item)
         elif inspect.isfunction(item):
             for cell in item.__closure__ or ():
                 try:

@@ -25,6 +25,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from minigrad import device as devices
 from minigrad import graph
 from minigrad.graph import Event, Node
 from minigrad.modes import KEEP_INPUTS, MODE
@@ -65,6 +66,8 @@ class Op:
         The body runs again, on Tensors: `y` and the closure are then Tensors, so the pullback
         records itself. A fused op runs as its composite instead.
         """
+        if self.name == "checkpoint":
+            raise RuntimeError("checkpoint: it has no second derivative; call the function itself")
         if node.inputs is None:
             raise RuntimeError(
                 f"{self.name}: recorded without its inputs, so its gradient has no gradient of its "
@@ -146,6 +149,8 @@ def op(
             arrays.append(a)
         start = perf_counter() if observers else 0.0
         y: Any = None
+        if recorded and not numbers and mode_of():  # the user may write to an array of his own
+            arrays = [a.copy() if devices.is_array(g) else a for g, a in zip(args, arrays)]  # noqa: B905
         try:
             if broadcast and (mixed or not numbers):
                 arrays = same_dtype(args, arrays)
@@ -155,7 +160,7 @@ def op(
                 y = tuple(tidy(this, item, arrays) for item in y)
             elif mixed or y.__class__ is not np.ndarray or y.dtype is not dtype:
                 y = tidy(this, y, arrays)
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
             raise explained(error, this, args, kwargs) from error
         node = None
         if recorded and pull is not None and (mode := mode_of()):

@@ -12,6 +12,7 @@ the same ones. Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 
 
 from __future__ import annotations
 
+import operator
 import zlib
 from typing import Any
 
@@ -27,6 +28,7 @@ _draws: dict[str, int] = {}
 def seed(value: int) -> None:
     """Start all streams again under a new seed, an integer of at most 64 bits."""
     global _seed
+    value = operator.index(value)
     if not 0 <= value < 2**64:
         raise ValueError(f"seed: expected 0 <= seed < 2**64, got {value}")
     _seed = value

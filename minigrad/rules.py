@@ -78,6 +78,9 @@ def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
             described.append(f"{name}={a!r}"[:60])
     described += [f"{k}={v!r}"[:60] for k, v in kwargs.items() if not isinstance(v, Tensor)]
     reason = str(error)
+    if isinstance(error, AttributeError):  # a list, say, where the body wants an array
+        given = [type(a).__name__ for a in args if not isinstance(a, Tensor)]
+        error, reason = TypeError(), f"expected tensors or arrays, got {', '.join(given)}: {reason}"
     if len(found) > 1:
         reason = f"the arguments are on {' and '.join(sorted(found))}; move one with .to()"
     kind = next(k for k in (IndexError, TypeError, ValueError) if isinstance(error, k))

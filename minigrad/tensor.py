@@ -24,7 +24,7 @@ class Tensor:
     """An n-dimensional array of numbers whose history can be recorded.
 
     Made by `mg.tensor` and by ops. `data` is the NumPy or CuPy array; `node` its place in the
-    graph, None where no gradient is needed.
+    graph, None where no gradient is needed. The graph does not see what is written to `data`.
     """
 
     __slots__ = ("__weakref__", "data", "node")
@@ -79,6 +79,8 @@ class Tensor:
         notes += [] if self.device == "cpu" else [self.device]
         if self.node is not None:
             notes.append("requires_grad" if self.is_leaf else f"from {self.node.name}")
+        if self.size == 0:
+            notes.append(f"shape={self.shape}")
         return f"tensor({', '.join([body, *notes])})"
 
     __hash__ = object.__hash__  # `==` is an elementwise op; a tensor is a dict key by identity
@@ -260,6 +262,32 @@ class Tensor:
         self[...] = value
         return self
 
+    def _update(self, op: Any, other: Any) -> Tensor:
+        """`t += other`. Only a leaf that requires a gradient is changed in place, under `no_grad`.
+
+        Every other tensor is left as it is, and the name gets the new one.
+        """
+        if self.node is None or not self.is_leaf:
+            return op(self, other)
+        if MODE.get() != OFF:
+            raise RuntimeError(
+                "a leaf that requires a gradient cannot be changed in place: write w = w + x for a "
+                "new tensor, or change it under mg.no_grad()"
+            )
+        return self.assign_(op(self, other))
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._update(type(self).__add__, other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._update(type(self).__sub__, other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._update(type(self).__mul__, other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._update(type(self).__truediv__, other)
+
     def __setitem__(self, index: Any, value: Any) -> None:
         """Write in place, unrecorded, for tensors without history or under `no_grad`."""
         recorded = self.node is not None or (isinstance(value, Tensor) and value.node is not None)
@@ -317,5 +345,5 @@ def raw(x: Any) -> Any:
     if isinstance(x, Tensor):
         return x.data
     if isinstance(x, (tuple, list)):
-        return type(x)(raw(item) for item in x)  # type: ignore[reportUnknownVariableType]
+        return type(x)(raw(item) for item in x)
     return x

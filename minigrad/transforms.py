@@ -11,8 +11,8 @@ import numpy as np
 
 from minigrad import random
 from minigrad.create import tensor
-from minigrad.graph import Node, walk
-from minigrad.inplace import clock
+from minigrad.graph import Node, reachable, walk
+from minigrad.inplace import check_unchanged, clock
 from minigrad.modes import KEEP_INPUTS, MODE, OFF, enable_grad, set_mode
 from minigrad.op import Op
 from minigrad.ops import clone
@@ -146,17 +146,19 @@ def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
     """f(*args), keeping only the arguments: the backward pass computes the inside again.
 
     `f` returns one tensor. Gradients reach the tensor arguments and everything else that `f`
-    uses; random draws are repeated. Source: Chen et al., Training Deep Nets with Sublinear
-    Memory Cost (2016).
+    uses; random draws are repeated. All else that `f` does, it does twice: inside, a batch norm in
+    training moves its running statistics again. There is no second derivative through it.
+    Source: Chen et al., Training Deep Nets with Sublinear Memory Cost (2016).
     """
     state, start = random.get_state(), clock()
     y = f(*args)
     if y.node is None:
         return y
     outside = tuple(nodes_before(start, y.node))
+    made = clock()
 
     def pull(g: Any) -> tuple[Any, ...]:
-        after = random.get_state()
+        after, began = random.get_state(), clock()
         random.set_state(state)
         try:
             with enable_grad():
@@ -164,6 +166,9 @@ def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
         finally:
             random.set_state(after)
         assert again.node is not None
+        for node in reachable([again.node], frozenset(outside)):
+            if node not in outside:
+                check_unchanged(node, made, began)
         found = walk([(again.node, g)], targets=frozenset(outside))
         return tuple(found.get(node) for node in outside)
 

@@ -359,3 +359,49 @@ def test_checkpoint_without_recording_is_a_plain_call():
     with mg.no_grad():
         assert not mg.checkpoint(mg.sin, f64(3).requires_grad_()).requires_grad
     assert not mg.checkpoint(mg.sin, f64(3)).requires_grad
+
+
+# --- writes that a gradient must not miss ---------------------------------------------------------
+def test_in_place_operators_write_to_a_leaf_under_no_grad_alone():
+    w = mg.tensor([1.0, 2.0], requires_grad=True)
+    same, memory = w, w.data
+    with pytest.raises(RuntimeError, match="cannot be changed in place"):
+        w -= 1.0
+    with mg.no_grad():
+        w -= 1.0
+        w *= mg.tensor([2.0, 3.0])
+    assert w is same
+    assert w.data is memory
+    assert w.requires_grad
+    assert w.tolist() == [0.0, 3.0]
+    y = w * 2.0
+    before = y
+    y += 1.0  # not a leaf: a new tensor, and the old one is as it was
+    assert before.tolist() == [0.0, 6.0]
+    assert y.tolist() == [1.0, 7.0]
+
+
+def test_a_checkpoint_sees_that_its_weights_were_written():
+    linear = mg.nn.Linear(2, 2)
+    x = mg.tensor([[1.0, 2.0]], requires_grad=True)
+    y = mg.checkpoint(linear, x)
+    with mg.no_grad():
+        linear.weight.assign_(5.0)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.sum().backward()
+
+
+def test_an_array_that_the_user_writes_later_does_not_change_the_gradient():
+    x = mg.tensor([1.0, 2.0], requires_grad=True)
+    a = np.array([3.0, 4.0], np.float32)
+    y = (x * a).sum()
+    a[0] = 100.0
+    y.backward()
+    assert x.grad.tolist() == [3.0, 4.0]
+
+
+def test_a_gradient_is_not_lost_in_a_list():
+    t = mg.tensor(1.0, requires_grad=True)
+    for data in (t, [t, 2.0]):
+        with pytest.raises(TypeError, match="carry a gradient"):
+            mg.tensor(data)

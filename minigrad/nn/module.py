@@ -69,11 +69,11 @@ class Module:
         if name in self._buffers() and not isinstance(value, Tensor):
             raise TypeError(f"{type(self).__name__}.{name} is a buffer: set a Tensor")
         if isinstance(value, (list, tuple, dict)):
-            inside: Any = value.values() if isinstance(value, dict) else value  # type: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            inside: Any = value.values() if isinstance(value, dict) else value
             if any(isinstance(item, (Module, Parameter)) for item in inside):
                 raise TypeError(
                     f"{type(self).__name__}.{name}: parameters inside a plain "
-                    f"{type(value).__name__} would not be found; use nn.ModuleList, or attributes"  # type: ignore[reportUnknownArgumentType]
+                    f"{type(value).__name__} would not be found; use nn.ModuleList, or attributes"
                 )
         object.__setattr__(self, name, value)
 

@@ -150,6 +150,7 @@ def batch_norm(
     """
     if x.ndim not in (2, 3):
         raise ValueError(f"batch_norm: expected x (N, C) or (N, C, L), got {x.shape}")
+    check_affine(x, weight, bias, 1)
     shape = channel_shape(x)
     if training:
         count = x.size // x.shape[1]

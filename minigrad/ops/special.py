@@ -37,7 +37,7 @@ def erf_array(x: Array) -> Array:
             return erf(x)
         import cupyx.scipy.special as special  # type: ignore[reportMissingImports]
 
-        return special.erf(x)  # type: ignore[reportUnknownMemberType]
+        return special.erf(x)
     if x.dtype != np.float32:
         return np.asarray(scalar_erf(x), dtype=x.dtype if x.dtype.kind == "f" else np.float64)
     y = np.empty(x.shape, x.dtype)

@@ -56,7 +56,7 @@ class Optimizer:
         self.slots: dict[Tensor, dict[str, Any]] = {}
         self._scratch: dict[Any, list[Array]] = {}
         name = type(self).__name__
-        if isinstance(params, Tensor) or not isinstance(params, Iterable):  # type: ignore[reportUnnecessaryIsInstance]
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
             raise TypeError(f"{name}: expected model.parameters() or groups, got {kind_of(params)}")
         given = list(params)
         groups: list[dict[str, Any]] = [{"params": given}]
@@ -215,22 +215,21 @@ class Optimizer:
         if not is_number(state["lr"]) or not 0.0 <= state["lr"] < math.inf:
             problems.append(f"lr: expected a number >= 0, got {state['lr']!r}")
         groups: Any = state["groups"]
-        if not isinstance(groups, list) or len(groups) != len(self.groups):  # type: ignore[reportUnknownArgumentType]
+        if not isinstance(groups, list) or len(groups) != len(self.groups):
             problems.append(f"groups: expected a list of {len(self.groups)}")
         else:
-            for i, (want, got) in enumerate(zip(mine["groups"], groups, strict=True)):  # type: ignore[reportUnknownArgumentType]
+            for i, (want, got) in enumerate(zip(mine["groups"], groups, strict=True)):
                 problems += self._group_problems(f"groups[{i}]", want, got)
         labels = self._labels(names)
         stepped: Any = state["stepped"]
         if not isinstance(stepped, list) or any(
-            not isinstance(label, str) or label not in labels
-            for label in stepped  # type: ignore[reportUnknownVariableType]
+            not isinstance(label, str) or label not in labels for label in stepped
         ):
             problems.append(f"stepped: expected a list of parameters, got {stepped!r}")
         elif not isinstance(state["slots"], Mapping):
             problems.append("slots: expected a dict of arrays")
         else:
-            problems += self._slot_problems(state["slots"], {k: labels[k] for k in stepped})  # type: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+            problems += self._slot_problems(state["slots"], {k: labels[k] for k in stepped})
         return problems
 
     def _slot_problems(self, slots: Mapping[str, Any], stepped: dict[str, Tensor]) -> list[str]:
@@ -249,7 +248,7 @@ class Optimizer:
     def _group_problems(self, where: str, want: dict[str, Any], got: Any) -> list[str]:
         if not isinstance(got, Mapping):
             return [f"{where}: expected a dict"]
-        problems = mismatched_keys(want, got, f"{where}.")  # type: ignore[reportUnknownArgumentType]
+        problems = mismatched_keys(want, got, f"{where}.")
         if problems:
             return problems
         for name, value in want.items():
@@ -259,7 +258,7 @@ class Optimizer:
             elif isinstance(value, bool):
                 fits = isinstance(other, bool)
             elif isinstance(value, tuple):
-                fits = isinstance(other, (list, tuple)) and len(other) == len(value)  # type: ignore[reportUnknownArgumentType]
+                fits = isinstance(other, (list, tuple)) and len(other) == len(value)
                 fits = fits and all(is_number(x) for x in other)
             else:
                 fits = is_number(other)
@@ -267,7 +266,7 @@ class Optimizer:
                 problems.append(f"{where}.{name}: expected {value!r} or its like, got {other!r}")
         if not problems:
             try:
-                self.check_options(dict(got))  # type: ignore[reportUnknownArgumentType]
+                self.check_options(dict(got))
             except ValueError as error:
                 problems.append(f"{where}: {error}")
         return problems
@@ -291,7 +290,7 @@ class Optimizer:
             for name in mine:
                 if name != "params":
                     value = given[name]
-                    mine[name] = tuple(value) if isinstance(value, list) else value  # type: ignore[reportUnknownArgumentType]
+                    mine[name] = tuple(value) if isinstance(value, list) else value
 
 
 def kind_of(x: Any) -> str:
