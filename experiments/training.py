@@ -24,6 +24,7 @@ from minigrad import nn, optim
 from minigrad.files import load_checkpoint, save_checkpoint
 from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel
 
+CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_PERIOD = 1000  # steps
 
 
@@ -214,50 +215,30 @@ def run_trial(
     check_folder(folder, trial)
     folder.mkdir(parents=True, exist_ok=True)
     records.write_json(folder / "settings.json", in_json(asdict(trial)))
-    metrics, checkpoint = folder / "metrics.jsonl", folder / "checkpoint.safetensors"
     status = read_status(folder)
     if status["finished"] and (status["diverged"] or status["step"] == total):
         return
     model = model_of(trial, train_set.vocabulary, train_set.inputs.shape[1]).to(name)
     optimizer = optimizer_of(trial, model)
-    step, lines = 0, list[records.Record]()
-    if checkpoint.exists():
-        step = load_checkpoint(checkpoint, model=model, optimizer=optimizer).step
-        lines = [
-            r for r in records.read_records(metrics)
-            if r["step"] <= step and evaluated(r["step"], total, trial)
-        ]  # fmt: skip
-    records.rewrite(metrics, lines)
-    sessions = folder / "environment.json"
-    earlier = records.read_json(sessions) if sessions.exists() and step else []
-    records.write_json(sessions, [*earlier, {"from_step": step, **records.environment(name)}])
+    step = pick_up(folder, trial, total, name, model, optimizer)
     seconds = float(status["seconds"]) if step else 0.0
     started = perf_counter()
 
     def save(step: int, diverged: bool = False) -> None:
         if not diverged:
-            save_checkpoint(checkpoint, model=model, optimizer=optimizer, step=step)
-        records.write_json(
-            folder / "status.json",
-            {
-                "step": step,
-                "steps": total,
-                "finished": diverged or step == total,
-                "diverged": diverged,
-                "seconds": round(seconds + perf_counter() - started, 3),
-            },
-        )
+            save_checkpoint(folder / CHECKPOINT, model=model, optimizer=optimizer, step=step)
+        write_status(folder, step, total, diverged, seconds + perf_counter() - started)
 
     def log(step: int) -> records.Record:
         record = measure(model, step, train, val)
-        records.append(metrics, record)
+        records.append(folder / "metrics.jsonl", record)
         watcher.record(record)
         return record
 
     model.train()
     watcher.start(step, total)
     try:
-        if not lines:
+        if step == 0:
             log(step)
         for rows in batch_rows(len(train), size, trial.seed, step):
             if step == total:
@@ -275,6 +256,36 @@ def run_trial(
                 raise Interrupted(f"stopped after step {step} of {total}")
     finally:
         watcher.end()
+
+
+def pick_up(
+    folder: Path, trial: Trial, total: int, device: str, model: nn.Module, optimizer: Any
+) -> int:
+    """Load the checkpoint if there is one, cut the metrics to its step, note where we run."""
+    step, lines = 0, list[records.Record]()
+    metrics, checkpoint = folder / "metrics.jsonl", folder / CHECKPOINT
+    if checkpoint.exists():
+        step = load_checkpoint(checkpoint, model=model, optimizer=optimizer).step
+        lines = [
+            r for r in records.read_records(metrics)
+            if r["step"] <= step and evaluated(r["step"], total, trial)
+        ]  # fmt: skip
+    records.rewrite(metrics, lines)
+    sessions = folder / "environment.json"
+    earlier = records.read_json(sessions) if sessions.exists() and step else []
+    records.write_json(sessions, [*earlier, {"from_step": step, **records.environment(device)}])
+    return step
+
+
+def write_status(folder: Path, step: int, total: int, diverged: bool, seconds: float) -> None:
+    status = {
+        "step": step,
+        "steps": total,
+        "finished": diverged or step == total,
+        "diverged": diverged,
+        "seconds": round(seconds, 3),
+    }
+    records.write_json(folder / "status.json", status)
 
 
 def in_json(settings: dict[str, Any]) -> dict[str, Any]:
@@ -309,5 +320,5 @@ def load_model(folder: Path) -> tuple[Trial, LSTMLanguageModel | GPT, tuple[str,
     trial = Trial(**{**settings, "orders": tuple(settings["orders"])})
     words = modular.vocabulary(trial.p, trial.operator)
     model = model_of(trial, words, 2 * max(trial.orders) + 2)
-    load_checkpoint(folder / "checkpoint.safetensors", model=model)
+    load_checkpoint(folder / CHECKPOINT, model=model)
     return trial, model.eval(), words

@@ -164,13 +164,7 @@ def op(
             raise explained(error, this, args, kwargs) from error
         node = None
         if recorded and pull is not None and (mode := mode_of()):
-            if several:
-                shape, out_dtype = tuple(o.shape for o in y), tuple(o.dtype for o in y)
-            else:
-                shape, out_dtype = y.shape, y.dtype
-            if type(pull) is tuple and None in parents:  # let go of what only these would need
-                pull = tuple(p if n else None for p, n in zip(pull, parents, strict=False))
-            node = Node(this, parents, pull, shape, out_dtype)
+            node = record(this, parents, pull, y)
             if mode is keep_inputs:
                 node.inputs = (args, kwargs)
         if observers:
@@ -182,16 +176,36 @@ def op(
         return Tensor(y, node)
 
     call.op = this  # type: ignore[attr-defined]
-    ours = body.__module__.startswith("minigrad.")
+    register(this, call, numpy if isinstance(numpy, (tuple, list)) else (numpy,))
+    return call
+
+
+def record(this: Op, parents: list[Node | None], pull: Any, y: Any) -> Node:
+    """The node of an op that has just run."""
+    if type(pull) is tuple:
+        if None in parents:  # let go of what only these would need
+            pull = tuple(p if n else None for p, n in zip(pull, parents, strict=False))
+    elif not callable(pull):
+        raise TypeError(
+            f"{this.name}: beside its value the body must return a pullback, a tuple with one for "
+            f"each argument, or None; it returned {type(pull).__name__}"
+        )
+    if type(y) is tuple:
+        return Node(this, parents, pull, tuple(o.shape for o in y), tuple(o.dtype for o in y))
+    return Node(this, parents, pull, y.shape, y.dtype)
+
+
+def register(this: Op, call: Callable[..., Any], functions: Sequence[Any]) -> None:
+    """Enter an op of minigrad in `OPS`, and any op under the NumPy functions that call it."""
+    ours = this.body.__module__.startswith("minigrad.")
     if ours:
         OPS[this.name] = this
-    for function in numpy if isinstance(numpy, (tuple, list)) else [numpy]:
+    for function in functions:
         if function is None:
             continue
         if not ours and getattr(NUMPY.get(function), "op", this).name in OPS:
             raise ValueError(f"np.{function.__name__} already calls an op of minigrad")
         NUMPY[function] = call
-    return call
 
 
 def inside(fn: Callable[..., Any], *args: Any) -> Any:
