@@ -79,9 +79,7 @@ class Op:
         if self.composite is None:
             _, pull = self.body(*args, **kwargs)
             return graph.pulled(pull, g, node.parents, useful)
-        from minigrad.ops import clone
-
-        args = tuple(clone(a) if isinstance(a, Tensor) and a.node else a for a in args)
+        args = tuple(a.clone() if isinstance(a, Tensor) and a.node else a for a in args)
         nodes = tuple(a.node if isinstance(a, Tensor) else None for a in args)
         y = self.composite(*args, **kwargs)
         pairs = zip(y, g, strict=True) if isinstance(y, tuple) else [(y, g)]

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from minigrad.tensor import Tensor
-
 NUMPY: dict[Any, Callable[..., Any]] = {}  # the NumPy function and what it calls
 
 
@@ -55,15 +53,15 @@ def _size(t: Any) -> int:
 
 
 @answers(np.zeros_like)
-def _zeros_like(t: Any, dtype: Any = None, shape: Any = None) -> Tensor:
-    return Tensor(np.zeros_like(t.data, dtype=dtype, shape=shape))
+def _zeros_like(t: Any, dtype: Any = None, shape: Any = None) -> Any:
+    return type(t)(np.zeros_like(t.data, dtype=dtype, shape=shape))
 
 
 @answers(np.ones_like)
-def _ones_like(t: Any, dtype: Any = None, shape: Any = None) -> Tensor:
-    return Tensor(np.ones_like(t.data, dtype=dtype, shape=shape))
+def _ones_like(t: Any, dtype: Any = None, shape: Any = None) -> Any:
+    return type(t)(np.ones_like(t.data, dtype=dtype, shape=shape))
 
 
 @answers(np.empty_like)
-def _empty_like(t: Any, dtype: Any = None, shape: Any = None) -> Tensor:
-    return Tensor(np.empty_like(t.data, dtype=dtype, shape=shape))
+def _empty_like(t: Any, dtype: Any = None, shape: Any = None) -> Any:
+    return type(t)(np.empty_like(t.data, dtype=dtype, shape=shape))

@@ -2,7 +2,7 @@
 
 A tensor that needs a gradient points at its `Node` in the graph; every other tensor is only an
 array with methods. Operators and methods are the ops of `minigrad/ops`, attached by name at the
-end of `minigrad/ops/__init__.py`; here is what is not an op.
+end of `minigrad/ops/__init__.py`, and `backward` of `minigrad/transforms.py`; here is the rest.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from minigrad import device as devices
 from minigrad.graph import Array, Node
 from minigrad.inplace import stamp_write
 from minigrad.modes import MODE, OFF
+from minigrad.protocols import numpy_op
 
 DEFAULT_DTYPE = np.dtype(np.float32)
 
@@ -144,10 +145,8 @@ class Tensor:
     # --- devices and dtypes ---
     def to(self, device: str) -> Tensor:
         """The tensor on "cpu", "cuda" or "cuda:N"; itself if it is there. Keeps the gradient."""
-        from minigrad.ops import to_device
-
         name = devices.parse(device)
-        return self if name == self.device else to_device(self, name)
+        return self if name == self.device else self.to_device(name)
 
     def cpu(self) -> Tensor:
         return self.to("cpu")
@@ -232,27 +231,6 @@ class Tensor:
         node.hooks = (*node.hooks, hook)
         return remove
 
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        *,
-        retain_graph: bool = False,
-        create_graph: bool = False,
-    ) -> None:
-        """Add to `.grad` of every leaf the gradient of this tensor with respect to it.
-
-        gradient:     the gradient of the final result with respect to this tensor, in its shape;
-                      needed unless this tensor has one element.
-        retain_graph: keep the saved arrays, so that backward() can run again.
-        create_graph: record the walk itself. Possible only where the ops kept their inputs, which
-                      `mg.grad` asks for; with it, `mg.grad(mg.grad(f))` needs none of this.
-        Raises RuntimeError without a graph or with a used one, ValueError for a wrong `gradient`.
-        If it raises, no `.grad` has changed.
-        """
-        from minigrad.transforms import backward
-
-        backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
-
     # --- in place ---
     def assign_(self, value: Any) -> Tensor:
         """Copy `value` (this shape, or a scalar) into the tensor's memory, unrecorded."""
@@ -301,19 +279,15 @@ class Tensor:
 
     # --- NumPy's protocols: np.exp(t) is mg.exp(t) ---
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        from minigrad.protocols import numpy_op
-
         if method != "__call__" or "out" in kwargs or "where" in kwargs:
             form = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
             raise TypeError(f"{form} with these arguments has no gradient rule for tensors")
         return numpy_op(ufunc)(*inputs, **kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        from minigrad.protocols import numpy_op
-
         return numpy_op(func)(*args, **kwargs)
 
-    if TYPE_CHECKING:  # attached by minigrad/ops/__init__.py
+    if TYPE_CHECKING:  # attached by minigrad/ops/__init__.py; backward by minigrad/transforms.py
 
         def __getattr__(self, name: str) -> Any: ...
         def __getitem__(self, index: Any) -> Tensor: ...

@@ -15,7 +15,6 @@ from minigrad.graph import Node, reachable, walk
 from minigrad.inplace import check_unchanged, clock
 from minigrad.modes import KEEP_INPUTS, MODE, OFF, enable_grad, set_mode
 from minigrad.op import Op
-from minigrad.ops import clone
 from minigrad.tensor import Tensor
 
 
@@ -38,9 +37,22 @@ def seed_for(y: Tensor, gradient: Tensor | None) -> Tensor:
 
 
 def backward(
-    y: Tensor, gradient: Tensor | None = None, *, retain_graph: bool, create_graph: bool
+    y: Tensor,
+    gradient: Tensor | None = None,
+    *,
+    retain_graph: bool = False,
+    create_graph: bool = False,
 ) -> None:
-    """See `Tensor.backward`."""
+    """Add to `.grad` of every leaf the gradient of this tensor with respect to it.
+
+    gradient:     the gradient of the final result with respect to this tensor, in its shape;
+                  needed unless this tensor has one element.
+    retain_graph: keep the saved arrays, so that backward() can run again.
+    create_graph: record the walk itself. Possible only where the ops kept their inputs, which
+                  `mg.grad` asks for; with it, `mg.grad(mg.grad(f))` needs none of this.
+    Raises RuntimeError without a graph or with a used one, ValueError for a wrong `gradient`.
+    If it raises, no `.grad` has changed.
+    """
     if y.node is None:
         raise RuntimeError(
             "backward: the tensor does not require a gradient: none of its inputs does, or it was "
@@ -58,13 +70,16 @@ def backward(
             if node.grad is not None:
                 total = (node.grad if create_graph else node.grad.detach()) + g
             elif isinstance(g, Tensor):
-                total = clone(g)
+                total = g.clone()
             else:  # copied if anything else still holds the memory
                 shared = g.base is not None or sys.getrefcount(g) > 2
                 total = Tensor(g.copy() if shared else g)
             totals.append((node, total))
     for node, total in totals:
         node.grad = total
+
+
+Tensor.backward = backward  # type: ignore[reportAttributeAccessIssue]
 
 
 def grad(
@@ -131,7 +146,7 @@ def variable(f: Any, i: int, args: tuple[Any, ...]) -> Tensor:
     x = args[i]
     if not isinstance(x, Tensor):
         x = tensor(float(x) if isinstance(x, int) else x)
-    return clone(x) if x.node is not None else Tensor(x.data).requires_grad_()
+    return x.clone() if x.node is not None else Tensor(x.data).requires_grad_()
 
 
 def as_tensor(g: Any) -> Tensor:

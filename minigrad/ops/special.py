@@ -32,9 +32,7 @@ def erf_array(x: Array) -> Array:
     """erf of each element. float32: the fit above. float64: the C library, element by element."""
     if not isinstance(x, (np.ndarray, np.generic)):
         if not devices.is_array(x):  # a Tensor, in a higher derivative
-            from minigrad.ops.elementwise import erf
-
-            return erf(x)
+            return x.erf()
         import cupyx.scipy.special as special  # type: ignore[reportMissingImports]
 
         return special.erf(x)
