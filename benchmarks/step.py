@@ -1,9 +1,9 @@
 """A training step side by side with PyTorch: `python -m benchmarks.step`.
 
 Both sides train the same model on the same batch, the 480 training sequences of the sanity
-experiment in float32: forward, loss on the right-hand side, backward, clip at norm 1, AdamW. Steps
-alternate within one process, so that a drift of the machine meets both; the sides pause before each
-step, since threads that still spin after one would slow the other. Memory is measured in processes
+experiment in float32: forward, loss on the right-hand side, backward, clip at norm 1, AdamW. They
+take turns within one process, so that a drift of the machine meets both, and pause before each
+turn, since threads that still spin after one would slow the other. Memory is measured in processes
 of their own. Also the cost of recording and running a tiny op.
 """
 
@@ -29,7 +29,7 @@ PEERS: dict[str, tuple[Side, ...]] = {
     "lstm": ("torch-lstm", "torch.nn.LSTM"),
     "gpt": ("torch-gpt",),
 }
-PAUSE = 0.2  # seconds before each step: the threads of OpenBLAS spin for about 0.1 after one
+PAUSE = 0.2  # seconds before each turn: the threads of OpenBLAS spin for about 0.1 after a step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Settings:
     """Options of the benchmark."""
 
     pairs: int = 40
-    """Alternating steps of each side that are counted, after 5 that are not."""
+    """Turns of each side that are counted, after 5 that are not."""
     keep_memory: bool = True
     """Let the process keep freed memory, as the experiments do; it serves both sides."""
     memory_of: Side | None = None
@@ -94,15 +94,21 @@ def step_of(side: Side) -> Callable[[], Any]:
 
 
 def alternate(steps: dict[str, Callable[[], Any]], pairs: int) -> dict[str, list[float]]:
-    """Milliseconds of each step, the sides taking turns."""
+    """Milliseconds of a step, the sides taking turns.
+
+    A turn is a pause, one step that is not counted, since the other side has had the caches, and
+    three that are, as in training, where step follows step.
+    """
     times: dict[str, list[float]] = {name: [] for name in steps}
     for n in range(pairs + 5):
         for name, step in steps.items():
             time.sleep(PAUSE)
-            start = time.perf_counter()
             step()
+            start = time.perf_counter()
+            for _ in range(3):
+                step()
             if n >= 5:
-                times[name].append(1e3 * (time.perf_counter() - start))
+                times[name].append(1e3 * (time.perf_counter() - start) / 3)
     return times
 
 
