@@ -15,7 +15,7 @@ help:
 	@echo "make wheel-check  build the wheel, run it in a clean environment without torch"
 
 sanity: $(VENV)/.experiments
-	$(BIN)/python -m experiments.sanity
+	$(BIN)/python -m experiments.sanity --workers 2
 
 quick: $(VENV)/.experiments
 	$(BIN)/python -m experiments.sanity --quick --out runs/quick

@@ -155,7 +155,7 @@ class Profile:
         self._ended.append((start, seconds))
         return seconds - inner
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         total = self.seconds or 1.0
         lines = [
             f"{'op':<24}{'calls':>8}{'forward ms':>13}{'backward ms':>13}{'MB':>10}{'share':>9}"

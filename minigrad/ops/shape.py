@@ -107,7 +107,7 @@ def flip(x: Array, axis: Axes | None = None) -> Result:
 @op(numpy=np.roll)
 def roll(x: Array, shift: Axes, axis: Axes | None = None) -> Result:
     """y_i = x_(i - shift), in a circle; without an axis, of x flattened.    gx = g rolled back"""
-    back = -shift if isinstance(shift, int) else tuple(-s for s in shift)
+    back = -shift if isinstance(shift, (int, np.integer)) else tuple(-s for s in shift)
     return np.roll(x, shift, axis), lambda g: np.roll(g, back, axis)
 
 
@@ -212,9 +212,9 @@ def split(x: Array, sections: Any, axis: int = 0) -> Result:
     Returns a tuple of views.    gx = the gradients of the parts, one after another
     """
     axis = axis_of(axis, x.ndim)
-    if isinstance(sections, int) and (sections < 1 or x.shape[axis] % sections):
+    if isinstance(sections, (int, np.integer)) and (sections < 1 or x.shape[axis] % sections):
         raise ValueError(f"an axis of {x.shape[axis]} has no {sections} equal sections")
-    if isinstance(sections, int):
+    if isinstance(sections, (int, np.integer)):
         step = x.shape[axis] // sections
         cuts = [step * i for i in range(1, sections)]
     else:
