@@ -10,7 +10,7 @@
 
     mg.debug.draw(loss, w=w).save("graph.html")
 
-All of it hangs on `graph.OBSERVERS`, functions that are told after each op. Outside these blocks
+All of it hangs on `minigrad.observers`, functions that are told after each op. Outside these blocks
 the list is empty, and an op asks once whether it is.
 """
 
@@ -29,8 +29,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minigrad import graph
-from minigrad.graph import Event, Node
+from minigrad.graph import Node
 from minigrad.inplace import saved_arrays
+from minigrad.observers import OBSERVERS, Event
 from minigrad.tensor import Tensor
 
 PACKAGE = os.path.dirname(__file__) + os.sep
@@ -50,11 +51,11 @@ def user_line() -> str:
 
 @contextlib.contextmanager
 def observing(observer: Any) -> Generator[Any]:
-    graph.OBSERVERS.append(observer)
+    OBSERVERS.append(observer)
     try:
         yield observer
     finally:
-        graph.OBSERVERS.remove(observer)
+        OBSERVERS.remove(observer)
 
 
 # --- NaN and Inf --------------------------------------------------------------------------------

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minigrad.inplace import check_unchanged, clock
+from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 
 Array = Any  # numpy.ndarray or cupy.ndarray; inside a higher derivative also a Tensor
 
@@ -223,31 +224,3 @@ def checked(node: Node, parent: Node, c: Array) -> Array:
             f"argument of shape {parent.shape}, {parent.dtype}"
         )
     return c
-
-
-# --- observers ----------------------------------------------------------------------------------
-class Event(NamedTuple):
-    """What an observer is told after each op, forward and backward."""
-
-    phase: str  # "forward" or "backward"
-    node: Any  # the Node; in a forward pass that is not recorded, the op
-    seconds: float
-    inputs: tuple[Any, ...]  # arguments, or the gradients of the outputs
-    outputs: tuple[Any, ...]  # outputs, or the contributions to the parents (some may be None)
-
-
-OBSERVERS: list[Callable[[Event], None]] = []
-
-
-def seconds_since(start: float, arrays: Iterable[Any]) -> float:
-    """Time since `start`, after a GPU that was asked for one of the arrays has finished."""
-    for array in arrays:
-        synchronize = getattr(getattr(array, "device", None), "synchronize", None)
-        if synchronize is not None:
-            synchronize()
-    return perf_counter() - start
-
-
-def notify(event: Event) -> None:
-    for observer in tuple(OBSERVERS):
-        observer(event)

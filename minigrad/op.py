@@ -27,8 +27,9 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad import graph
-from minigrad.graph import Event, Node
+from minigrad.graph import Node
 from minigrad.modes import KEEP_INPUTS, MODE
+from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 from minigrad.protocols import NUMPY
 from minigrad.rules import explained, same_dtype, tidy
 from minigrad.tensor import Tensor
@@ -122,7 +123,7 @@ def op(
             op, broadcast=broadcast, casts=casts, numpy=numpy, composite=composite
         )
     this = Op(body, broadcast=broadcast, casts=casts, composite=composite)
-    keep_inputs, mode_of, observers = KEEP_INPUTS, MODE.get, graph.OBSERVERS
+    keep_inputs, mode_of, observers = KEEP_INPUTS, MODE.get, OBSERVERS
 
     @functools.wraps(body)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -167,8 +168,8 @@ def op(
                 node.inputs = (args, kwargs)
         if observers:
             made = y if several else (y,)
-            seconds = graph.seconds_since(start, made)
-            graph.notify(Event("forward", node or this, seconds, tuple(arrays), made))
+            seconds = seconds_since(start, made)
+            notify(Event("forward", node or this, seconds, tuple(arrays), made))
         if several:
             return tuple(Tensor(o, output_node(node, i)) for i, o in enumerate(y))
         return Tensor(y, node)

@@ -8,6 +8,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import debug, graph
+from minigrad.observers import OBSERVERS, Event
 
 
 def here(offset=0):
@@ -62,7 +63,7 @@ def test_find_nan_lets_a_mask_of_infinities_pass():
 def test_find_nan_ends_with_its_block_and_after_an_exception():
     with pytest.raises(KeyError), debug.find_nan():
         raise KeyError
-    assert graph.OBSERVERS == []
+    assert OBSERVERS == []
     x = mg.tensor([-1.0], requires_grad=True)
     y = mg.log(x)
     assert np.isnan(y.item())
@@ -81,14 +82,14 @@ def test_profile_counts_calls_time_and_bytes_by_op():
     assert rows["exp"].forward > 0
     assert rows["exp"].backward > 0
     assert profile.seconds == pytest.approx(sum(r.forward + r.backward for r in rows.values()))
-    assert graph.OBSERVERS == []
+    assert OBSERVERS == []
 
 
 def test_profile_prints_a_table_with_the_slowest_first():
     profile = debug.Profile()
     for name, seconds in (("small", 0.001), ("large", 0.002)):
         node = type("Node", (), {"name": name})
-        profile(graph.Event("forward", node, seconds, (), ()))
+        profile(Event("forward", node, seconds, (), ()))
         profile._ended.clear()
     lines = str(profile).splitlines()
     assert lines[0].split() == ["op", "calls", "forward", "ms", "backward", "ms", "MB", "share"]
