@@ -115,7 +115,7 @@ def scaled_dot_product_attention(
         gs -= p * row_sum(gs)
         g_mask = None
         if mask is not None and mask.dtype.kind == "f":
-            g_mask = np.array(unbroadcast(gs, mask.shape))
+            g_mask = unbroadcast(gs, mask.shape).copy()
         gs *= scale  # after the mask has got its part
         gq, gk = np.matmul(gs, k), np.matmul(gs.swapaxes(-1, -2), q)
         gv = np.matmul(p.swapaxes(-1, -2), g)

@@ -265,7 +265,7 @@ def layer_backward(
     """One layer backward through time: gradients of x (T, B, D), h0, c0, W and the bias."""
     steps, size, batch = layer.tanh_c.shape
     width = layer.weight.shape[1] - size
-    weight_t = np.ascontiguousarray(layer.weight.T)
+    weight_t = layer.weight.T.copy()
     dx, du = buffer(dy, steps, width, batch), buffer(dy, width + size, batch)
     dz, tmp = buffer(dy, 4 * size, batch), buffer(dy, size, batch)
     dw = np.zeros_like(layer.weight)

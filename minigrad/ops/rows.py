@@ -25,5 +25,5 @@ def row_max(x: Array) -> Array:
     n = x.shape[-1]
     if n > SHORT:
         return x.max(axis=-1, keepdims=True)
-    columns = np.ascontiguousarray(x.reshape(-1, n).T)
+    columns = x.reshape(-1, n).T.copy()
     return columns.max(axis=0).reshape(*x.shape[:-1], 1)
