@@ -73,6 +73,8 @@ def load(path: str | os.PathLike[str], device: str | None = None) -> dict[str, T
 
 def serialized(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
     """The bytes of a safetensors file."""
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"save: expected a dict of tensors by name, got {type(tensors).__name__}")
     arrays: Arrays = {}
     for name, value in tensors.items():
         if not isinstance(name, str) or name == "__metadata__":

@@ -688,3 +688,17 @@ def test_init_is_reproducible():
     c = Tied().state_dict()
     assert all(np.array_equal(a[k], b[k]) for k in a)
     assert not np.array_equal(a["embedding.weight"], c["embedding.weight"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Linear(-1, 2),
+        lambda: nn.LSTM(1, 0),
+        lambda: nn.Embedding(0, 3),
+        lambda: nn.LayerNorm(0),
+    ],
+)
+def test_sizes_below_one_are_refused(make):
+    with pytest.raises(ValueError, match="sizes of at least 1"):
+        make()

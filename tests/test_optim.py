@@ -519,3 +519,8 @@ def test_cosine_is_torchs():
 def test_schedules_refuse_nonsense(call):
     with pytest.raises(ValueError, match="expected"):
         call()
+
+
+def test_a_group_without_params_is_refused():
+    with pytest.raises(TypeError, match="group 0 has no 'params'"):
+        optim.SGD([{"lr": 0.1}], lr=0.1)

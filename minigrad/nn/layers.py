@@ -15,11 +15,13 @@ from minigrad.tensor import DEFAULT_DTYPE, Tensor
 
 
 def empty(*shape: int) -> Parameter:
-    """A parameter that an init function is about to fill."""
-    return Parameter(Tensor(np.empty(shape, dtype=DEFAULT_DTYPE)))
+    """A parameter that an init function is about to fill. ValueError for a size below 1."""
+    return Parameter(filled(0.0, *shape))
 
 
 def filled(value: float, *shape: int) -> Tensor:
+    if any(n < 1 for n in shape):
+        raise ValueError(f"expected sizes of at least 1, got {shape}")
     return Tensor(np.full(shape, value, dtype=DEFAULT_DTYPE))
 
 
@@ -30,8 +32,8 @@ class Linear(Module):
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
-        bound = 1.0 / math.sqrt(in_features) if in_features else 0.0
         self.weight = empty(out_features, in_features)
+        bound = 1.0 / math.sqrt(in_features)
         init.uniform_(self.weight, -bound, bound)
         self.bias: Parameter | None = None
         if bias:

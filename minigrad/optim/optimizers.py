@@ -64,6 +64,8 @@ class Optimizer:
             groups = given
         owners: dict[Tensor, int] = {}
         for number, group in enumerate(groups):
+            if "params" not in group:
+                raise TypeError(f"{name}: group {number} has no 'params'")
             options = {k: v for k, v in group.items() if k not in ("params", "lr")}
             unknown = [k for k in options if k not in defaults]
             if unknown:
