@@ -91,10 +91,6 @@ class TrialRecord:
     records: list[Record]
     status: dict[str, Any]
 
-    @property
-    def finished(self) -> bool:
-        return bool(self.status.get("finished"))
-
 
 def read_trial(folder: Path) -> TrialRecord:
     """The record in a folder; without status or metrics if it never got that far."""
