@@ -16,7 +16,7 @@ import minigrad as mg
 from experiments import modular, records
 from experiments.records import TrialRecord
 from experiments.table import LABELS, MODELS, warning
-from experiments.training import data_of, load_model
+from experiments.training import CHECKPOINT, data_of, load_model
 from minigrad.files import write_file
 
 COLORS = {"lstm": "#0072B2", "gpt": "#D55E00"}  # Okabe and Ito: told apart by every eye
@@ -124,7 +124,7 @@ def first_gpt(trials: Sequence[TrialRecord]) -> TrialRecord | None:
         if t.settings["model"] == "gpt"
         and t.settings["operator"] == "+"
         and t.settings["p"] > 25
-        and (t.folder / "checkpoint.safetensors").exists()
+        and (t.folder / CHECKPOINT).exists()
     ]
     return min(found, key=lambda t: t.settings["seed"], default=None)
 

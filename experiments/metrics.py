@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-Record = dict[str, Any]  # one line of metrics.jsonl: step, train_loss, train_accuracy, ...
+from experiments.records import Record
 
 # The rows of the seeds' table 4.2, in the order of seed 000.
 NAMES = (

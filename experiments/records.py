@@ -28,7 +28,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad.files import write_file
 
-Record = dict[str, Any]
+Record = dict[str, Any]  # one line of metrics.jsonl: step, train_loss, train_accuracy, ...
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 

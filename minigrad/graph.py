@@ -71,7 +71,10 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     """Sum `g` over the axes along which an array of `shape` was repeated.
 
     Broadcasting copies a value to many places; the gradient of a copy is the sum over the copies.
+    Returns `g` itself if nothing was repeated.
     """
+    if g.shape == shape:
+        return g
     extra = len(g.shape) - len(shape)
     axes = tuple(range(extra)) + tuple(
         extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1
@@ -216,7 +219,7 @@ def checked(node: Node, parent: Node, c: Array) -> Array:
     """The contribution in the shape and dtype of the parent's output, or an error about `node`."""
     if isinstance(c, np.generic):
         c = np.asarray(c)
-    if c.shape != parent.shape and node.op is not None and node.op.broadcast:
+    if node.op is not None and node.op.broadcast:
         c = unbroadcast(c, parent.shape)
     if c.shape != parent.shape or c.dtype != parent.dtype:
         raise RuntimeError(

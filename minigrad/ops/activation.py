@@ -14,17 +14,12 @@ import numpy as np
 from minigrad.graph import Array
 from minigrad.modes import is_grad_enabled
 from minigrad.op import Result, op
-from minigrad.ops.elementwise import SQRT_2, SQRT_2PI, erf
+from minigrad.ops.elementwise import SQRT_2, SQRT_2PI, erf, logistic
 from minigrad.ops.index import axis_of
 from minigrad.ops.special import ERF_P, chunks, erf_array, erf_into
 
 SQRT_2_OVER_PI, CUBIC = math.sqrt(2.0 / math.pi), 0.044715
 GELU_P = tuple(c / SQRT_2 / 2.0**k for k, c in enumerate(ERF_P))  # erf(x/√2) = tanh(x P(x²/2)/√2)
-
-
-def logistic(x: Array) -> Array:
-    """σ(x) = 1 / (1 + e⁻ˣ), as (1 + tanh(x/2)) / 2, which cannot overflow."""
-    return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
 # --- piecewise linear ---------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import numpy as np
 from minigrad.graph import Array, unbroadcast
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import where
-from minigrad.ops.linalg import matmul, summed
+from minigrad.ops.linalg import matmul
 from minigrad.ops.nn import softmax
 from minigrad.ops.rows import row_max, row_sum
 from minigrad.tensor import Tensor, raw
@@ -119,6 +119,6 @@ def scaled_dot_product_attention(
         gs *= scale  # after the mask has got its part
         gq, gk = np.matmul(gs, k), np.matmul(gs.swapaxes(-1, -2), q)
         gv = np.matmul(p.swapaxes(-1, -2), g)
-        return summed(gq, q.shape), summed(gk, k.shape), summed(gv, v.shape), g_mask
+        return unbroadcast(gq, q.shape), unbroadcast(gk, k.shape), unbroadcast(gv, v.shape), g_mask
 
     return ((y, p) if return_weights else y), pull

@@ -183,13 +183,15 @@ def tanh(x: Array) -> Result:
     return y, lambda g: g * (1.0 - y * y)
 
 
+def logistic(x: Array) -> Array:
+    """σ(x) = 1 / (1 + e⁻ˣ), as (1 + tanh(x/2)) / 2, which cannot overflow."""
+    return 0.5 * np.tanh(0.5 * x) + 0.5
+
+
 @op
 def sigmoid(x: Array) -> Result:
-    """y = 1 / (1 + e⁻ˣ).    dy/dx = y (1 - y)
-
-    Computed as (1 + tanh(x/2)) / 2, which cannot overflow.
-    """
-    y = 0.5 * np.tanh(0.5 * x) + 0.5
+    """y = 1 / (1 + e⁻ˣ).    dy/dx = y (1 - y)"""
+    y = logistic(x)
     return y, lambda g: g * y * (1.0 - y)
 
 
@@ -200,18 +202,21 @@ def erf(x: Array) -> Result:
 
 
 # --- choices ------------------------------------------------------------------------------------
+def won(g: Array, wins: Array, ties: Array) -> Array:
+    """g where the argument was chosen, half of it at a tie."""
+    return g * (wins + 0.5 * ties).astype(g.dtype)
+
+
 @op(broadcast=True, numpy=np.maximum)
 def maximum(a: Array, b: Array) -> Result:
     """y = the larger.    Its gradient goes to the larger, half to each where they are equal."""
-    share = lambda g, x, other: g * ((x > other) + 0.5 * (x == other)).astype(g.dtype)
-    return np.maximum(a, b), (lambda g: share(g, a, b), lambda g: share(g, b, a))
+    return np.maximum(a, b), (lambda g: won(g, a > b, a == b), lambda g: won(g, b > a, a == b))
 
 
 @op(broadcast=True, numpy=np.minimum)
 def minimum(a: Array, b: Array) -> Result:
     """y = the smaller.    Its gradient goes to the smaller, half to each where they are equal."""
-    share = lambda g, x, other: g * ((x < other) + 0.5 * (x == other)).astype(g.dtype)
-    return np.minimum(a, b), (lambda g: share(g, a, b), lambda g: share(g, b, a))
+    return np.minimum(a, b), (lambda g: won(g, a < b, a == b), lambda g: won(g, b < a, a == b))
 
 
 @op(broadcast=True, numpy=np.where)

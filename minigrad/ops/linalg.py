@@ -70,18 +70,13 @@ def product(a: Array, b: Array) -> Result:
     y = shaped(y, batch + full[-1:]) if right.ndim == 2 else y
     kept = y.shape[:-2] + y.shape[-2:-1] * (a.ndim > 1) + y.shape[-1:] * (b.ndim > 1)
     return shaped(y, kept), (
-        lambda g: shaped(summed(shaped(g, full) @ mT(right), left_shape), a_shape),
-        lambda g: shaped(summed(mT(left) @ shaped(g, full), right_shape), b_shape),
+        lambda g: shaped(unbroadcast(shaped(g, full) @ mT(right), left_shape), a_shape),
+        lambda g: shaped(unbroadcast(mT(left) @ shaped(g, full), right_shape), b_shape),
     )
 
 
 def shaped(x: Array, shape: tuple[int, ...]) -> Array:
     return x if x.shape == shape else x.reshape(shape)
-
-
-def summed(g: Array, shape: tuple[int, ...]) -> Array:
-    """g summed over the axes along which an array of `shape` was broadcast."""
-    return g if g.shape == shape else unbroadcast(g, shape)
 
 
 @op(numpy=np.dot)
@@ -157,7 +152,7 @@ def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Result:
             full = iter(gx.shape)  # a letter of this operand alone was summed: repeat g along it
             gx = gx.reshape(tuple(next(full) if c in known else 1 for c in inputs[i]))
             shape = np.broadcast_shapes(gx.shape, x.shape)
-            return summed(np.broadcast_to(gx, shape), x.shape)
+            return unbroadcast(np.broadcast_to(gx, shape), x.shape)
 
         return pull
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from minigrad.graph import Array
 from minigrad.op import Result, op
-from minigrad.ops.elementwise import exp, mul, square
+from minigrad.ops.elementwise import exp, logistic, mul, square
 from minigrad.ops.elementwise import where as where_op
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.nn import check_ids, log_softmax
@@ -167,7 +167,7 @@ def _binary_cross_entropy_with_logits(x: Array, target: Array) -> Result:
     dy/dx = σ(x) - t        dy/dt = -x
     """
     y = np.maximum(x, 0.0) - x * target + np.log1p(np.exp(-np.absolute(x)))
-    return y, (lambda g: g * (0.5 * np.tanh(0.5 * x) + 0.5 - target), lambda g: -g * x)
+    return y, (lambda g: g * (logistic(x) - target), lambda g: -g * x)
 
 
 def binary_cross_entropy_with_logits(x: Any, target: Any, *, reduction: str = "mean") -> Any:
