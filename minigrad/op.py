@@ -148,8 +148,8 @@ def op(
             arrays.append(a)
         start = perf_counter() if observers else 0.0
         y: Any = None
-        if recorded and not numbers and mode_of():  # the user may write to an array of his own
-            arrays = [a.copy() if devices.is_array(g) else a for g, a in zip(args, arrays)]  # noqa: B905
+        if recorded and not numbers and mode_of():
+            arrays = [a if isinstance(g, Tensor) else own(a) for g, a in zip(args, arrays)]  # noqa: B905
         try:
             if broadcast and (mixed or not numbers):
                 arrays = same_dtype(args, arrays)
@@ -205,6 +205,13 @@ def register(this: Op, call: Callable[..., Any], functions: Sequence[Any]) -> No
         if not ours and getattr(NUMPY.get(function), "op", this).name in OPS:
             raise ValueError(f"np.{function.__name__} already calls an op of minigrad")
         NUMPY[function] = call
+
+
+def own(a: Any) -> Any:
+    """A copy of an array that the user gave and may write to later; also within an index."""
+    if devices.is_array(a):
+        return a.copy()
+    return tuple(own(item) for item in a) if type(a) is tuple else a
 
 
 def inside(fn: Callable[..., Any], *args: Any) -> Any:

@@ -399,6 +399,12 @@ def test_an_array_that_the_user_writes_later_does_not_change_the_gradient():
     y.backward()
     assert x.grad.tolist() == [3.0, 4.0]
 
+    x.grad, index = None, np.array([1, 1])
+    y = x[(index,)].sum()
+    index[:] = 0
+    y.backward()
+    assert x.grad.tolist() == [0.0, 2.0]
+
 
 def test_a_gradient_is_not_lost_in_a_list():
     t = mg.tensor(1.0, requires_grad=True)
