@@ -14,13 +14,14 @@ help:
 	@echo "make docs         the documentation as a site, in build/site"
 	@echo "make wheel-check  build the wheel, run it in a clean environment without torch"
 
-sanity: $(VENV)/.experiments
+sanity: $(VENV)/.experiments $(VENV)/.fast
 	$(BIN)/python -m experiments.sanity --workers 2
 
-quick: $(VENV)/.experiments
+quick: $(VENV)/.experiments $(VENV)/.fast
 	$(BIN)/python -m experiments.sanity --quick --out runs/quick
 
 test: $(VENV)/.test
+	$(BIN)/python -c 'import minigrad; minigrad.use_kernels()'  # compile once, not in each process
 	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/.dev

@@ -17,9 +17,10 @@ import numpy as np
 import minigrad as mg
 from experiments.modular import Equations
 from minigrad import device as devices
+from models import PrefixTree
 
 Array = Any  # numpy.ndarray or cupy.ndarray
-Model = Callable[..., mg.Tensor]  # model(ids, start=): ids (B, S) -> logits (B, S - start, V)
+Model = Callable[..., mg.Tensor]  # model(ids, start=): (B, S) or tree -> logits (B, S - start, V)
 EVALUATION_BATCH = 2**12  # released code, trainer.py
 
 
@@ -27,14 +28,14 @@ EVALUATION_BATCH = 2**12  # released code, trainer.py
 class Batch:
     """Equations on a device, cut to the positions that count: k = S - start of them.
 
-    ids:     (B, S) what the model reads.
+    ids:     (B, S) what the model reads, or the tree of its prefixes.
     start:   the first position whose prediction may count.
     targets: (B, k) what it should predict there.
     rhs:     (B, k) bool, whether that target is on the right-hand side.
     weights: (B, k) rhs divided by its row sum, so that a weighted sum is the mean of a sample.
     """
 
-    ids: mg.Tensor
+    ids: mg.Tensor | PrefixTree
     start: int
     targets: Array
     rhs: Array
@@ -44,21 +45,34 @@ class Batch:
         return len(self.ids)
 
     def take(self, rows: Array) -> Batch:
-        """The samples at an index array (on the host) or slice."""
-        if isinstance(rows, np.ndarray):
-            rows = devices.move(rows, self.ids.device)
+        """The samples at an index array (on the host) or slice; of a tree, a tree."""
+        ids = self.ids
+        here = devices.move(rows, ids.device) if isinstance(rows, np.ndarray) else rows
         return replace(
             self,
-            ids=mg.Tensor(self.ids.data[rows]),
-            targets=self.targets[rows],
-            rhs=self.rhs[rows],
-            weights=self.weights[rows],
+            ids=ids.take(rows) if isinstance(ids, PrefixTree) else mg.Tensor(ids.data[here]),
+            targets=self.targets[here],
+            rhs=self.rhs[here],
+            weights=self.weights[here],
         )
 
+    def parts(self, size: int) -> list[Batch]:
+        """The samples in parts of `size`: the batch itself, with the tree it has, if it is one."""
+        if len(self) <= size:
+            return [self]
+        return [self.take(slice(i, i + size)) for i in range(0, len(self), size)]
 
-def batch_of(equations: Equations, device: str = "cpu", dtype: Any = np.float32) -> Batch:
+
+def batch_of(
+    equations: Equations,
+    device: str = "cpu",
+    dtype: Any = np.float32,
+    *,
+    share_prefixes: bool = False,
+) -> Batch:
     """All equations as one batch on `device`, with weights in the dtype of the model.
 
+    share_prefixes: the ids as a `PrefixTree`.
     ValueError if one has no right-hand side.
     """
     rhs = equations.rhs
@@ -67,8 +81,9 @@ def batch_of(equations: Equations, device: str = "cpu", dtype: Any = np.float32)
         raise ValueError("an equation has no token after '=' inside its mask")
     start = int(equations.eq_position.min()) + 1 if len(equations) else 0
     name = devices.parse(device)
+    ids = np.ascontiguousarray(equations.inputs)
     return Batch(
-        ids=mg.Tensor(devices.move(np.ascontiguousarray(equations.inputs), name)),
+        ids=PrefixTree(ids, name) if share_prefixes else mg.Tensor(devices.move(ids, name)),
         start=start,
         targets=devices.move(np.ascontiguousarray(equations.targets[:, start:]), name),
         rhs=devices.move(np.ascontiguousarray(rhs[:, start:]), name),
@@ -113,8 +128,7 @@ def evaluate(model: Model, batch: Batch) -> tuple[float, float]:
     if len(batch) == 0:
         raise ValueError("evaluate: expected at least one sample")
     total, right = 0.0, 0
-    for i in range(0, len(batch), EVALUATION_BATCH):
-        part = batch.take(slice(i, i + EVALUATION_BATCH))
+    for part in batch.parts(EVALUATION_BATCH):
         logits = model(part.ids, start=part.start)
         total += float(loss(logits, part, "sum"))
         right += accuracy(logits, part, "sum")

@@ -26,10 +26,11 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad import kernel
 from minigrad.files import write_file
 
 Record = dict[str, Any]  # one line of metrics.jsonl: step, train_loss, train_accuracy, ...
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -131,6 +132,7 @@ def environment(device: str) -> dict[str, Any]:
         "device": device,
         "cores": cores,
         "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
+        "kernels": kernel.enabled(),
     }
     if device != "cpu":
         cupy = devices.cupy()

@@ -16,6 +16,7 @@ from typing import Any
 from experiments.progress import Progress
 from experiments.records import THREADS
 from experiments.training import Interrupted, Trial, run_trial
+from minigrad import kernel, use_kernels
 from minigrad.files import CheckpointError
 
 Job = tuple[Trial, Path]  # a trial and the folder it writes
@@ -56,7 +57,7 @@ def run_all(
     """Run every trial that is not finished.
 
     workers: how many run at a time; more than one are processes of their own, each with its share
-             of the cores as BLAS threads.
+             of the cores as threads. They use kernels if this process does.
     Raises Interrupted when a signal was received and every running trial has saved a checkpoint,
     TrialFailed if a process failed, whose own words are on stderr.
     """
@@ -79,8 +80,9 @@ def run_in_processes(jobs: Sequence[Job], signals: Signals, device: str, workers
         while running or (waiting and not failed and not signals.stopping()):
             while waiting and len(running) < workers and not (failed or signals.stopping()):
                 place, job = waiting.popleft()
-                process = context.Process(target=work, args=(*job, device, place, lock))
-                with environment(blas_threads(workers)), ignored(signal.SIGINT):
+                settings = device, place, lock, kernel.enabled()
+                process = context.Process(target=work, args=(*job, *settings))
+                with environment(threads_each(workers)), ignored(signal.SIGINT):
                     process.start()
                 running.append(process)
             multiprocessing.connection.wait([p.sentinel for p in running], timeout=0.2)
@@ -104,11 +106,12 @@ def run_in_processes(jobs: Sequence[Job], signals: Signals, device: str, workers
 INTERRUPTED = 128 + signal.SIGINT  # the exit status of a process that was stopped
 
 
-def work(trial: Trial, folder: Path, device: str, place: int, lock: Any) -> None:
+def work(trial: Trial, folder: Path, device: str, place: int, lock: Any, kernels: bool) -> None:
     """One trial in a process of its own. A signal makes it save and exit."""
     from tqdm import tqdm
 
     tqdm.set_lock(lock)
+    use_kernels(kernels)
     with caught_signals() as signals:
         watcher = Progress(folder.name, signals.stopping, place)
         try:
@@ -120,7 +123,7 @@ def work(trial: Trial, folder: Path, device: str, place: int, lock: Any) -> None
             sys.exit(1)
 
 
-def blas_threads(workers: int) -> dict[str, str]:
+def threads_each(workers: int) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return dict.fromkeys(THREADS, str(max(1, (cores or 1) // workers)))
 

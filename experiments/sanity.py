@@ -23,6 +23,7 @@ from experiments.runner import Job, TrialFailed, caught_signals, run_all
 from experiments.table import write_tables
 from experiments.training import Interrupted, Trial, check_folder, in_json
 from minigrad import device as devices
+from minigrad import use_kernels
 from minigrad.files import CheckpointError
 
 PROG = "python -m experiments.sanity"
@@ -49,6 +50,10 @@ class Settings:
     """Output folder; runs/sanity if not given."""
     workers: int = 1
     """Trials at a time, each in a process of its own."""
+    kernels: bool = True
+    """Compiled CPU kernels, where they can be used; changes rounding alone."""
+    share_prefixes: bool = True
+    """Compute what sequences have in common at their beginning once; changes rounding alone."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "workers"):
@@ -74,6 +79,7 @@ class Settings:
                 steps=min(self.steps, QUICK_STEPS) if self.quick else self.steps,
                 eval_first=10 if self.quick else Trial.eval_first,
                 eval_period=10 if self.quick else Trial.eval_period,
+                share_prefixes=self.share_prefixes,
             )
             for seed in self.seeds
             for model in models
@@ -93,7 +99,7 @@ def main(args: Sequence[str] | None = None) -> int:
         prepare(settings)
     except (devices.DeviceError, ValueError, OSError) as error:
         cli.fail(PROG, error)
-    with caught_signals() as signals:
+    with caught_signals() as signals, use_kernels(wanted_kernels(settings, device)):
         try:
             run_all(settings.jobs(), signals, device=device, workers=settings.workers)
         except Interrupted:
@@ -109,6 +115,18 @@ def device_of(settings: Settings) -> str:
     if settings.device == "auto":
         return "cuda" if devices.available() else "cpu"
     return settings.device
+
+
+def wanted_kernels(settings: Settings, device: str) -> bool:
+    """Whether to use kernels. Where they are wanted and cannot be had, one line says why."""
+    if not settings.kernels or device != "cpu":
+        return False
+    try:
+        with use_kernels():
+            return True
+    except ImportError as error:
+        print(f"{PROG}: running without kernels: {error}", file=sys.stderr)
+        return False
 
 
 def prepare(settings: Settings) -> None:

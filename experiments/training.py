@@ -62,6 +62,10 @@ class Trial:
     eval_first: int = 100  # every step up to here,
     eval_period: int = 100  # then every 100th; step 0 and the last always
 
+    # how it is computed: from a `PrefixTree`, which changes rounding alone. Ignored where it would
+    # change more: in training with dropout
+    share_prefixes: bool = True
+
     def __post_init__(self) -> None:
         modular.check(self.p, self.operator, self.orders, self.seed, self.mask)
         for name in ("layers", "d", "heads", "batch_size", "steps", "eval_period"):
@@ -209,7 +213,11 @@ def run_trial(
     devices.keep_memory()
     mg.random.seed(trial.seed)
     train_set, val_set = data_of(trial)
-    train, val = objective.batch_of(train_set, name), objective.batch_of(val_set, name)
+    train, val = (
+        objective.batch_of(part, name, share_prefixes=trial.share_prefixes)
+        for part in (train_set, val_set)
+    )
+    drawn_from = objective.batch_of(train_set, name) if trial.dropout > 0 else train
     size = min(trial.batch_size, len(train))
     total = total_steps(trial.steps, len(train), size)
     check_folder(folder, trial)
@@ -243,7 +251,7 @@ def run_trial(
         for rows in batch_rows(len(train), size, trial.seed, step):
             if step == total:
                 break
-            train_step(model, optimizer, train.take(rows), trial.clip)
+            train_step(model, optimizer, drawn_from.take(rows), trial.clip)
             step += 1
             if evaluated(step, total, trial) and log(step)["norm"] is None:
                 save(step, diverged=True)
@@ -294,13 +302,17 @@ def in_json(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_folder(folder: Path, trial: Trial) -> None:
-    """ValueError if a folder holds another trial: only `steps` may differ, and only grow."""
+    """ValueError if a folder holds another trial.
+
+    Only `steps` may differ, and only grow, and `share_prefixes`, which as the device changes no
+    more than rounding.
+    """
     path = folder / "settings.json"
     if not path.exists():
         return
     found, wanted = records.read_json(path), in_json(asdict(trial))
     for k in wanted:
-        if k != "steps" and found.get(k) != wanted[k]:
+        if k not in ("steps", "share_prefixes") and found.get(k) != wanted[k]:
             raise ValueError(f"{folder}: holds a trial with {k}={found.get(k)}, not {wanted[k]}")
     if wanted["steps"] < found["steps"]:
         raise ValueError(

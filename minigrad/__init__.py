@@ -4,6 +4,7 @@ from minigrad import debug, nn, ops, optim, random
 from minigrad.create import arange, from_dlpack, full, ones, tensor, zeros
 from minigrad.files import CheckpointError, load, load_checkpoint, save, save_checkpoint
 from minigrad.gradcheck import GradcheckError, gradcheck
+from minigrad.kernel import use_kernels
 from minigrad.modes import enable_grad, is_grad_enabled, no_grad
 from minigrad.op import op
 from minigrad.ops import *  # noqa: F403
@@ -36,6 +37,7 @@ __all__ = [
     "save",
     "save_checkpoint",
     "tensor",
+    "use_kernels",
     "value_and_grad",
     "zeros",
 ]

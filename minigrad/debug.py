@@ -31,6 +31,7 @@ import numpy as np
 from minigrad import graph
 from minigrad.graph import Node
 from minigrad.inplace import saved_arrays
+from minigrad.kernel import KERNELS
 from minigrad.observers import OBSERVERS, Event
 from minigrad.tensor import Tensor
 
@@ -172,6 +173,19 @@ class Profile:
 def profile() -> contextlib.AbstractContextManager[Profile]:
     """Context manager giving a `Profile` that adds up every op run inside."""
     return observing(Profile())
+
+
+# --- kernels --------------------------------------------------------------------------------------
+def kernels() -> str:
+    """A table of the loaded kernels: how often each ran, and why it left calls to the plain op."""
+    if not KERNELS:
+        return "no kernels are loaded; mg.use_kernels() loads them"
+    lines = [f"{'op':<30} {'device':<7} {'state':<6} {'used':>8}   left to the plain op"]
+    for k in sorted(KERNELS, key=lambda k: (-k.used, k.routine.name)):
+        state = "off" if k.routine.run is k.routine.body else "on"
+        why = ", ".join(f"{n} x {reason}" for reason, n in k.declined.most_common()) or "-"
+        lines.append(f"{k.routine.name:<30} {k.device:<7} {state:<6} {k.used:>8}   {why}")
+    return "\n".join(lines)
 
 
 # --- memory leaks ---------------------------------------------------------------------------------

@@ -152,12 +152,18 @@ def scatter_add(out: Array, index: Any, values: Array) -> None:
     if not rows.size or not width:
         return
     values = values.reshape(rows.size, width)
-    if xp is np:
-        places = rows if width == 1 else (rows[:, None] * width + np.arange(width)).reshape(-1)
-        flat = out.reshape(-1)
-        np.add.at(flat, places, values.reshape(-1))  # one-dimensional: its fast path
+    if xp is np and width == 1:
+        np.add.at(out.reshape(-1), rows, values.reshape(-1))  # one-dimensional: its fast path
         return
-    order = xp.argsort(rows)
+    order = xp.argsort(rows, kind="stable")
+    if xp is np:
+        ordered = rows[order]
+        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+        sums = values[order]
+        if len(starts) < len(rows):
+            sums = np.add.reduceat(sums, starts, axis=0)
+        out.reshape(count, width)[ordered[starts]] += sums
+        return
     starts = xp.searchsorted(rows[order], xp.arange(count + 1))
     segment_sum()(xp.ascontiguousarray(values), order, starts, width, out, size=out.size)
 

@@ -28,6 +28,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad import graph
 from minigrad.graph import Node
+from minigrad.kernel import Routine
 from minigrad.modes import KEEP_INPUTS, MODE
 from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 from minigrad.protocols import NUMPY
@@ -41,7 +42,7 @@ NUMBERS = frozenset((float, int, bool))
 OPS: dict[str, Op] = {}  # every op of minigrad by name; the tests are driven by it
 
 
-class Op:
+class Op(Routine):
     """What is known about one op."""
 
     def __init__(
@@ -52,8 +53,7 @@ class Op:
         casts: bool = False,
         composite: Callable[..., Any] | None = None,
     ) -> None:
-        self.name = body.__name__.strip("_")
-        self.body = body
+        super().__init__(body)
         self.broadcast = broadcast
         self.casts = casts
         self.composite = composite
@@ -153,7 +153,7 @@ def op(
         try:
             if broadcast and (mixed or not numbers):
                 arrays = same_dtype(args, arrays)
-            y, pull = body(*arrays, **kwargs)
+            y, pull = this.run(*arrays, **kwargs)
             several = type(y) is tuple
             if several:
                 y = tuple(tidy(this, item, arrays) for item in y)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import minigrad as mg
 from minigrad import nn
+from models.prefix import PrefixTree
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,17 @@ class Block(nn.Module):
         keys, x = (None, x) if start == 0 else (x, x[:, start:])
         a = self.attention(x, keys, causal=True, return_weights=return_weights)
         a, weights = a if return_weights else (a, None)
+        return self.after_attention(x, a), weights
+
+    def on_tree(self, x: mg.Tensor, tree: PrefixTree, start: int = 0) -> mg.Tensor:
+        """The same for the nodes of a tree.    x (N, d) -> (M, d), the nodes from depth start on"""
+        first = tree.first(start)
+        late = x[first:] if first else x
+        return self.after_attention(late, self.attention.gathered(late, x, tree.paths[first:]))
+
+    def after_attention(self, x: mg.Tensor, a: mg.Tensor) -> mg.Tensor:
         y = self.attention_norm(x + a)
-        return self.ffn_norm(y + self.dropout(self.ffn(y))), weights
+        return self.ffn_norm(y + self.dropout(self.ffn(y)))
 
 
 class GPT(nn.Module):
@@ -84,8 +94,13 @@ class GPT(nn.Module):
         self.blocks = nn.ModuleList(Block(c) for _ in range(c.layers))
         self.classifier = nn.Linear(c.d, c.vocabulary_size)
 
-    def forward(self, ids: mg.Tensor, start: int = 0, *, return_hidden: bool = False) -> Any:
+    def forward(
+        self, ids: mg.Tensor | PrefixTree, start: int = 0, *, return_hidden: bool = False
+    ) -> Any:
         """Logits of the next token after positions start..S-1.    ids (B, S) -> (B, S - start, V)
+
+        A `PrefixTree` of the ids gives the same to rounding. ValueError with return_hidden, or with
+        dropout in training, whose masks sequences would share.
 
         Positions before `start` are computed as far as later ones look at them: the last block
         needs their keys and values alone.
@@ -94,6 +109,9 @@ class GPT(nn.Module):
         hidden states (B, S, d), of the embedding and of each block, and the attention weights
         (B, L, heads, S, S).
         """
+        if isinstance(ids, PrefixTree):
+            ids.check_use(self, start, return_hidden)
+            return self._on_tree(ids, start)
         x = self.positions(self.embedding(ids))
         if not return_hidden:
             for i, block in enumerate(self.blocks):
@@ -106,3 +124,10 @@ class GPT(nn.Module):
             hidden.append(x)
             attentions.append(weights)
         return self.classifier(x[:, start:]), hidden, mg.stack(attentions, axis=1)
+
+    def _on_tree(self, tree: PrefixTree, start: int) -> mg.Tensor:
+        """All nodes as rows; they meet in attention alone."""
+        x = self.positions(self.embedding(tree.tokens), tree.depths)
+        for i, block in enumerate(self.blocks):
+            x = block.on_tree(x, tree, start if i == len(self.blocks) - 1 else 0)
+        return tree.expand(self.classifier(x), start)

@@ -8,6 +8,7 @@ from typing import Any
 
 import minigrad as mg
 from minigrad import nn
+from models.prefix import PrefixTree
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,34 @@ class LSTMLanguageModel(nn.Module):
             nn.init.uniform_(weight_hh, -bound, bound)
             nn.init.zeros_(bias)
 
-    def forward(self, ids: mg.Tensor, start: int = 0, *, return_hidden: bool = False) -> Any:
+    def forward(
+        self, ids: mg.Tensor | PrefixTree, start: int = 0, *, return_hidden: bool = False
+    ) -> Any:
         """Logits of the next token after positions start..S-1.    ids (B, S) -> (B, S - start, V)
+
+        A `PrefixTree` of the ids gives the same to rounding. ValueError with return_hidden, or with
+        dropout in training, whose masks sequences would share.
 
         return_hidden: (logits, hidden, (h, c)) instead, with the hidden states of the last layer
         (B, S, d_hidden) and the state of every layer after the last token, (L, B, d_hidden) each.
         """
+        if isinstance(ids, PrefixTree):
+            ids.check_use(self, start, return_hidden)
+            return self._on_tree(ids, start)
         # time first: each step of the LSTM then reads and writes one block of memory
         hidden, state = self.lstm(self.embedding(ids.T))
         logits = self.classifier(hidden[start:]).swapaxes(0, 1)
         return (logits, hidden.swapaxes(0, 1), state) if return_hidden else logits
+
+    def _on_tree(self, tree: PrefixTree, start: int) -> mg.Tensor:
+        """Run by run: the chains of one start from the states in which those before have ended."""
+        state: Any = None
+        logits: list[mg.Tensor] = []
+        for run in tree.runs:
+            if run.parents is not None:
+                state = tuple(mg.take(s, run.parents, axis=1) for s in state)
+            hidden, state = self.lstm(self.embedding(run.tokens), state)
+            if run.depth + len(hidden) > start:
+                y = self.classifier(hidden[max(0, start - run.depth) :])
+                logits.append(y.reshape(-1, y.shape[-1]))
+        return tree.expand(mg.concatenate(logits), start)

@@ -621,6 +621,22 @@ def attention(*shapes, torch=SDPA, **kwargs):
     return case(*(x(*s) for s in shapes), torch=torch, terms=32, **kwargs)
 
 
+def torch_gathered(q, k, v, keys, scale=None):
+    listed, index = (keys >= 0)[:, None], keys.clamp(min=0)
+    s = torch.einsum("mhd,mshd->mhs", q, k[index]) * (scale or q.shape[-1] ** -0.5)
+    e = torch.exp(s - s.detach().max(-1, keepdim=True).values) * listed
+    p = e / e.sum(-1, keepdim=True).clamp(min=1e-30)  # 0 where nothing is listed
+    return torch.einsum("mhs,mshe->mhe", p, v[index])
+
+
+KEYS = np.array([[0, 2, -1], [1, -1, -1], [4, 0, 3], [-1, -1, -1], [2, 2, 1]])
+
+
+def gathered(q, k, v, keys=KEYS, **kwargs):
+    torch = lambda *args: torch_gathered(*args, kwargs.get("scale"))
+    return case(x(*q), x(*k), x(*v), keys, terms=32, torch=torch, **kwargs)
+
+
 def torch_lstm_cell(t, h, c, *weights):
     return torch._VF.lstm_cell(t, (h, c), *weights)
 
@@ -652,6 +668,11 @@ FUSED = {
             return_weights=True,
             torch=lambda q, k, v: (SDPA(q, k, v, scale=0.7), (0.7 * q @ k.mT).softmax(-1)),
         ),
+    ],
+    "gathered_attention": [
+        gathered((5, 2, 4), (5, 2, 4), (5, 2, 4)),
+        gathered((5, 1, 3), (6, 1, 3), (6, 1, 7), scale=0.3),
+        gathered((3, 3, 2), (5, 3, 2), (5, 3, 1), KEYS[2:, ::-1].copy()),
     ],
     "lstm_cell": [
         case(

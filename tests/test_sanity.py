@@ -99,7 +99,7 @@ def test_the_last_line_is_what_the_checkpoint_measures(model, tmp_path):
     last = records.read_records(tmp_path / "metrics.jsonl")[-1]
     loaded, net, words = training.load_model(tmp_path)
     assert loaded == trial
-    train, val = (objective.batch_of(part) for part in training.data_of(trial))
+    train, val = (objective.batch_of(part, share_prefixes=True) for part in training.data_of(trial))
     assert training.measure(net, 15, train, val) == last
     squares = sum(
         (p.numpy().astype(float) ** 2).sum() for p in map(mg.Tensor.detach, net.parameters())
@@ -109,10 +109,11 @@ def test_the_last_line_is_what_the_checkpoint_measures(model, tmp_path):
     assert len(words) == 12
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.1])  # with 0.0 batches are trees of prefixes
 @pytest.mark.parametrize("model", MODELS)
-def test_resume_is_bitwise_in_a_new_process(model, tmp_path):
+def test_resume_is_bitwise_in_a_new_process(model, dropout, tmp_path):
     """15 steps at once, or 7, a new process and 8 more; stopped inside an epoch."""
-    trial = Trial(model=model, dropout=0.1, **SMALL)
+    trial = Trial(model=model, dropout=dropout, **SMALL)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run_trial(trial, whole)
     with pytest.raises(Interrupted, match="step 7 of 15"):
@@ -373,7 +374,17 @@ def test_help_explains_every_option(capsys):
         sanity.main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for option in ("device", "steps", "seeds", "model", "quick", "resume", "out", "workers"):
+    for option in (
+        "device",
+        "steps",
+        "seeds",
+        "model",
+        "quick",
+        "resume",
+        "out",
+        "workers",
+        "share-prefixes",
+    ):
         assert f"--{option}" in text
 
 

@@ -13,6 +13,7 @@ from minigrad import ops
 from minigrad.nn import init
 from minigrad.nn.layers import Linear, empty
 from minigrad.nn.module import Module
+from minigrad.ops.nn import check_ids
 from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
 
 
@@ -82,6 +83,21 @@ class MultiHeadAttention(Module):
             y = attend(q, k, v, together, causal=causal)
         y = self.out_proj(y.swapaxes(1, 2).reshape(query.shape))
         return (y, weights) if return_weights else y
+
+    def gathered(self, query: Tensor, key: Tensor, listed: Any) -> Tensor:
+        """Attention of rows query (M, dim) over rows key (N, dim), query m over key[listed[m]].
+
+        listed: (M, S) integers, -1 where a query has fewer keys; see `ops.gathered_attention`.
+        ValueError with attention dropout in training.
+        """
+        if self.dropout and self.training:
+            raise ValueError("MultiHeadAttention: gathered attention has no dropout")
+        q, k, v = (
+            t.reshape(-1, self.num_heads, self.dim // self.num_heads)
+            for t in self._project(query[None], None if key is query else key[None], None)
+        )
+        y = ops.gathered_attention(q, k, v, listed)
+        return self.out_proj(y.reshape(query.shape))
 
     def _project(
         self, query: Tensor, key: Tensor | None, value: Tensor | None
@@ -163,8 +179,12 @@ class SinusoidalPositions(Module):
         self.table: Tensor
         self.register_buffer("table", Tensor(table.astype(DEFAULT_DTYPE)), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + Tensor(rows(self.table, x).data[: x.shape[-2]])
+    def forward(self, x: Tensor, places: Tensor | None = None) -> Tensor:
+        """places: (T,) integers, the position of each row of x; 0, 1, ... T - 1 if None."""
+        if places is None:
+            return x + Tensor(rows(self.table, x).data[: x.shape[-2]])
+        check_ids(places.data, len(self.table), "position")
+        return x + Tensor(self.table.data[places.data])
 
     def extra_repr(self) -> str:
         return "" if self.exponent == "vaswani" else f"exponent={self.exponent}"

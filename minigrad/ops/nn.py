@@ -42,13 +42,13 @@ def log_softmax(x: Array, axis: int = -1) -> Result:
 
 
 # --- ids --------------------------------------------------------------------------------------
-def check_ids(ids: Array, count: int, what: str) -> None:
-    """IndexError unless 0 <= ids < count: NumPy would wrap -1, and CuPy anything."""
+def check_ids(ids: Array, count: int, what: str, lowest: int = 0) -> None:
+    """IndexError unless lowest <= ids < count: NumPy would wrap -1, and CuPy anything."""
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{what} must be integers, got {ids.dtype}")
-    if ids.size and (ids.min() < 0 or ids.max() >= count):
-        bad = ids[(ids < 0) | (ids >= count)][0]
-        raise IndexError(f"{what} {int(bad)} not in [0, {count - 1}]")
+    if ids.size and (ids.min() < lowest or ids.max() >= count):
+        bad = ids[(ids < lowest) | (ids >= count)][0]
+        raise IndexError(f"{what} {int(bad)} not in [{lowest}, {count - 1}]")
 
 
 def embedding_composite(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
@@ -82,17 +82,13 @@ def sum_by_id(rows: Array, ids: Array, count: int) -> Array:
     """out[i] = the sum of the rows whose id is i, always added in the same order.
 
     Few ids: the product of the one-hot matrix, (count, n), with the rows. Many: rows are sorted by
-    id and each run is summed. Scattering row by row is several times slower than either.
+    id and each run is summed.
     """
     if count <= 256 or not isinstance(rows, np.ndarray):
         hits = ids == devices.namespace(ids).arange(count)[:, None]
         return hits.astype(rows.dtype) @ rows
     out = np.zeros_like(rows, shape=(count, rows.shape[1]))
-    if ids.size:
-        order = np.argsort(ids, kind="stable")
-        sorted_ids = ids[order]
-        starts = np.flatnonzero(np.diff(sorted_ids, prepend=-1))
-        out[sorted_ids[starts]] = np.add.reduceat(rows[order], starts, axis=0)
+    devices.scatter_add(out, ids, rows)
     return out
 
 

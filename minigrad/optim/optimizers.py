@@ -16,7 +16,7 @@ memory once and not a dozen times. Nothing is allocated after the first step.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad.graph import Array
 from minigrad.inplace import stamp_write
+from minigrad.kernel import Routine
 from minigrad.nn.module import as_array, mismatches, report
 from minigrad.tensor import Tensor
 
@@ -419,28 +420,48 @@ class Adam(Optimizer):
         # are numbers, and applied to numbers they cost no pass over the arrays
         root = math.sqrt(1.0 - b2**t)
         rate = lr * root / (1.0 - b1**t)
-        add_decay = wd != 0.0 and not self.decoupled
-        keep = 1.0 - lr * wd if self.decoupled else 1.0
+        decay, keep = (0.0, 1.0 - lr * wd) if self.decoupled else (wd, 1.0)
         moments = slots["exp_avg"], slots["exp_avg_sq"]
-        for p, g, m, v, s, extra in self.pieces(param, grad, *moments, scratch=2):
-            if add_decay:
-                np.multiply(p, wd, out=extra)
-                np.add(extra, g, out=extra)
-                g = extra
-            np.multiply(m, b1, out=m)
-            np.multiply(g, 1.0 - b1, out=s)
-            np.add(m, s, out=m)
-            np.multiply(v, b2, out=v)
-            np.multiply(g, g, out=s)
-            np.multiply(s, 1.0 - b2, out=s)
-            np.add(v, s, out=v)
-            np.sqrt(v, out=s)
-            np.add(s, eps * root, out=s)
-            np.divide(m, s, out=s)
-            np.multiply(s, rate, out=s)
-            if keep != 1.0:
-                np.multiply(p, keep, out=p)
-            np.subtract(p, s, out=p)
+        adam_update(self.pieces, param, grad, *moments, b1, b2, eps * root, rate, decay, keep)
+
+
+@Routine
+def adam_update(
+    pieces: Callable[..., Iterator[list[Array]]],
+    param: Array,
+    grad: Array,
+    exp_avg: Array,
+    exp_avg_sq: Array,
+    b1: float,
+    b2: float,
+    eps: float,
+    rate: float,
+    decay: float,
+    keep: float,
+) -> None:
+    """g = grad + decay p; m, v as in `Adam`; p = keep p - rate m / (sqrt(v) + eps). In place.
+
+    pieces: `Optimizer.pieces`.
+    """
+    for p, g, m, v, s, extra in pieces(param, grad, exp_avg, exp_avg_sq, scratch=2):
+        if decay:
+            np.multiply(p, decay, out=extra)
+            np.add(extra, g, out=extra)
+            g = extra
+        np.multiply(m, b1, out=m)
+        np.multiply(g, 1.0 - b1, out=s)
+        np.add(m, s, out=m)
+        np.multiply(v, b2, out=v)
+        np.multiply(g, g, out=s)
+        np.multiply(s, 1.0 - b2, out=s)
+        np.add(v, s, out=v)
+        np.sqrt(v, out=s)
+        np.add(s, eps, out=s)
+        np.divide(m, s, out=s)
+        np.multiply(s, rate, out=s)
+        if keep != 1.0:
+            np.multiply(p, keep, out=p)
+        np.subtract(p, s, out=p)
 
 
 class AdamW(Adam):

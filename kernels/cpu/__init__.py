@@ -1,0 +1,34 @@
+"""CPU kernels: loops over float32 arrays, compiled by Numba, divided among the cores.
+
+Read `compiled` first (how a loop becomes a kernel), then `functions` (tanh and exp that the
+compiler can vectorize), `blas` (matrix products within a loop), and any kernel.
+"""
+
+from kernels.cpu import (
+    adam,
+    attention,
+    blas,
+    cross_entropy,
+    gathered_attention,
+    gelu,
+    layer_norm,
+    linear,
+    lstm,
+)
+
+__all__ = [
+    "adam",
+    "attention",
+    "cross_entropy",
+    "gathered_attention",
+    "gelu",
+    "layer_norm",
+    "linear",
+    "lstm",
+    "switch",
+]
+
+
+def switch(on: bool) -> None:
+    """While the kernels are on, BLAS has one thread: they divide the work themselves."""
+    blas.use_threads(1 if on else None)

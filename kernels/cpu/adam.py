@@ -1,0 +1,63 @@
+"""The update of Adam and AdamW in one pass over each parameter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
+from minigrad.kernel import Declined, kernel
+from minigrad.optim.optimizers import adam_update
+
+BLOCK = 2048  # elements; the second loop finds them in the innermost cache
+
+
+@inner
+def moments(p, g, m, v, b1, b2, decay):
+    one = np.float32(1.0)
+    for i in range(p.size):
+        d = g[i] + decay * p[i]
+        m[i] = b1 * m[i] + (one - b1) * d
+        v[i] = b2 * v[i] + (one - b2) * d * d
+
+
+@inner
+def move(p, m, v, eps, rate, keep):
+    for i in range(p.size):
+        p[i] = keep * p[i] - rate * m[i] / (np.sqrt(v[i]) + eps)
+
+
+@compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4, f4, f4, f4, f4, i8)")
+def adam_in_place(p, g, m, v, b1, b2, eps, rate, decay, keep, parts):
+    for part in prange(parts):
+        low, high = share(p.size, parts, part)
+        for i in range(low, high, BLOCK):
+            j = min(i + BLOCK, high)
+            moments(p[i:j], g[i:j], m[i:j], v[i:j], b1, b2, decay)
+            move(p[i:j], m[i:j], v[i:j], eps, rate, keep)
+
+
+@kernel(adam_update, device="cpu")
+def adam(
+    pieces: Any,
+    param: Any,
+    grad: Any,
+    exp_avg: Any,
+    exp_avg_sq: Any,
+    b1: float,
+    b2: float,
+    eps: float,
+    rate: float,
+    decay: float,
+    keep: float,
+) -> Declined | None:
+    if why := unfit(param, grad, exp_avg, exp_avg_sq):
+        return why
+    written = param, exp_avg, exp_avg_sq
+    if not all(a.flags.c_contiguous and a.flags.writeable for a in written):
+        return Declined("not in C order")
+    flat = (a.reshape(-1) for a in (param, rows_of(grad), exp_avg, exp_avg_sq))
+    adam_in_place(*flat, b1, b2, eps, rate, decay, keep, parts_for(param.size))
+    return None

@@ -1,0 +1,102 @@
+"""Softmax and cross-entropy, row by row, with the equations of `minigrad.ops.loss`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
+from kernels.cpu.functions import exp
+from minigrad import ops
+from minigrad.kernel import Declined, kernel
+from minigrad.ops.loss import class_weights
+from minigrad.tensor import raw
+
+ONE = np.float32(1.0)
+
+
+@inner
+def greatest(x):
+    top = np.float32(-np.inf)
+    for j in range(x.size):
+        top = max(top, x[j])
+    return top
+
+
+@inner
+def exponentials(x, top, p):
+    """p = e^(x - top); its sum."""
+    total = np.float32(0.0)
+    for j in range(x.size):
+        p[j] = exp(x[j] - top)
+        total += p[j]
+    return total
+
+
+@inner
+def multiplied(x, factor, y):
+    for j in range(x.size):
+        y[j] = x[j] * factor
+
+
+@compiled("void(f4[:, ::1], i8[::1], f4[:, ::1], f4[::1], i8)")
+def rows_forward(x, target, p, loss, parts):
+    """p = softmax(x) and -log p[target] of each row."""
+    for part in prange(parts):
+        low, high = share(x.shape[0], parts, part)
+        for i in range(low, high):
+            top = greatest(x[i])
+            total = exponentials(x[i], top, p[i])
+            multiplied(p[i], ONE / total, p[i])
+            loss[i] = np.log(total) - (x[i, target[i]] - top)
+
+
+@compiled("void(f4[:, ::1], i8[::1], f4[::1], f4[:, ::1], i8)")
+def rows_backward(p, target, scale, gx, parts):
+    """gx = scale (p - onehot)"""
+    for part in prange(parts):
+        low, high = share(p.shape[0], parts, part)
+        for i in range(low, high):
+            multiplied(p[i], scale[i], gx[i])
+            gx[i, target[i]] -= scale[i]
+
+
+@kernel(ops.cross_entropy, device="cpu")
+def cross_entropy(
+    logits: Any,
+    target: Any,
+    *,
+    weight: Any = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    if why := unfit(logits):
+        return why
+    if label_smoothing or reduction not in ("none", "mean", "sum"):
+        return Declined("label smoothing" if label_smoothing else "reduction")
+    if not logits.size:
+        return Declined("nothing to do")
+    weight = None if weight is None else raw(weight).astype(np.float32)
+    ids, place, _ = class_weights(logits, target, weight, ignore_index)
+    x = rows_of(logits).reshape(-1, logits.shape[-1])
+    flat, place = np.ascontiguousarray(ids, np.int64).reshape(-1), place.reshape(-1)
+    p, loss = np.empty_like(x), np.empty(len(x), np.float32)
+    parts = parts_for(x.size)
+    rows_forward(x, flat, p, loss, parts)
+    loss *= place
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = place / place.sum() if reduction == "mean" else place
+
+    def pull(g: Any) -> Any:
+        gx = np.empty_like(p)
+        each = (g.reshape(-1) if reduction == "none" else g) * scale
+        rows_backward(p, flat, each, gx, parts)
+        return gx.reshape(logits.shape)
+
+    if reduction == "none":
+        return loss.reshape(ids.shape), (pull, None)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return loss.sum() / (place.sum() if reduction == "mean" else 1.0), (pull, None)

@@ -1,0 +1,124 @@
+"""gathered_attention: keys are read where they are, and not copied to each query.
+
+The equations are those of `minigrad.ops.attention`. On the way back cores share the heads, not the
+queries: two queries may list one key, but no two heads write to one place.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from kernels.cpu.attention import (
+    add_multiple,
+    dot,
+    row_at,
+    softmax,
+    softmax_backward,
+    with_rows,
+)
+from kernels.cpu.compiled import compiled, inner, parts_for, share, unfit
+from minigrad import ops
+from minigrad.kernel import Declined, kernel
+from minigrad.ops.nn import check_ids
+
+ZERO = np.float32(0.0)
+
+
+@inner
+def head(at, row, h, size):
+    """One head of one row, at (address, stride of a row, of a head)."""
+    return row_at(at[0] + row * at[1] + h * at[2], size)
+
+
+@inner
+def count(keys):
+    """How many keys stand before the first -1."""
+    n = 0
+    while n < keys.size and keys[n] >= 0:
+        n += 1
+    return n
+
+
+PLACE = "UniTuple(i8, 3)"  # see `place`
+
+
+@compiled(
+    f"void({PLACE}, {PLACE}, {PLACE}, i8[:, ::1], i8, i8, f4, f4[:, :, ::1], f4[:, :, ::1], i8)"
+)
+def queries_forward(q_at, k_at, v_at, keys, d, e, scale, p, y, parts):
+    """Fills p (M, H, S) and y (M, H, e)."""
+    queries, heads, _ = p.shape
+    for part in prange(parts):
+        low, high = share(queries, parts, part)
+        for m in range(low, high):
+            n = count(keys[m])
+            for h in range(heads):
+                q, row = head(q_at, m, h, d), p[m, h]
+                for j in range(n):
+                    row[j] = dot(q, head(k_at, keys[m, j], h, d)) * scale
+                softmax(row, n)
+                y[m, h, :] = ZERO
+                for j in range(n):
+                    add_multiple(row[j], head(v_at, keys[m, j], h, e), y[m, h])
+
+
+@compiled(
+    f"void({PLACE}, {PLACE}, {PLACE}, {PLACE}, i8[:, ::1], i8, i8, f4, f4[:, :, ::1],"
+    "f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], i8)"
+)
+def heads_backward(q_at, k_at, v_at, g_at, keys, d, e, scale, p, gq, gk, gv, parts):
+    """Adds to gq (M, H, d), gk (N, H, d) and gv (N, H, e)."""
+    queries, heads, length = p.shape
+    for part in prange(parts):
+        low, high = share(heads, parts, part)
+        gs = np.empty(length, np.float32)
+        for m in range(queries):
+            n = count(keys[m])
+            for h in range(low, high):
+                q, g, row = head(q_at, m, h, d), head(g_at, m, h, e), p[m, h, :n]
+                for j in range(n):
+                    gs[j] = dot(g, head(v_at, keys[m, j], h, e))
+                    add_multiple(row[j], g, gv[keys[m, j], h])
+                softmax_backward(row, gs[:n])
+                for j in range(n):
+                    add_multiple(scale * gs[j], head(k_at, keys[m, j], h, d), gq[m, h])
+                    add_multiple(scale * gs[j], q, gk[keys[m, j], h])
+
+
+def place(x: Any) -> tuple[int, int, int]:
+    """Address and strides of (N, H, d), in bytes."""
+    return x.ctypes.data, *x.strides[:2]
+
+
+@kernel(ops.gathered_attention, device="cpu")
+def gathered_attention(q: Any, k: Any, v: Any, keys: Any, *, scale: float | None = None) -> Any:
+    if why := unfit(q, k, v):
+        return why
+    if not q.ndim == k.ndim == v.ndim == 3 or q.shape[1:] != k.shape[1:]:
+        return Declined("shapes")
+    if k.shape[:2] != v.shape[:2] or keys.ndim != 2 or len(keys) != len(q) or not q.size:
+        return Declined("shapes")
+    check_ids(keys, len(k), "key", lowest=-1)
+    listed = keys >= 0
+    if (listed[:, 1:] > listed[:, :-1]).any():
+        return Declined("-1 before a key")
+    keys = np.ascontiguousarray(keys, np.int64)
+    q, k, v = (with_rows(x) for x in (q, k, v))
+    (queries, heads, d), e, length = q.shape, v.shape[2], keys.shape[1]
+    scale = 1.0 / math.sqrt(d) if scale is None else scale
+    p, y = np.empty((queries, heads, length), np.float32), np.empty((queries, heads, e), np.float32)
+    parts = parts_for(p.size * (d + e))
+    queries_forward(place(q), place(k), place(v), keys, d, e, scale, p, y, min(parts, queries))
+
+    def pull(g: Any) -> tuple[Any, ...]:
+        g = with_rows(g)
+        grads = [np.zeros(x.shape, np.float32) for x in (q, k, v)]
+        inputs = place(q), place(k), place(v), place(g)
+        heads_backward(*inputs, keys, d, e, scale, p, *grads, min(parts, heads))
+        return *grads, None
+
+    return y, pull

@@ -1,0 +1,85 @@
+"""gelu: value and derivative in one pass, with the equations of `minigrad.ops.activation`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
+from kernels.cpu.functions import exp, tanh
+from minigrad import ops
+from minigrad.kernel import Declined, kernel
+from minigrad.modes import is_grad_enabled
+from minigrad.ops.activation import GELU_P
+from minigrad.ops.elementwise import SQRT_2PI
+
+P0, P1, P2, P3, P4, P5, P6 = map(np.float32, GELU_P)
+HALF, ONE, DENSITY = np.float32(0.5), np.float32(1.0), np.float32(1.0 / SQRT_2PI)
+
+
+@inner
+def normal(x):
+    """Φ(x) = (1 + tanh(x P(x²))) / 2"""
+    u = x * x
+    p = P0 + u * (P1 + u * (P2 + u * (P3 + u * (P4 + u * (P5 + u * P6)))))
+    return HALF + HALF * tanh(x * p)
+
+
+@inner
+def values(x, y):
+    for i in range(x.size):
+        y[i] = x[i] * normal(x[i])
+
+
+@inner
+def values_and_slopes(x, y, slope):
+    for i in range(x.size):
+        distribution = normal(x[i])
+        y[i] = x[i] * distribution
+        slope[i] = distribution + x[i] * DENSITY * exp(-HALF * x[i] * x[i])
+
+
+@compiled("void(f4[::1], f4[::1], f4[::1], i8)")
+def gelu_forward(x, y, slope, parts):
+    """slope may be empty."""
+    for part in prange(parts):
+        low, high = share(x.size, parts, part)
+        if slope.size:
+            values_and_slopes(x[low:high], y[low:high], slope[low:high])
+        else:
+            values(x[low:high], y[low:high])
+
+
+@inner
+def products(a, b, y):
+    for i in range(y.size):
+        y[i] = a[i] * b[i]
+
+
+@compiled("void(f4[::1], f4[::1], f4[::1], i8)")
+def multiply(a, b, y, parts):
+    for part in prange(parts):
+        low, high = share(y.size, parts, part)
+        products(a[low:high], b[low:high], y[low:high])
+
+
+@kernel(ops.gelu, device="cpu")
+def gelu(x: Any, approximate: str = "none") -> Any:
+    if why := unfit(x):
+        return why
+    if approximate != "none":
+        return Declined("not the exact gelu")
+    x = rows_of(x)
+    y = np.empty(x.shape, np.float32)
+    slope = np.empty(x.shape if is_grad_enabled() else 0, np.float32)
+    parts = parts_for(x.size)
+    gelu_forward(x.reshape(-1), y.reshape(-1), slope.reshape(-1), parts)
+
+    def pull(g: Any) -> Any:
+        gx = np.empty(slope.shape, np.float32)
+        multiply(rows_of(g).reshape(-1), slope.reshape(-1), gx.reshape(-1), parts)
+        return gx
+
+    return y, pull

@@ -1,0 +1,133 @@
+"""A batch of sequences as the tree of their prefixes.
+
+A causal model has one state after a prefix, whatever follows. Sequences that begin alike can share
+it: the model runs once over each distinct prefix, and gradients add up where sequences part. The
+480 training sequences `BOS a + b = r` of the sanity experiment have 2,880 positions and
+1 + 31 + 31 + 480 + 480 + 480 = 1,503 distinct prefixes.
+
+    sequences    nodes        runs
+    7 1 2 5      0 1 2 4      one chain, 7 1, nodes 0 1
+    7 1 2 6      0 1 2 5      two chains, 2 and 3, nodes 2 and 3, which continue chains 0 and 0
+    7 1 3 6      0 1 3 6      three chains, 5, 6 and 6, nodes 4, 5 and 6, after chains 0, 0 and 1
+
+A node stands for a prefix; shorter ones have lower numbers. Neighbouring lengths with equally many
+prefixes form a run: nothing parts in it, so it is an ordinary batch of n chains.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import device as devices
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+
+
+class Run(NamedTuple):
+    """n chains of T tokens, whose nodes have the numbers from `first` on, time first.
+
+    tokens:  (T, n)
+    parents: (n,) the chain of the run before that each continues; None in the first run.
+    depth:   how many tokens come before these.
+    """
+
+    tokens: mg.Tensor
+    parents: mg.Tensor | None
+    depth: int
+    first: int
+
+
+class PrefixTree:
+    """The distinct prefixes of a batch. Models take it in place of the ids.
+
+    ids:    (B, S) the sequences, on the host; `len(tree)` is B.
+    tokens: (N,) the last token of each of the N nodes.
+    depths: (N,) how many tokens come before it.
+    nodes:  (B, S) the node of the prefix that ends at each position.
+    paths:  (N, S) the nodes of each node's prefix, itself the last; then -1.
+    runs:   the same nodes as chains.
+    """
+
+    def __init__(self, ids: mg.Tensor | Array, device: str | None = None) -> None:
+        """The tree of integers (B, S), on `device` or where they are; the host finds the prefixes.
+
+        TypeError unless they are integers, ValueError for another shape.
+        """
+        ids = ids.data if isinstance(ids, mg.Tensor) else ids
+        if not devices.is_array(ids) or ids.dtype.kind not in "iu":
+            raise TypeError(f"ids: expected an array of integers, got {ids!r:.60}")
+        if ids.ndim != 2 or ids.shape[1] == 0:
+            raise ValueError(f"ids: expected (B, S) with S >= 1, got {ids.shape}")
+        self.device = devices.of(ids) if device is None else devices.parse(device)
+        self.ids = np.array(devices.to_numpy(ids))
+
+        order = np.lexsort(self.ids.T[::-1])
+        levels = self.ids[order].T  # (S, B); in this order equal prefixes are neighbours
+        new = np.ones(levels.shape, dtype=bool)
+        new[:, 1:] = np.logical_or.accumulate(levels[:, 1:] != levels[:, :-1])
+        numbers = new.cumsum().reshape(levels.shape) - 1
+        nodes = np.empty_like(self.ids, dtype=np.intp)
+        nodes[order] = numbers.T
+        sizes = new.sum(axis=1)
+        depths, columns = np.nonzero(new)
+        paths = numbers.T[columns]
+        paths[np.arange(len(sizes)) > depths[:, None]] = -1
+
+        self._firsts = [0, *sizes.cumsum().tolist()]  # the first node of each level, and N
+        self.tokens = self._tensor(levels[new])
+        self.depths = self._tensor(depths)
+        self.nodes = self._tensor(nodes)
+        self.paths = self._tensor(paths)
+        self.runs: list[Run] = []
+        starts = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist()]
+        for t, end in zip(starts, [*starts[1:], len(sizes)], strict=True):
+            first, last = self._firsts[t], self._firsts[end]
+            tokens = mg.Tensor(self.tokens.data[first:last].reshape(end - t, sizes[t]))
+            parents = self._tensor(numbers[t - 1, new[t]] - self._firsts[t - 1]) if t else None
+            self.runs.append(Run(tokens, parents, t, first))
+
+    def _tensor(self, array: np.ndarray[Any, Any]) -> mg.Tensor:
+        return mg.Tensor(devices.move(array, self.device))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, S), as of the ids."""
+        return self.ids.shape
+
+    def take(self, rows: Array) -> PrefixTree:
+        """The tree of some of the sequences: an index array on the host, or a slice."""
+        return PrefixTree(self.ids[rows], self.device)
+
+    def first(self, depth: int) -> int:
+        """The first node of a depth; the nodes before it are those of less. Depths are 0..S-1."""
+        if not 0 <= depth < self.ids.shape[1]:
+            raise ValueError(f"start: expected 0..{self.ids.shape[1] - 1}, got {depth}")
+        return self._firsts[depth]
+
+    def expand(self, values: mg.Tensor, start: int = 0) -> mg.Tensor:
+        """Values of the nodes from depth `start` on, at the positions of all sequences.
+
+        (M, ...) -> (B, S - start, ...). The gradient of a node is the sum over its positions.
+        """
+        first = self.first(start)
+        if len(values) != self._firsts[-1] - first:
+            raise ValueError(f"values: expected {self._firsts[-1] - first} rows, got {len(values)}")
+        return mg.take(values, mg.Tensor(self.nodes.data[:, start:] - first), axis=0)
+
+    def check_use(self, model: Any, start: int, return_hidden: bool) -> None:
+        """ValueError where a model could not give for the tree what it gives for the ids."""
+        self.first(start)
+        name = type(model).__name__
+        if return_hidden:
+            raise ValueError(f"{name}: return_hidden expected ids (B, S), got a PrefixTree")
+        if model.training and model.config.dropout > 0:
+            raise ValueError(
+                f"{name}: dropout {model.config.dropout} in training expected ids (B, S), got a "
+                f"PrefixTree, whose sequences would share their masks"
+            )
