@@ -1,147 +1,222 @@
-"""A training step side by side with PyTorch: `python -m benchmarks.step`.
+"""A training step side by side with its peers: `python -m benchmarks.step`.
 
-Both sides train the same model on the same batch, the 480 training sequences of the sanity
-experiment in float32: forward, loss on the right-hand side, backward, clip at norm 1, AdamW. They
-take turns within one process, so that a drift of the machine meets both, and pause before each
-turn, since threads that still spin after one would slow the other. Memory is measured in processes
-of their own. Also the cost of recording and running a tiny op.
+Every side trains the same model, from the same weights, on the 480 training sequences of the sanity
+experiment in float32: forward, loss on the right-hand side, backward, clip at norm 1, AdamW. First
+their losses are compared. Then they take turns within one process, so that a drift of the machine
+meets all, and pause before each turn, since threads that still spin after one would slow the next.
+The matrix products that such a step needs take turns with them, alone. Memory is measured in
+processes of its own. Also the cost of recording and running a tiny op.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import statistics
-import subprocess
 import sys
 import time
 import timeit
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import tyro
-
+import minigrad as mg
+from benchmarks import gemm
+from benchmarks.memory import peak_memory_apart
+from benchmarks.sides import (
+    EAGER,
+    FUSED,
+    KINDS,
+    SHARED,
+    BenchmarkError,
+    Model,
+    Problem,
+    Side,
+    check_agreement,
+    environment,
+    make_sides,
+    sums,
+)
+from experiments import cli, records
 from minigrad import device
 
-Side = Literal["lstm", "gpt", "torch-lstm", "torch-gpt", "torch.nn.LSTM"]
-PEERS: dict[str, tuple[Side, ...]] = {
-    "lstm": ("torch-lstm", "torch.nn.LSTM"),
-    "gpt": ("torch-gpt",),
-}
+PROG = "python -m benchmarks.step"
 PAUSE = 0.2  # seconds before each turn: the threads of OpenBLAS spin for about 0.1 after a step
+FLOOR = "products, NumPy"  # the names of the floors among the sides
+TORCH_FLOOR = "products, torch.mm"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Settings:
     """Options of the benchmark."""
 
-    pairs: int = 40
-    """Turns of each side that are counted, after 5 that are not."""
+    turns: int = 40
+    """Turns of each side that are counted, after 2 that are not."""
+    models: tuple[Model, ...] = ("lstm", "gpt")
+    """Which models."""
+    compiled: bool = True
+    """Also torch.compile, which compiles for a minute, and JAX, where it is installed."""
+    memory: bool = True
+    """Also measure memory."""
     keep_memory: bool = True
-    """Let the process keep freed memory, as the experiments do; it serves both sides."""
-    memory_of: Side | None = None
-    """Print the peak memory of this side's steps in MB, and nothing else."""
+    """Let the process keep freed memory, as the experiments do; it serves all sides."""
+    out: Path | None = None
+    """A JSON file for all numbers and where they were measured."""
+
+    def __post_init__(self) -> None:
+        if self.turns < 2:
+            raise ValueError(f"--turns: expected at least 2, got {self.turns}")
+        if not self.models:
+            raise ValueError("--models: expected lstm, gpt or both")
+        if self.out is not None and self.out.is_dir():
+            raise ValueError(f"--out: expected a file, got the folder {self.out}")
 
 
-def minigrad_step(name: str) -> Callable[[], Any]:
-    """One training step of the sanity experiment, exactly as the experiment runs it."""
-    import minigrad as mg
-    from experiments import objective, training
+# --- taking turns ---------------------------------------------------------------------------------
+def alternate(
+    sides: Sequence[Side],
+    turns: int,
+    *,
+    uncounted: int = 2,
+    steps: int = 3,
+    pause: float = PAUSE,
+    seconds: float = float("inf"),
+) -> dict[str, list[float]]:
+    """Milliseconds of a step in each turn, the sides taking turns.
 
-    trial = training.Trial(model=name, seed=0)
-    mg.random.seed(0)
-    train, _ = training.data_of(trial)
-    model = training.model_of(trial, train.vocabulary, train.inputs.shape[1])
-    optimizer = training.optimizer_of(trial, model)
-    batch = objective.batch_of(train)
-    return lambda: training.train_step(model, optimizer, batch, trial.clip)
+    A turn is a pause, one step that is not counted, since the other sides have had the caches, and
+    some that are, as in training, where step follows step.
 
-
-def torch_step(name: str) -> Callable[[], Any]:
-    """The same in PyTorch eager."""
-    import torch
-    from torch.nn import functional as F
-
-    from benchmarks import torch_models
-    from experiments import training
-
-    kinds = {
-        "torch-lstm": torch_models.SeedLSTM,
-        "torch.nn.LSTM": torch_models.FusedLSTM,
-        "torch-gpt": torch_models.SeedGPT,
-    }
-    torch.manual_seed(0)
-    model = kinds[name]()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1.0)
-    train, _ = training.data_of(training.Trial(model="gpt", seed=0))
-    inputs, targets = torch.tensor(train.inputs), torch.tensor(train.targets)
-
-    def step() -> Any:
-        optimizer.zero_grad()
-        logits = model(inputs)[:, 4:]  # the answer and EOS
-        loss = F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets[:, 4:].reshape(-1))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        return loss
-
-    return step
-
-
-def step_of(side: Side) -> Callable[[], Any]:
-    return minigrad_step(side) if side in PEERS else torch_step(side)
-
-
-def alternate(steps: dict[str, Callable[[], Any]], pairs: int) -> dict[str, list[float]]:
-    """Milliseconds of a step, the sides taking turns.
-
-    A turn is a pause, one step that is not counted, since the other side has had the caches, and
-    three that are, as in training, where step follows step.
+    uncounted: turns of each side that come first and are not counted.
+    steps:     counted in each turn.
+    pause:     seconds.
+    seconds:   no new turns after so long, once three are counted.
     """
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for n in range(pairs + 5):
-        for name, step in steps.items():
-            time.sleep(PAUSE)
-            step()
+    times: dict[str, list[float]] = {side.name: [] for side in sides}
+    begin = time.perf_counter()
+    for n in range(turns + uncounted):
+        if n >= uncounted + 3 and time.perf_counter() - begin > seconds:
+            break
+        for side in sides:
+            time.sleep(pause)
+            side.switch()
+            side.step()
             start = time.perf_counter()
-            for _ in range(3):
-                step()
-            if n >= 5:
-                times[name].append(1e3 * (time.perf_counter() - start) / 3)
+            for _ in range(steps):
+                side.step()
+            if n >= uncounted:
+                times[side.name].append(1e3 * (time.perf_counter() - start) / steps)
     return times
 
 
-def peak_memory(side: Side) -> float:
-    """MB by which the peak of 20 steps exceeds the memory before the model was made (Linux)."""
-    import numpy as np
+def race(problem: Problem, settings: Settings) -> dict[str, Any]:
+    """The record of one model: rows of the table, products, floors, and all times."""
+    model = problem.trial.model
+    kinds = {k: v for k, v in KINDS[model].items() if settings.compiled or not v.compiled}
+    sides = make_sides(list(kinds), problem)
+    check_agreement(sides, problem)
+    floors: list[Side] = []
+    products = {"": gemm.products_of(problem), SHARED: gemm.products_of(problem, shared=True)}
+    for batch, needed in products.items():
+        floors.append(Side(FLOOR + batch, gemm.numpy_floor(needed)))
+        floors.append(Side(TORCH_FLOOR + batch, gemm.torch_floor(needed)))
+    times = alternate([*sides, *floors], settings.turns)
+    memory = {
+        side.name: peak_memory_apart(model, side.name, settings.keep_memory)
+        for side in sides
+        if settings.memory and not kinds[side.name].compiled
+    }
+    return {
+        "model": model,
+        "sides": rows({side.name: times[side.name] for side in sides}, times, memory),
+        "floors": [floor_row(side.name, times[side.name], products) for side in floors],
+        "products": {k or "plain": [p._asdict() for p in v] for k, v in products.items()},
+        "times": times,
+    }
 
-    if side not in PEERS:
-        import torch
 
-        torch.ones(2, 2) @ torch.ones(2, 2)
-    np.ones((2, 2)) @ np.ones((2, 2))
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    step = step_of(side)
-    for _ in range(20):
-        step()
-    return resident("VmHWM") - before
+# --- the table ------------------------------------------------------------------------------------
+def rows(
+    sides: Mapping[str, Sequence[float]],
+    floors: Mapping[str, Sequence[float]],
+    memory: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """One row a side, from the milliseconds of its turns; None where a column does not apply.
+
+    eager, fused: the median of PyTorch eager, of torch.nn.LSTM, divided by that of this side.
+    outside:      1 - floor / step, of minigrad's sides: the part of the step that is not the
+                  matrix products, if they run as fast as NumPy's BLAS runs them alone.
+    """
+    median = {name: statistics.median(times) for name, times in {**floors, **sides}.items()}
+
+    def ratio(peer: str, name: str) -> float | None:
+        return median[peer] / median[name] if peer in sides else None
+
+    def outside(name: str) -> float | None:
+        if not name.startswith("minigrad"):
+            return None
+        return 1 - median[FLOOR + SHARED * name.endswith(SHARED)] / median[name]
+
+    return [
+        {
+            "side": name,
+            **spread(times),
+            "eager": ratio(EAGER, name),
+            "fused": ratio(FUSED, name),
+            "outside": outside(name),
+            "megabytes": memory.get(name),
+        }
+        for name, times in sides.items()
+    ]
 
 
-def resident(field: str) -> float:
-    """Resident memory in MB: now (VmRSS) or at its peak (VmHWM)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"no {field} on this system")
+def spread(times: Sequence[float]) -> dict[str, float]:
+    """Median and deciles of the milliseconds."""
+    deciles = statistics.quantiles(times, n=10, method="inclusive")
+    return {"ms": statistics.median(times), "low": deciles[0], "high": deciles[-1]}
 
 
+def floor_row(
+    name: str, times: Sequence[float], products: Mapping[str, Sequence[gemm.Product]]
+) -> dict[str, Any]:
+    """One line of the floors: also what was computed, and how fast."""
+    gflop = gemm.flops(products[SHARED if name.endswith(SHARED) else ""]) / 1e9
+    found = spread(times)
+    return {"side": name, **found, "gflop": gflop, "gflop_a_second": 1e3 * gflop / found["ms"]}
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """The record of one model as Markdown."""
+    columns = {
+        record["model"].upper(): lambda r: r["side"],
+        "ms a step, median": lambda r: f"{r['ms']:.1f}",
+        "10 %–90 %": lambda r: f"{r['low']:.1f}–{r['high']:.1f}",
+        "PyTorch eager / side": lambda r: cell(r["eager"], ".2f"),
+        "torch.nn.LSTM / side": lambda r: cell(r["fused"], ".2f"),
+        "outside products": lambda r: cell(r["outside"], ".0%"),
+        "peak MB": lambda r: cell(r["megabytes"], ".0f"),
+    }
+    if record["model"] == "gpt":
+        del columns["torch.nn.LSTM / side"]
+    lines = [list(columns), ["---"] * len(columns)]
+    lines += [[text(row) for text in columns.values()] for row in record["sides"]]
+    floors = [
+        f"- {row['side']}: {row['ms']:.1f} ms ({row['low']:.1f}–{row['high']:.1f}) for "
+        f"{row['gflop']:.2f} GFLOP, {row['gflop_a_second']:.0f} GFLOP/s"
+        for row in record["floors"]
+    ]
+    return "\n".join(
+        [*(f"| {' | '.join(line)} |" for line in lines), "", "The matrix products alone:", *floors]
+    )
+
+
+def cell(value: float | None, style: str) -> str:
+    return "" if value is None else format(value, style)
+
+
+# --- a tiny op ------------------------------------------------------------------------------------
 def tiny_ops() -> dict[str, float]:
     """Microseconds to run and record y = x * x on three numbers, best of 7."""
     import torch
-
-    import minigrad as mg
 
     ours = mg.tensor([1.0, 2.0, 3.0], requires_grad=True)
     theirs = torch.tensor([1.0, 2.0, 3.0], requires_grad=True)
@@ -153,41 +228,42 @@ def tiny_ops() -> dict[str, float]:
     return best
 
 
-def main(settings: Settings) -> None:
+# --- the command ----------------------------------------------------------------------------------
+def main(args: Sequence[str] | None = None) -> int:
+    settings = cli.parse(Settings, args, prog=PROG, description=__doc__)
+    try:
+        if settings.out is not None:
+            records.fit_for_writing(settings.out.parent)
+    except OSError as error:
+        cli.fail(PROG, error)
     if settings.keep_memory:
         device.keep_memory()
-    if settings.memory_of is not None:
-        print(json.dumps(peak_memory(settings.memory_of)))
-        return
-    print("| side | ms a step, median | 10 %–90 % | PyTorch / minigrad | peak MB |")
-    print("|---|---|---|---|---|")
-    for name, peers in PEERS.items():
-        sides = (name, *peers)
-        times = alternate({side: step_of(side) for side in sides}, settings.pairs)
-        ours = statistics.median(times[name])
-        for side in sides:
-            deciles = statistics.quantiles(times[side], n=10)
-            median = statistics.median(times[side])
-            arguments = ["--memory-of", side]
-            arguments += [] if settings.keep_memory else ["--no-keep-memory"]
-            megabytes = float(
-                subprocess.run(
-                    [sys.executable, "-m", "benchmarks.step", *arguments],
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                ).stdout
-            )
-            print(
-                f"| {side} | {median:.1f} | {deciles[0]:.1f}–{deciles[-1]:.1f} "
-                f"| {median / ours:.2f} | {megabytes:.0f} |"
-            )
+    where = environment()
+    found: list[dict[str, Any]] = []
+    for model in settings.models:
+        try:
+            found.append(race(sums(model), settings))
+        except BenchmarkError as error:
+            cli.fail(PROG, error, status=1)
+        print(table(found[-1]), end="\n\n", flush=True)
+    print(
+        "Outside products: 1 - floor / step, the part of a step that is not its matrix products, "
+        "at the speed of NumPy's BLAS on all cores.\n"
+    )
+    mg.use_kernels(False)
     tiny = tiny_ops()
     print(
-        f"\nA tiny op, run and recorded: minigrad {tiny['minigrad']:.2f} µs, PyTorch "
+        f"A tiny op, run and recorded: minigrad {tiny['minigrad']:.2f} µs, PyTorch "
         f"{tiny['torch']:.2f} µs, ratio minigrad / PyTorch {tiny['minigrad'] / tiny['torch']:.2f}"
     )
+    if settings.out is not None:
+        options = {k: v for k, v in asdict(settings).items() if k != "out"}
+        records.write_json(
+            settings.out,
+            {"settings": options, "environment": where, "models": found, "tiny_us": tiny},
+        )
+    return 0
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings, description=__doc__))
+    sys.exit(main())

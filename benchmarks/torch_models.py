@@ -1,8 +1,13 @@
-"""The two models in PyTorch, as the seeds' course code spells them, for timing beside ours."""
+"""The two models in PyTorch, as the seeds' course code spells them, for timing beside ours.
+
+Each takes the weights of minigrad's model, by its names, so that all sides compute the same.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,18 +48,39 @@ class SeedLSTM(nn.Module):
             x = torch.stack(outputs, dim=1)
         return self.classifier(x)
 
+    def load(self, weights: Mapping[str, Any]) -> None:
+        state = tensors(weights)
+        for layer in range(len(self.cells)):
+            kinds = ("weight_ih", "weight_hh", "bias_ih")
+            w_ih, w_hh, b = (state.pop(f"lstm.{kind}_l{layer}") for kind in kinds)
+            rows = torch.cat([w_ih, w_hh], dim=1).chunk(4)
+            for gate, (weight, bias) in enumerate(zip(rows, b.chunk(4), strict=True)):
+                state[f"cells.{layer}.gates.{gate}.weight"] = weight
+                state[f"cells.{layer}.gates.{gate}.bias"] = bias
+        self.load_state_dict(state)
+
 
 class FusedLSTM(nn.Module):
-    """The same with `torch.nn.LSTM`, PyTorch's own fused sequence."""
+    """The same with `torch.nn.LSTM`, PyTorch's own fused sequence.
+
+    Its second bias stays zero: trained, it would double the steps of the sum of the two.
+    """
 
     def __init__(self, vocabulary: int = 36, d: int = 128, layers: int = 2) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, d, padding_idx=vocabulary - 1)
         self.lstm = nn.LSTM(d, d, layers, batch_first=True)
         self.classifier = nn.Linear(d, vocabulary)
+        for name, bias in self.lstm.named_parameters():
+            if name.startswith("bias_hh"):
+                nn.init.zeros_(bias).requires_grad_(False)
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.classifier(self.lstm(self.embedding(ids))[0])
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        second = {name: v for name, v in self.state_dict().items() if "bias_hh" in name}
+        self.load_state_dict(tensors(weights) | second)
 
 
 class Attention(nn.Module):
@@ -95,11 +121,33 @@ class SeedGPT(nn.Module):
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, d, padding_idx=vocabulary - 1)
-        angle = torch.arange(length)[:, None] / 10000 ** (torch.arange(0, d, 2) / d)
+        pair = torch.arange(0, d, 2, dtype=torch.float64)
+        angle = torch.arange(length)[:, None] / 10000 ** (pair / d)
         table = torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(length, d)
-        self.register_buffer("positions", table)
+        self.register_buffer("positions", table.float(), persistent=False)
         self.blocks = nn.Sequential(*(Block(d, heads) for _ in range(layers)))
         self.classifier = nn.Linear(d, vocabulary)
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.classifier(self.blocks(self.embedding(ids) + self.positions))
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        names = {
+            "attention.out_proj": "attention.o",
+            "attention_norm": "norm1",
+            "ffn_norm": "norm2",
+        }
+        state = dict[str, Tensor]()
+        for name, value in tensors(weights).items():
+            if "in_proj" in name:
+                for letter, part in zip("qkv", value.chunk(3), strict=True):
+                    state[name.replace("in_proj_", f"{letter}.")] = part
+                continue
+            for ours, theirs in names.items():
+                name = name.replace(ours, theirs)
+            state[name] = value
+        self.load_state_dict(state)
+
+
+def tensors(weights: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: torch.as_tensor(value) for name, value in weights.items()}

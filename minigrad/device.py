@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad.kernel import Routine
+
 Array = Any
 
 
@@ -152,20 +154,31 @@ def scatter_add(out: Array, index: Any, values: Array) -> None:
     if not rows.size or not width:
         return
     values = values.reshape(rows.size, width)
-    if xp is np and width == 1:
-        np.add.at(out.reshape(-1), rows, values.reshape(-1))  # one-dimensional: its fast path
-        return
-    order = xp.argsort(rows, kind="stable")
     if xp is np:
-        ordered = rows[order]
-        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-        sums = values[order]
-        if len(starts) < len(rows):
-            sums = np.add.reduceat(sums, starts, axis=0)
-        out.reshape(count, width)[ordered[starts]] += sums
+        add_rows(out.reshape(count, width), rows, values)
         return
+    order = xp.argsort(rows)
     starts = xp.searchsorted(rows[order], xp.arange(count + 1))
     segment_sum()(xp.ascontiguousarray(values), order, starts, width, out, size=out.size)
+
+
+@Routine
+def add_rows(out: Array, rows: Array, values: Array) -> None:
+    """out[rows[i]] += values[i], on the CPU, always added in the same order."""
+    if out.shape[1] == 1:
+        np.add.at(out[:, 0], rows, values[:, 0])  # one-dimensional: its fast path
+        return
+    if len(out) <= 256:  # the product with the one-hot matrix
+        out += (rows == np.arange(len(out))[:, None]).astype(out.dtype) @ values
+        return
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+    sizes = np.diff(starts, append=len(rows))
+    for size in np.unique(sizes):  # together, the runs of one length: reduceat is far slower
+        first = starts[sizes == size]
+        run = order[first[:, None] + np.arange(size)]
+        out[ordered[first]] += values[run].sum(axis=1)
 
 
 @functools.cache

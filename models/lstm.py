@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 import minigrad as mg
 from minigrad import nn
 from models.prefix import PrefixTree
@@ -64,7 +66,7 @@ class LSTMLanguageModel(nn.Module):
             ids.check_use(self, start, return_hidden)
             return self._on_tree(ids, start)
         # time first: each step of the LSTM then reads and writes one block of memory
-        hidden, state = self.lstm(self.embedding(ids.T))
+        hidden, state = self._recur(ids.T)
         logits = self.classifier(hidden[start:]).swapaxes(0, 1)
         return (logits, hidden.swapaxes(0, 1), state) if return_hidden else logits
 
@@ -75,8 +77,16 @@ class LSTMLanguageModel(nn.Module):
         for run in tree.runs:
             if run.parents is not None:
                 state = tuple(mg.take(s, run.parents, axis=1) for s in state)
-            hidden, state = self.lstm(self.embedding(run.tokens), state)
+            hidden, state = self._recur(run.tokens, state)
             if run.depth + len(hidden) > start:
                 y = self.classifier(hidden[max(0, start - run.depth) :])
                 logits.append(y.reshape(-1, y.shape[-1]))
         return tree.expand(mg.concatenate(logits), start)
+
+    def _recur(self, ids: mg.Tensor, state: Any = None) -> Any:
+        """The LSTM over embeddings of ids (T, B), through a table of all words if they repeat."""
+        words = self.config.vocabulary_size
+        if ids.size < 2 * words:
+            return self.lstm(self.embedding(ids), state)
+        every = mg.Tensor(np.arange(words)).to(ids.device)
+        return self.lstm(self.embedding(every), state, rows=ids)

@@ -646,6 +646,12 @@ def torch_lstm(t, h, c, weights):
     return y, h, c
 
 
+def torch_lstm_rows(rows, h, c, weights):
+    """The input product of a one-hot x with tableᵀ is a row of the table."""
+    table, *rest = weights
+    return torch_lstm(F.one_hot(rows, len(table)).to(table.dtype), h, c, [table.mT, *rest])
+
+
 FUSED = {
     "scaled_dot_product_attention": [
         attention((4, 3), (4, 3), (4, 3)),
@@ -691,6 +697,12 @@ FUSED = {
         ),
         case(
             *(x(1, 2, 3), x(1, 2, 2), x(1, 2, 2)), [x(8, 3), x(8, 2), x(8), x(8)], torch=torch_lstm
+        ),
+        case(  # rows of a table in the place of inputs
+            *(ids(5, 4, 3), x(2, 3, 2), x(2, 3, 2)),
+            [x(5, 8), x(8, 2), x(8), x(8), x(8, 2), x(8, 2), x(8), x(8)],
+            torch=torch_lstm_rows,
+            terms=64,
         ),
     ],
 }

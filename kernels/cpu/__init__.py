@@ -6,6 +6,7 @@ compiler can vectorize), `blas` (matrix products within a loop), and any kernel.
 
 from kernels.cpu import (
     adam,
+    add_rows,
     attention,
     blas,
     cross_entropy,
@@ -18,6 +19,7 @@ from kernels.cpu import (
 
 __all__ = [
     "adam",
+    "add_rows",
     "attention",
     "cross_entropy",
     "gathered_attention",

@@ -15,12 +15,11 @@ BLOCK = 2048  # elements; the second loop finds them in the innermost cache
 
 
 @inner
-def moments(p, g, m, v, b1, b2, decay):
-    one = np.float32(1.0)
+def moments(p, g, m, v, b1, b2, rest1, rest2, decay):
     for i in range(p.size):
         d = g[i] + decay * p[i]
-        m[i] = b1 * m[i] + (one - b1) * d
-        v[i] = b2 * v[i] + (one - b2) * d * d
+        m[i] = b1 * m[i] + rest1 * d
+        v[i] = b2 * v[i] + rest2 * d * d
 
 
 @inner
@@ -29,13 +28,14 @@ def move(p, m, v, eps, rate, keep):
         p[i] = keep * p[i] - rate * m[i] / (np.sqrt(v[i]) + eps)
 
 
-@compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4, f4, f4, f4, f4, i8)")
-def adam_in_place(p, g, m, v, b1, b2, eps, rate, decay, keep, parts):
+@compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4, f4, f4, f4, f4, f4, f4, i8)")
+def adam_in_place(p, g, m, v, b1, b2, rest1, rest2, eps, rate, decay, keep, parts):
+    """rest1, rest2: 1 - b1 and 1 - b2; from b2 = 0.999 in float32 it would be off by 1e-5."""
     for part in prange(parts):
         low, high = share(p.size, parts, part)
         for i in range(low, high, BLOCK):
             j = min(i + BLOCK, high)
-            moments(p[i:j], g[i:j], m[i:j], v[i:j], b1, b2, decay)
+            moments(p[i:j], g[i:j], m[i:j], v[i:j], b1, b2, rest1, rest2, decay)
             move(p[i:j], m[i:j], v[i:j], eps, rate, keep)
 
 
@@ -59,5 +59,6 @@ def adam(
     if not all(a.flags.c_contiguous and a.flags.writeable for a in written):
         return Declined("not in C order")
     flat = (a.reshape(-1) for a in (param, rows_of(grad), exp_avg, exp_avg_sq))
-    adam_in_place(*flat, b1, b2, eps, rate, decay, keep, parts_for(param.size))
+    rates = 1.0 - b1, 1.0 - b2, eps, rate, decay, keep
+    adam_in_place(*flat, b1, b2, *rates, parts_for(param.size))
     return None

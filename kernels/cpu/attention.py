@@ -169,8 +169,9 @@ def softmax(row, visible):
     row[visible:] = ZERO
     seen = row[:visible]
     top = greatest(seen)
-    if top == NOTHING:
-        seen[:] = ZERO
+    if top == NOTHING:  # there is nothing but -inf, and perhaps NaN, which stays
+        for j in range(visible):
+            seen[j] = ZERO if seen[j] == NOTHING else seen[j]
     else:
         total = exponentials(seen, top)
         for j in range(visible):

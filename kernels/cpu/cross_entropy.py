@@ -77,7 +77,7 @@ def cross_entropy(
         return why
     if label_smoothing or reduction not in ("none", "mean", "sum"):
         return Declined("label smoothing" if label_smoothing else "reduction")
-    if not logits.size:
+    if not (logits.ndim and logits.size):
         return Declined("nothing to do")
     weight = None if weight is None else raw(weight).astype(np.float32)
     ids, place, _ = class_weights(logits, target, weight, ignore_index)

@@ -20,7 +20,7 @@ from kernels.cpu.attention import (
     softmax_backward,
     with_rows,
 )
-from kernels.cpu.compiled import compiled, inner, parts_for, share, unfit
+from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.nn import check_ids
@@ -106,7 +106,7 @@ def gathered_attention(q: Any, k: Any, v: Any, keys: Any, *, scale: float | None
     listed = keys >= 0
     if (listed[:, 1:] > listed[:, :-1]).any():
         return Declined("-1 before a key")
-    keys = np.ascontiguousarray(keys, np.int64)
+    keys = rows_of(keys.astype(np.int64, copy=False))
     q, k, v = (with_rows(x) for x in (q, k, v))
     (queries, heads, d), e, length = q.shape, v.shape[2], keys.shape[1]
     scale = 1.0 / math.sqrt(d) if scale is None else scale

@@ -98,7 +98,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
     if why := unfit(x, weight, bias):
         return why
     size = x.shape[-1] if x.ndim else 0
-    if not x.size or any(p is not None and p.shape != (size,) for p in (weight, bias)):
+    if not (size and x.size) or any(p is not None and p.shape != (size,) for p in (weight, bias)):
         return Declined("shapes")
     x2 = rows_of(x).reshape(-1, size)
     w = np.ones(size, np.float32) if weight is None else rows_of(weight)

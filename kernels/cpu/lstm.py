@@ -19,6 +19,7 @@ from kernels.cpu.functions import sigmoid, tanh
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.lstm import _lstm, check_cell
+from minigrad.ops.nn import check_ids
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
@@ -102,23 +103,29 @@ def add_to(y, x):
 
 # --- one layer --------------------------------------------------------------------------------
 @compiled(
-    "void(f4[:, :, ::1], f4[:, ::1], f4[:, ::1], f4[::1], b1,"
+    "void(f4[:, :, ::1], i8[:, ::1], f4[:, ::1], f4[:, ::1], f4[::1], b1,"
     "f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], i8)"
 )
-def layer_forward(x, w_ih, w_hh, bias, from_zero, gates, cells, tanh_c, hidden, parts):
-    """x (T, B, D); fills gates (T, B, 4H), tanh_c (T, B, H), cells and hidden (T + 1, B, H)."""
-    steps, batch, width = x.shape
-    size = tanh_c.shape[2]
+def layer_forward(x, rows, w_ih, w_hh, bias, from_zero, gates, cells, tanh_c, hidden, parts):
+    """x (T, B, D), or with D = 0 rows (T, B) of the table w_ih (V, 4H).
+
+    Fills gates (T, B, 4H), tanh_c (T, B, H), cells and hidden (T + 1, B, H).
+    """
+    steps, batch, size = tanh_c.shape
+    width = x.shape[2]
     for part in prange(parts):
         low, high = share(batch, parts, part)
         for t in range(steps):
             for b in range(low, high):
                 gates[t, b, :] = bias
-            sgemm(
-                ROW_MAJOR, AS_IS, TRANSPOSED, high - low, 4 * size, width,
-                ONE, x[t, low:high].ctypes, width, w_ih.ctypes, width,
-                ONE, gates[t, low:high].ctypes, 4 * size,
-            )  # fmt: skip
+                if not width:
+                    add_to(gates[t, b], w_ih[rows[t, b]])
+            if width:
+                sgemm(
+                    ROW_MAJOR, AS_IS, TRANSPOSED, high - low, 4 * size, width,
+                    ONE, x[t, low:high].ctypes, width, w_ih.ctypes, width,
+                    ONE, gates[t, low:high].ctypes, 4 * size,
+                )  # fmt: skip
             if t or not from_zero:
                 sgemm(
                     ROW_MAJOR, AS_IS, TRANSPOSED, high - low, 4 * size, size,
@@ -132,47 +139,50 @@ def layer_forward(x, w_ih, w_hh, bias, from_zero, gates, cells, tanh_c, hidden, 
 
 
 @compiled(
-    "void(f4[:, :, ::1], f4[:, ::1], f4[:, ::1], b1,"
+    "void(f4[:, :, ::1], i8[:, ::1], f4[:, ::1], f4[:, ::1], b1,"
     "f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1],"
     "f4[:, :, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1],"
     "f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], f4[:, ::1], i8)"
 )
 def layer_backward(
-    x, w_ih, w_hh, from_zero, gates, cells, tanh_c, hidden,
+    x, rows, w_ih, w_hh, from_zero, gates, cells, tanh_c, hidden,
     dy, dh, dc, dz, dx, dw_ih, dw_hh, db, parts,
 ):  # fmt: skip
     """From dy (T, B, H), dh and dc (B, H) to dx, dw_ih, dw_hh, db, the last three a part each.
 
     dh and dc become the gradients of the first state; dz (B, 4H) is space to work in.
     """
-    steps, batch, width = x.shape
-    size = tanh_c.shape[2]
+    steps, batch, size = tanh_c.shape
+    width = x.shape[2]
     for part in prange(parts):
         low, high = share(batch, parts, part)
-        rows = high - low
+        n = high - low
         for t in range(steps - 1, -1, -1):
             for b in range(low, high):
                 add_to(dh[b], dy[t, b])
                 row_backward(gates[t, b], cells[t, b], tanh_c[t, b], dh[b], dc[b], dz[b])
                 add_to(db[part], dz[b])
-            sgemm(
-                ROW_MAJOR, AS_IS, AS_IS, rows, width, 4 * size,
-                ONE, dz[low:high].ctypes, 4 * size, w_ih.ctypes, width,
-                ZERO, dx[t, low:high].ctypes, width,
-            )  # fmt: skip
-            sgemm(
-                ROW_MAJOR, TRANSPOSED, AS_IS, 4 * size, width, rows,
-                ONE, dz[low:high].ctypes, 4 * size, x[t, low:high].ctypes, width,
-                ONE, dw_ih[part].ctypes, width,
-            )  # fmt: skip
+                if not width:
+                    add_to(dw_ih[part, rows[t, b]], dz[b])
+            if width:
+                sgemm(
+                    ROW_MAJOR, AS_IS, AS_IS, n, width, 4 * size,
+                    ONE, dz[low:high].ctypes, 4 * size, w_ih.ctypes, width,
+                    ZERO, dx[t, low:high].ctypes, width,
+                )  # fmt: skip
+                sgemm(
+                    ROW_MAJOR, TRANSPOSED, AS_IS, 4 * size, width, n,
+                    ONE, dz[low:high].ctypes, 4 * size, x[t, low:high].ctypes, width,
+                    ONE, dw_ih[part].ctypes, width,
+                )  # fmt: skip
             if t or not from_zero:
                 sgemm(
-                    ROW_MAJOR, AS_IS, AS_IS, rows, size, 4 * size,
+                    ROW_MAJOR, AS_IS, AS_IS, n, size, 4 * size,
                     ONE, dz[low:high].ctypes, 4 * size, w_hh.ctypes, size,
                     ZERO, dh[low:high].ctypes, size,
                 )  # fmt: skip
                 sgemm(
-                    ROW_MAJOR, TRANSPOSED, AS_IS, 4 * size, size, rows,
+                    ROW_MAJOR, TRANSPOSED, AS_IS, 4 * size, size, n,
                     ONE, dz[low:high].ctypes, 4 * size, hidden[t, low:high].ctypes, size,
                     ONE, dw_hh[part].ctypes, size,
                 )  # fmt: skip
@@ -182,7 +192,8 @@ def layer_backward(
 class Layer(NamedTuple):
     """What one layer keeps for the way back."""
 
-    x: Any  # (T, B, D)
+    x: Any  # (T, B, D); D is 0 where rows (T, B) of a table w_ih (V, 4H) stand for it
+    rows: Any
     w_ih: Any
     w_hh: Any
     from_zero: bool  # h0 = 0, so that the first step has no product with w_hh
@@ -193,10 +204,12 @@ class Layer(NamedTuple):
 
 
 def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Layer:
-    steps, batch, _ = x.shape
-    size = w_hh.shape[1]
+    (steps, batch), size = x.shape[:2], w_hh.shape[1]
+    rows = np.empty((0, 0), np.int64)
+    if x.dtype != np.float32:
+        rows, x = np.ascontiguousarray(x, np.int64), np.empty((steps, batch, 0), np.float32)
     layer = Layer(
-        rows_of(x), rows_of(w_ih), rows_of(w_hh), h0 is None,
+        rows_of(x), rows, rows_of(w_ih), rows_of(w_hh), h0 is None,
         *(np.empty((n, batch, m), np.float32) for n, m in (
             (steps, 4 * size), (steps + 1, size), (steps, size), (steps + 1, size),
         )),
@@ -207,53 +220,58 @@ def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any
     for b in (b_ih, b_hh):
         if b is not None:
             bias += b
-    layer_forward(*layer[:3], bias, *layer[3:], parts_for(layer.gates.size))
+    layer_forward(*layer[:4], bias, *layer[4:], parts_for(layer.gates.size))
     return layer
 
 
 def backward(layer: Layer, dy: Any, dh: Any, dc: Any) -> tuple[Any, ...]:
     """dx, dh0, dc0, dw_ih, dw_hh, db; dh and dc, the gradients of the last state, are reused."""
-    steps, batch, width = layer.x.shape
-    size = layer.tanh_c.shape[2]
+    batch, size = layer.tanh_c.shape[1:]
     parts = parts_for(layer.gates.size)
-    dz, dx = np.empty((batch, 4 * size), np.float32), np.empty((steps, batch, width), np.float32)
-    sums = [
-        np.zeros((parts, *s), np.float32)
-        for s in ((4 * size, width), (4 * size, size), (4 * size,))
-    ]
+    dz, dx = np.empty((batch, 4 * size), np.float32), np.empty_like(layer.x)
+    shapes = layer.w_ih.shape, layer.w_hh.shape, (4 * size,)
+    sums = [np.zeros((parts, *shape), np.float32) for shape in shapes]
     layer_backward(*layer, rows_of(dy), dh, dc, dz, dx, *sums, parts)
     return dx, dh, dc, *(s[0] if parts == 1 else s.sum(axis=0) for s in sums)
 
 
 @kernel(_lstm, device="cpu")
 def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
-    if why := unfit(x, h0, c0, *weights):
+    from_rows = x.dtype.kind in "iu"
+    if why := unfit(None if from_rows else x, h0, c0, *weights):
         return why
     count = len(weights) // 4
-    if x.ndim != 3 or 0 in x.shape or len(weights) != 4 * count or not count:
+    if x.ndim != (2 if from_rows else 3) or not x.size or len(weights) != 4 * count or not count:
         return Declined("shapes")
     if any(a is not None and len(a) != count for a in (h0, c0)):
         return Declined("shapes")
+    if from_rows:
+        if weights[0].shape[1:] != weights[1].shape[:1]:
+            return Declined("shapes")
+        check_ids(x, len(weights[0]), "row")
     layers: list[Layer] = []
     y = x
     for n in range(count):
-        w_hh = weights[4 * n + 1]
+        w_ih, w_hh, *biases = weights[4 * n : 4 * n + 4]
         state = [None if a is None else a[n] for a in (h0, c0)]
-        filler = np.broadcast_to(np.float32(0.0), (x.shape[1], w_hh.shape[1]))
-        check_cell(y[0], *(filler if s is None else s for s in state), *weights[4 * n : 4 * n + 4])
-        layers.append(forward(y, *state, *weights[4 * n : 4 * n + 4]))
+        zeros = np.broadcast_to(np.float32(0.0), (x.shape[1], w_hh.shape[1]))
+        first, w_first = (y[0], w_ih) if n or not from_rows else (zeros[:, :0], w_hh[:, :0])
+        h, c = (zeros if s is None else s for s in state)
+        check_cell(first, h, c, w_first, w_hh, *biases)
+        layers.append(forward(y, *state, w_ih, w_hh, *biases))
         y = layers[-1].hidden[1:]
     last_h = np.stack([layer.hidden[-1] for layer in layers])
     last_c = np.stack([layer.cells[-1] for layer in layers])
 
     def pull(g: Any) -> tuple[Any, ...]:
-        dy, dh, dc = g[0], np.array(g[1]), np.array(g[2])
+        dy, dh, dc = g[0], np.array(g[1], order="C"), np.array(g[2], order="C")
         grads: list[Any] = []
         for n in reversed(range(count)):
             dy, dh[n], dc[n], dw_ih, dw_hh, db = backward(layers[n], dy, dh[n], dc[n])
             bias = [None if b is None else db for b in weights[4 * n + 2 : 4 * n + 4]]
             grads[:0] = [dw_ih, dw_hh, *bias]
-        return dy, None if h0 is None else dh, None if c0 is None else dc, *grads
+        dx = None if from_rows else dy
+        return dx, None if h0 is None else dh, None if c0 is None else dc, *grads
 
     return (y, last_h, last_c), pull
 
@@ -269,7 +287,8 @@ def lstm_cell(
 
     def pull(g: Any) -> tuple[Any, ...]:
         nothing = np.zeros((1, *h.shape), np.float32)
-        dx, dh, dc, *rest, db = backward(layer, nothing, np.array(g[0]), np.array(g[1]))
+        dh, dc = (np.array(a, order="C") for a in g)
+        dx, dh, dc, *rest, db = backward(layer, nothing, dh, dc)
         return dx[0], dh, dc, *rest, db, db
 
     return (layer.hidden[1], layer.cells[1]), pull

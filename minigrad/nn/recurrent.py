@@ -97,11 +97,24 @@ class LSTM(Module):
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, f"{kind}_l{layer}", None) for kind in kinds]
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        if x.ndim != 3 or x.shape[-1] != self.input_size:
+    def forward(
+        self, x: Tensor, state: State | None = None, *, rows: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """y and the last state, see above.
+
+        rows: integers (T, B), or (B, T) with batch_first. Then x (V, input) is a table, and the
+              result is that for x[rows], but each row of x meets the weights once. Worth it where
+              V is less than T B: for the tokens of a small vocabulary.
+        """
+        if x.ndim != (3 if rows is None else 2) or x.shape[-1] != self.input_size:
             order = "(B, T, input)" if self.batch_first else "(T, B, input)"
+            order = order if rows is None else "(V, input) beside rows"
             raise ValueError(f"LSTM: expected x {order}, input {self.input_size}, got {x.shape}")
-        y = x.swapaxes(0, 1) if self.batch_first else x
+        weights = [w for i in range(self.num_layers) for w in self.layer_weights(i)]
+        y = x
+        if rows is not None:
+            y, weights[0] = rows, ops.linear(x, weights[0])
+        y = y.swapaxes(0, 1) if self.batch_first else y
         h0, c0 = state or (None, None)
         if self.dropout and self.training and self.num_layers > 1:
             last_h: list[Tensor] = []
@@ -109,12 +122,11 @@ class LSTM(Module):
             for i in range(self.num_layers):
                 y = ops.dropout(y, self.dropout, True) if i else y
                 h, c = (None if s is None else s[i : i + 1] for s in (h0, c0))
-                y, h, c = ops.lstm(y, h, c, self.layer_weights(i))
+                y, h, c = ops.lstm(y, h, c, weights[4 * i : 4 * i + 4])
                 last_h.append(h)
                 last_c.append(c)
             h_n, c_n = ops.concatenate(last_h), ops.concatenate(last_c)
         else:
-            weights = [w for i in range(self.num_layers) for w in self.layer_weights(i)]
             y, h_n, c_n = ops.lstm(y, h0, c0, weights)
         return (y.swapaxes(0, 1) if self.batch_first else y), (h_n, c_n)
 

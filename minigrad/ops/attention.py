@@ -143,6 +143,16 @@ def gathered_attention_composite(
     return einsum("mhs,mshe->mhe", p, take(v, index, axis=0))
 
 
+def dots(q: Array, k: Array) -> Array:
+    """q (M, H, d) with each of its own k (M, S, H, d) -> (M, H, S)"""
+    return np.matmul(q[:, :, None, :], k.transpose(0, 2, 3, 1))[:, :, 0]
+
+
+def mixture(p: Array, v: Array) -> Array:
+    """Σ over s of p (M, H, S) v (M, S, H, e) -> (M, H, e)"""
+    return np.matmul(p[:, :, None, :], v.swapaxes(1, 2))[:, :, 0]
+
+
 @op(composite=gathered_attention_composite)
 def gathered_attention(
     q: Array, k: Array, v: Array, keys: Array, *, scale: float | None = None
@@ -169,21 +179,21 @@ def gathered_attention(
     chunks = [slice(i, i + step) for i in range(0, queries, step)]
     for rows in chunks:
         index = keys[rows]
-        s = np.einsum("mhd,mshd->mhs", q[rows], k[index]) * scale
+        s = dots(q[rows], k[index]) * scale
         s = np.where((index >= 0)[:, None], s, -np.inf)
         top = np.max(s, axis=-1, keepdims=True, initial=-np.inf)
         e = np.exp(s - np.where(top == -np.inf, 0.0, top))
         total = np.sum(e, axis=-1, keepdims=True)
         p[rows] = e / np.where(total == 0.0, 1.0, total)
-        y[rows] = np.einsum("mhs,mshe->mhe", p[rows], v[index])
+        y[rows] = mixture(p[rows], v[index])
 
     def pull(g: Array) -> tuple[Any, ...]:
         gq, gk, gv = (np.zeros_like(x, order="C") for x in (q, k, v))
         for rows in chunks:
             index, weights = keys[rows], p[rows]
-            gs = np.einsum("mhe,mshe->mhs", g[rows], v[index])
+            gs = dots(g[rows], v[index])
             gs = weights * (gs - np.sum(gs * weights, axis=-1, keepdims=True)) * scale
-            gq[rows] = np.einsum("mhs,mshd->mhd", gs, k[index])
+            gq[rows] = mixture(gs, k[index])
             listed = index >= 0
             for out, a, b in ((gk, gs, q[rows]), (gv, weights, g[rows])):
                 each = np.einsum("mhs,mhd->mshd", a, b)

@@ -32,6 +32,7 @@ from minigrad.graph import Array
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import sigmoid, tanh
 from minigrad.ops.linalg import linear
+from minigrad.ops.nn import check_ids, embedding, sum_by_id
 from minigrad.ops.shape import split, stack
 from minigrad.tensor import Tensor
 
@@ -92,7 +93,11 @@ def lstm_cell_composite(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None
 ) -> tuple[Any, Any]:
     """`lstm_cell` spelled in smaller ops."""
-    z = linear(x, weight_ih, bias_ih) + linear(h, weight_hh, bias_hh)
+    return gates_composite(linear(x, weight_ih, bias_ih), h, c, weight_hh, bias_hh)
+
+
+def gates_composite(from_x: Any, h: Any, c: Any, weight_hh: Any, bias_hh: Any) -> tuple[Any, Any]:
+    z = from_x + linear(h, weight_hh, bias_hh)
     i, f, g, o = split(z, 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     return sigmoid(o) * tanh(c), c
@@ -151,12 +156,14 @@ def check_cell(
 def lstm(x: Any, h0: Any, c0: Any, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
     """A sequence through L stacked layers, as one recorded op.
 
-    x:       (T, B, D), time first
+    x:       (T, B, D), time first. Or integers (T, B), and the first weight a table (V, 4H): what
+             W_ih makes of V inputs, of which x says the row. Where inputs repeat, as tokens do,
+             that saves most products with W_ih.
     h0, c0:  (L, B, H), the state before the first step; None for zeros
     weights: for each layer weight_ih (4H, D or H), weight_hh (4H, H), bias_ih, bias_hh (4H,);
              a bias may be None
     Returns the hidden states of the last layer (T, B, H) and the last h and c, (L, B, H) each.
-    ValueError if the shapes do not fit together.
+    ValueError if the shapes do not fit together, IndexError for a row outside the table.
     """
     return _lstm(x, h0, c0, *weights)
 
@@ -172,7 +179,11 @@ def lstm_composite(x: Any, h0: Any, c0: Any, *weights: Any) -> tuple[Any, Any, A
         c = zeros if c0 is None else c0[layer]
         outputs: list[Any] = []
         for x_t in x:
-            h, c = lstm_cell_composite(x_t, h, c, *w)
+            if x.dtype.kind == "f":
+                h, c = lstm_cell_composite(x_t, h, c, *w)
+            else:
+                from_x = embedding(w[0], x_t)
+                h, c = gates_composite(from_x if w[2] is None else from_x + w[2], h, c, w[1], w[3])
             outputs.append(h)
         x = stack(outputs)
         last_h.append(h)
@@ -183,8 +194,11 @@ def lstm_composite(x: Any, h0: Any, c0: Any, *weights: Any) -> tuple[Any, Any, A
 @op(composite=lstm_composite)
 def _lstm(x: Array, h0: Array, c0: Array, *weights: Array) -> Result:
     """See `lstm`. Kept per layer: its input, the gates, c and tanh(c) of every step."""
-    if x.ndim != 3 or x.shape[0] == 0 or not weights or len(weights) % 4:
-        raise ValueError("expected x (T, B, D) with T >= 1 and four weights (or None) a layer")
+    ndim = 3 if x.dtype.kind == "f" else 2
+    if x.ndim != ndim or x.shape[0] == 0 or not weights or len(weights) % 4:
+        raise ValueError(
+            "expected x (T, B, D) or integers (T, B), T >= 1, and four weights (or None) a layer"
+        )
     if any(a is not None and len(a) != len(weights) // 4 for a in (h0, c0)):
         raise ValueError(f"expected h0, c0 (L, B, H) with L = {len(weights) // 4} layers")
     layers: list[Layer] = []
@@ -201,10 +215,9 @@ def _lstm(x: Array, h0: Array, c0: Array, *weights: Array) -> Result:
         grads: list[Any] = []
         dh0, dc0 = np.empty_like(dh_last), np.empty_like(dc_last)
         for n in reversed(range(len(layers))):
-            dy, dh0[n], dc0[n], dw, db = layer_backward(layers[n], dy, dh_last[n], dc_last[n])
-            width = weights[4 * n].shape[1]
+            dy, dh0[n], dc0[n], *dw, db = layer_backward(layers[n], dy, dh_last[n], dc_last[n])
             bias = [None if b is None else db for b in weights[4 * n + 2 : 4 * n + 4]]
-            grads[:0] = [dw[:, :width], dw[:, width:], *bias]
+            grads[:0] = [*dw, *bias]
         return (dy, None if h0 is None else dh0, None if c0 is None else dc0, *grads)
 
     return (y, last_h, last_c), pull
@@ -213,12 +226,14 @@ def _lstm(x: Array, h0: Array, c0: Array, *weights: Array) -> Result:
 class Layer(NamedTuple):
     """What one layer keeps for the way back; the batch is the last axis."""
 
-    weight: Array  # (4H, D + H), W_ih beside W_hh
+    weight: Array  # (4H, D + H), W_ih beside W_hh; with a table D is 0
     inputs: Array  # (T + 1, D + H, B), x_t above h_(t-1); so h_t stands in place t + 1
     gates: Array  # (T, 4H, B)
     cells: Array  # (T + 1, H, B), c0 first
     tanh_c: Array  # (T, H, B)
     from_zero: bool  # h0 = 0: the first step has no product with W_hh, nor has its gradient
+    rows: Array  # (T, B), of the table that gives the input products; None without one
+    table: Array  # (V, 4H)
 
     def columns(self, t: int) -> slice:
         """The part of [x_t; h_(t-1)] that is not 0."""
@@ -232,11 +247,19 @@ class Layer(NamedTuple):
 def layer_forward(
     x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array
 ) -> Layer:
-    """One layer over x (T, B, D)."""
-    (steps, batch, width), size = x.shape, w_hh.shape[1]
-    zeros, from_zero = np.zeros_like(x, shape=(batch, size)), h0 is None
+    """One layer over x (T, B, D), or over rows x (T, B) of a table w_ih (V, 4H)."""
+    (steps, batch), size = x.shape[:2], w_hh.shape[-1]
+    zeros, from_zero = np.zeros_like(w_hh, shape=(batch, size)), h0 is None
     h0, c0 = zeros if h0 is None else h0, zeros if c0 is None else c0
+    rows = table = None
+    if x.dtype.kind != "f":
+        check_ids(x, len(w_ih), "row")
+        rows, table = x, w_ih
+        x, w_ih = np.zeros_like(w_hh, shape=(steps, batch, 0)), w_hh[:, :0]
+        if table.shape[1:] != w_hh.shape[:1]:
+            raise ValueError(f"expected a table (V, {w_hh.shape[0]}), got {table.shape}")
     check_cell(x[0], h0, c0, w_ih, w_hh, b_ih, b_hh)
+    width = x.shape[2]
     layer = Layer(
         np.concatenate([w_ih, w_hh], axis=1),
         buffer(x, steps + 1, width + size, batch),
@@ -244,6 +267,8 @@ def layer_forward(
         buffer(x, steps + 1, size, batch),
         buffer(x, steps, size, batch),
         from_zero,
+        rows,
+        table,
     )
     layer.inputs[:-1, :width] = x.swapaxes(1, 2)
     layer.inputs[0, width:] = h0.T
@@ -251,6 +276,8 @@ def layer_forward(
     for t in range(steps):
         used = layer.columns(t)
         z = np.matmul(layer.weight[:, used], layer.inputs[t, used], out=layer.gates[t])
+        if rows is not None:
+            z += table[rows[t]].T
         for bias in (b_ih, b_hh):
             if bias is not None:
                 z += bias[:, None]
@@ -259,10 +286,8 @@ def layer_forward(
     return layer
 
 
-def layer_backward(
-    layer: Layer, dy: Array, dh_last: Array, dc_last: Array
-) -> tuple[Array, Array, Array, Array, Array]:
-    """One layer backward through time: gradients of x (T, B, D), h0, c0, W and the bias."""
+def layer_backward(layer: Layer, dy: Array, dh_last: Array, dc_last: Array) -> tuple[Array, ...]:
+    """One layer backward through time: gradients of x, h0, c0, W_ih or table, W_hh and the bias."""
     steps, size, batch = layer.tanh_c.shape
     width = layer.weight.shape[1] - size
     weight_t = layer.weight.T.copy()
@@ -272,6 +297,7 @@ def layer_backward(
     db = np.zeros_like(layer.weight, shape=(4 * size,))
     dh, dc = buffer(dy, size, batch), buffer(dy, size, batch)
     dh[...], dc[...] = dh_last.T, dc_last.T
+    d_table = None if layer.table is None else np.zeros_like(layer.table)
     for t in reversed(range(steps)):
         dh += dy[t].T
         step_backward(layer.gates[t], layer.cells[t], layer.tanh_c[t], dh, dc, dz, tmp)
@@ -280,4 +306,8 @@ def layer_backward(
         dx[t], dh[...] = du[:width], du[width:]
         dw[:, used] += np.matmul(dz, layer.inputs[t, used].T)
         db += dz.sum(axis=1)
-    return dx.swapaxes(1, 2), dh.T, dc.T, dw, db
+        if d_table is not None:
+            d_table += sum_by_id(dz.T, layer.rows[t], len(d_table))
+    if d_table is not None:
+        return None, dh.T, dc.T, d_table, dw, db
+    return dx.swapaxes(1, 2), dh.T, dc.T, dw[:, :width], dw[:, width:], db

@@ -79,17 +79,13 @@ def embedding(weight: Array, ids: Array, padding_idx: int | None = None) -> Resu
 
 
 def sum_by_id(rows: Array, ids: Array, count: int) -> Array:
-    """out[i] = the sum of the rows whose id is i, always added in the same order.
-
-    Few ids: the product of the one-hot matrix, (count, n), with the rows. Many: rows are sorted by
-    id and each run is summed.
-    """
-    if count <= 256 or not isinstance(rows, np.ndarray):
-        hits = ids == devices.namespace(ids).arange(count)[:, None]
-        return hits.astype(rows.dtype) @ rows
-    out = np.zeros_like(rows, shape=(count, rows.shape[1]))
-    devices.scatter_add(out, ids, rows)
-    return out
+    """out[i] = the sum of the rows whose id is i, always added in the same order."""
+    if isinstance(rows, np.ndarray):
+        out = np.zeros_like(rows, shape=(count, rows.shape[1]))
+        devices.scatter_add(out, ids, rows)
+        return out
+    hits = ids == devices.namespace(ids).arange(count)[:, None]
+    return hits.astype(rows.dtype) @ rows
 
 
 def one_hot(ids: Any, num_classes: int, dtype: Any = DEFAULT_DTYPE) -> Tensor:

@@ -1,0 +1,186 @@
+"""The matrix products of a training step, and the time that they take alone: the floor.
+
+They are derived from the sizes of a model, as minigrad computes it: forward, the gradient of the
+input and the gradient of the weight; no product with a state of zeros; in the last block of the GPT
+and in the classifier only the positions whose prediction counts. Sums that minigrad writes as
+products with ones, and the gradient of the embedding, are not among them.
+
+With shared prefixes a batch is several runs of chains (see `models.prefix`); without, one run. Over
+such a tree attention has no matrix products: every query has keys of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.sides import Problem
+from models.prefix import PrefixTree
+
+
+class Product(NamedTuple):
+    """`calls` products one after the other, each of `stack` matrices (m, k) by (k, n)."""
+
+    what: str
+    m: int
+    n: int
+    k: int
+    calls: int = 1
+    stack: int = 1
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.m * self.n * self.k * self.calls * self.stack
+
+
+class Run(NamedTuple):
+    """`chains` chains of `length` tokens, which come after `depth` others."""
+
+    chains: int
+    depth: int
+    length: int
+
+    def repeats(self, words: int) -> bool:
+        """Whether the LSTM goes through a table of all words; see `models.lstm`."""
+        return self.chains * self.length >= 2 * words
+
+    def counted(self, start: int) -> int:
+        """How many of the positions are `start` or later."""
+        return min(self.length, max(0, self.depth + self.length - start))
+
+
+def flops(products: Sequence[Product]) -> int:
+    return sum(p.flops for p in products)
+
+
+# --- the lists ------------------------------------------------------------------------------------
+def products_of(problem: Problem, shared: bool = False) -> list[Product]:
+    """The products of one training step."""
+    runs, trial, start = runs_of(problem, shared), problem.trial, problem.start
+    if trial.model == "lstm":
+        products = lstm_products(trial.d, trial.layers, len(problem.vocabulary), runs)
+    else:
+        products = gpt_products(trial.d, trial.layers, runs, start)
+        products += [] if shared else attention_products(problem)
+    counted = sum(run.chains * run.counted(start) for run in runs)
+    return products + linear("classifier", counted, trial.d, len(problem.vocabulary))
+
+
+def runs_of(problem: Problem, shared: bool) -> list[Run]:
+    if not shared:
+        return [Run(problem.batch, 0, problem.length)]
+    tree = PrefixTree(problem.equations.inputs)
+    shapes = [(run.tokens.shape, run.depth) for run in tree.runs]
+    return [Run(chains, depth, length) for (length, chains), depth in shapes]
+
+
+def linear(what: str, rows: int, inputs: int, outputs: int) -> list[Product]:
+    """y = x Wᵀ, gx = g W, gW = gᵀ x."""
+    return [
+        Product(what, rows, outputs, inputs),
+        Product(f"{what}, input gradient", rows, inputs, outputs),
+        Product(f"{what}, weight gradient", outputs, inputs, rows),
+    ]
+
+
+def lstm_products(d: int, layers: int, words: int, runs: Sequence[Run]) -> list[Product]:
+    """One product a time step for all gates, z = W u with u = [x; h]; du = Wᵀ dz; dW = dz uᵀ.
+
+    Where words repeat, W_ih meets every word of the first layer once, and there u = h.
+    """
+    found: list[Product] = []
+    for run in runs:
+        n, depth, length = run
+        from_zero = int(depth == 0)  # the first step has no h
+        table = run.repeats(words)
+        sizes = [(d, from_zero), (2 * d, length - from_zero)] * (layers - table)
+        if table:
+            found += linear("table of words", words, d, 4 * d)
+            sizes.append((d, length - from_zero))
+        for inputs, calls in sizes:
+            found += [
+                Product("gates", 4 * d, n, inputs, calls),
+                Product("gates, input gradient", inputs, n, 4 * d, calls),
+                Product("gates, weight gradient", 4 * d, inputs, n, calls),
+            ]
+    return [product for product in found if product.calls]
+
+
+def gpt_products(d: int, layers: int, runs: Sequence[Run], start: int) -> list[Product]:
+    """The linear maps of each block; the last one answers from `start` on."""
+    rows = sum(run.chains * run.length for run in runs)
+    found: list[Product] = []
+    for layer in range(layers):
+        first = start if layer == layers - 1 else 0
+        late = sum(run.chains * run.counted(first) for run in runs)
+        if late == rows:
+            found += linear("queries, keys, values", rows, d, 3 * d)
+        else:
+            found += linear("queries", late, d, d) + linear("keys, values", rows, d, 2 * d)
+        found += linear("attention out", late, d, d)
+        found += linear("feed-forward in", late, d, 4 * d)
+        found += linear("feed-forward out", late, 4 * d, d)
+    return found
+
+
+def attention_products(problem: Problem) -> list[Product]:
+    """s = q kᵀ and y = p v; then gp = g vᵀ, gq = gs k, gk = gsᵀ q, gv = pᵀ g."""
+    trial, keys = problem.trial, problem.length
+    size, stack = trial.d // trial.heads, problem.batch * trial.heads
+    found: list[Product] = []
+    for layer in range(trial.layers):
+        queries = keys - problem.start if layer == trial.layers - 1 else keys
+        found += [
+            Product("scores, and gradient of weights", queries, keys, size, 2, stack),
+            Product("values, and gradient of queries", queries, size, keys, 2, stack),
+            Product("gradients of keys and values", keys, size, queries, 2, stack),
+        ]
+    return found
+
+
+# --- the floor ------------------------------------------------------------------------------------
+def numpy_floor(products: Sequence[Product]) -> Callable[[], None]:
+    """All products, by NumPy's BLAS."""
+    triples = operands(products)
+
+    def step() -> None:
+        for a, b, y in triples:
+            np.matmul(a, b, out=y)
+
+    return step
+
+
+def torch_floor(products: Sequence[Product]) -> Callable[[], None]:
+    """All products, by `torch.mm` and, for stacks, `torch.bmm`."""
+    import torch
+
+    triples = [tuple(map(torch.from_numpy, triple)) for triple in operands(products)]
+
+    def step() -> None:
+        for a, b, y in triples:
+            (torch.mm if a.ndim == 2 else torch.bmm)(a, b, out=y)
+
+    return step
+
+
+Matrices = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
+
+
+def operands(products: Sequence[Product]) -> list[tuple[Matrices, Matrices, Matrices]]:
+    """The factors and the room for the result of each call: in rows, each in memory of its own.
+
+    The first factor of a product that is repeated stays the same: the weights, or the buffer of dz.
+    """
+    rng = np.random.default_rng(0)
+
+    def matrices(*shape: int) -> Matrices:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    triples: list[tuple[Matrices, Matrices, Matrices]] = []
+    for _, m, n, k, calls, stack in products:
+        lead = (stack,) if stack > 1 else ()
+        a = matrices(*lead, m, k)
+        triples += [(a, matrices(*lead, k, n), matrices(*lead, m, n)) for _ in range(calls)]
+    return triples

@@ -1,0 +1,75 @@
+"""Peak memory of one side's steps: `python -m benchmarks.memory --model gpt --side minigrad`.
+
+Prints the MB by which the peak of 20 steps exceeds what was resident before the model was made. A
+step of a tiny model comes first, so that libraries and kernels are loaded by then. Linux alone.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.sides import BenchmarkError, Model, Unavailable, make_side, sums
+from experiments import cli
+from minigrad import device
+
+PROG = "python -m benchmarks.memory"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured."""
+
+    model: Model = "lstm"
+    """Which model."""
+    side: str = "minigrad"
+    """Which side, by its name in the table of `benchmarks.step`."""
+    keep_memory: bool = True
+    """Let the process keep freed memory, as the experiments do."""
+
+
+def peak_memory(model: Model, side: str) -> float:
+    """MB, in this process."""
+    tiny = make_side(side, sums(model, batch=8, d=16))
+    tiny.switch()
+    tiny.step()
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    step = make_side(side, sums(model)).step
+    for _ in range(20):
+        step()
+    return resident("VmHWM") - before
+
+
+def resident(field: str) -> float:
+    """Resident memory in MB: now (VmRSS) or at its peak (VmHWM)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"no {field} on this system")
+
+
+def peak_memory_apart(model: Model, side: str, keep_memory: bool) -> float:
+    """MB, in a process of its own. BenchmarkError says what went wrong there."""
+    command = [sys.executable, "-m", "benchmarks.memory", "--model", model, "--side", side]
+    command += [] if keep_memory else ["--no-keep-memory"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise BenchmarkError("\n".join(done.stderr.strip().splitlines()[-1:]))
+    return float(done.stdout)
+
+
+def main() -> None:
+    settings = cli.parse(Settings, None, prog=PROG, description=__doc__)
+    if settings.keep_memory:
+        device.keep_memory()
+    try:
+        print(peak_memory(settings.model, settings.side))
+    except (Unavailable, ValueError, OSError) as error:
+        cli.fail(PROG, error)
+
+
+if __name__ == "__main__":
+    main()

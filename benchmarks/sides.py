@@ -1,0 +1,296 @@
+"""The sides of the benchmark: what one training step of each is.
+
+Every side starts from minigrad's weights and trains on one batch: forward, mean loss over the
+positions that count, backward, clip, AdamW. `check_agreement` compares what they compute.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+import numpy as np
+
+import minigrad as mg
+from experiments import modular, objective, records, training
+
+Model = Literal["lstm", "gpt"]
+Step = Callable[[], Any]  # one update; gives the loss before it
+FLOAT32 = float(np.finfo(np.float32).eps)
+
+
+class Unavailable(Exception):
+    """A side that cannot run here; the message says why."""
+
+
+class BenchmarkError(Exception):
+    """The numbers would mean nothing, or cannot be had; the message says why."""
+
+
+# --- what is trained ------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Problem:
+    """A model, and the batch that every side trains it on.
+
+    In every row the same positions count, all from `start` on; PAD does not occur.
+    """
+
+    trial: training.Trial
+    equations: modular.Equations
+
+    def __post_init__(self) -> None:
+        counted = np.arange(self.length) >= self.start
+        if (self.equations.rhs != counted).any():
+            raise ValueError("expected every sequence to count the same positions, the last ones")
+        if (self.equations.tokens == self.vocabulary.index("PAD")).any():
+            raise ValueError("expected sequences without PAD")
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        return self.equations.vocabulary
+
+    @property
+    def batch(self) -> int:
+        return len(self.equations)
+
+    @property
+    def length(self) -> int:
+        return self.equations.inputs.shape[1]
+
+    @property
+    def start(self) -> int:
+        """The first position that counts."""
+        return int(self.equations.eq_position[0]) + 1
+
+
+def sums(model: Model, batch: int = 480, d: int = 128) -> Problem:
+    """Training sums a + b mod p of the sanity experiment: `Problem` for all of them by default.
+
+    p is 31, or for a larger batch the least p of which half of all sums fill it. The loss counts
+    the answer and EOS.
+    """
+    p = next(p for p in range(31, 2 * batch + 32) if round(p * p / 2) >= batch)
+    trial = training.Trial(model=model, d=d, p=p, batch_size=batch)
+    train, _ = training.data_of(trial)
+    return Problem(trial, train.take(slice(batch)))
+
+
+def random_tokens(model: Model, batch: int = 480, d: int = 128, length: int = 6) -> Problem:
+    """Random tokens of the vocabulary of p = 31; the loss counts all positions."""
+    trial = training.Trial(model=model, d=d, batch_size=batch)
+    words = modular.vocabulary(trial.p, trial.operator)
+    tokens = np.random.default_rng(0).integers(words.index("PAD"), size=(batch, length + 1))
+    nothing_before = np.full(batch, -1)
+    counted = np.ones((batch, length), dtype=bool)
+    equations = modular.Equations(tokens, nothing_before, nothing_before, counted, words)
+    return Problem(trial, equations)
+
+
+# --- minigrad -------------------------------------------------------------------------------------
+def minigrad_model(problem: Problem) -> Any:
+    mg.random.seed(problem.trial.seed)
+    return training.model_of(problem.trial, problem.vocabulary, problem.length)
+
+
+def weights_of(problem: Problem) -> dict[str, np.ndarray[Any, Any]]:
+    """What every side starts from."""
+    return {k: v.copy() for k, v in minigrad_model(problem).state_dict().items()}
+
+
+def minigrad_step(problem: Problem, shared: bool = False) -> Step:
+    """One step as the experiment makes it, which takes the batch from the training set each time.
+
+    shared: as a tree of prefixes, so each step also makes the tree.
+    """
+    model = minigrad_model(problem)
+    optimizer = training.optimizer_of(problem.trial, model)
+    data = objective.batch_of(problem.equations, share_prefixes=shared)
+    rows = np.arange(problem.batch)
+    return lambda: training.train_step(model, optimizer, data.take(rows), problem.trial.clip)
+
+
+# --- PyTorch --------------------------------------------------------------------------------------
+def torch_step(problem: Problem, kind: str, compiled: bool = False) -> Step:
+    """The same in PyTorch. compiled: forward and loss by `torch.compile`, without a graph break."""
+    import torch
+    from torch.nn import functional as F
+
+    from benchmarks import torch_models
+
+    trial, start = problem.trial, problem.start
+    sizes: dict[str, int] = {"d": trial.d, "layers": trial.layers}
+    if kind == "SeedGPT":
+        sizes |= {"heads": trial.heads, "length": problem.length}
+    model = getattr(torch_models, kind)(len(problem.vocabulary), **sizes)
+    model.load(weights_of(problem))
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=trial.lr, weight_decay=trial.weight_decay)
+    inputs = torch.tensor(problem.equations.inputs)
+    targets = torch.tensor(problem.equations.targets[:, start:])
+
+    def loss_of(inputs: Any, targets: Any) -> Any:
+        logits = model(inputs)[:, start:]
+        return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
+
+    if compiled:
+        loss_of = torch.compile(loss_of, fullgraph=True)
+        try:
+            loss_of(inputs, targets).backward()
+        except Exception as error:  # of the compiler, of which there are many
+            reason = str(error).strip().split("\n")[0]
+            raise Unavailable(f"torch.compile: {type(error).__name__}: {reason}") from None
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = loss_of(inputs, targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, trial.clip)
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+# --- JAX ------------------------------------------------------------------------------------------
+def jax_step(problem: Problem) -> Step:
+    """The same in JAX: the whole step is one compiled program."""
+    try:
+        import jax
+    except ImportError as error:
+        raise Unavailable(f"JAX is not installed ({error})") from None
+    jax.config.update("jax_platforms", "cpu")
+
+    from benchmarks import jax_models
+
+    trial, start = problem.trial, problem.start
+    logits = partial(jax_models.lstm, start=start)
+    if trial.model == "gpt":
+        logits = partial(jax_models.gpt, start=start, heads=trial.heads)
+    update = jax_models.training_step(logits, trial.lr, trial.weight_decay, trial.clip)
+    state = jax_models.initial(weights_of(problem))
+    inputs = jax.numpy.array(problem.equations.inputs.astype(np.int32))
+    targets = jax.numpy.array(problem.equations.targets[:, start:].astype(np.int32))
+
+    def step() -> Any:
+        nonlocal state
+        state, loss = update(state, inputs, targets)
+        return jax.block_until_ready((state, loss))[1]
+
+    return step
+
+
+# --- all of them ----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Side:
+    """A name and a step, to be run with minigrad's kernels on or off."""
+
+    name: str
+    step: Step
+    kernels: bool = False
+
+    def switch(self) -> None:
+        """To be called before the first step of each turn; the threads of BLAS follow."""
+        mg.use_kernels(self.kernels)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a side is made. compiled: for this one problem, so its memory says nothing."""
+
+    make: Callable[[Problem], Step]
+    kernels: bool = False
+    compiled: bool = False
+
+
+EAGER, FUSED = "PyTorch eager", "torch.nn.LSTM"
+SHARED = ", shared prefixes"  # at the end of a name
+MINIGRAD = {
+    "minigrad": Kind(minigrad_step, kernels=True),
+    f"minigrad{SHARED}": Kind(partial(minigrad_step, shared=True), kernels=True),
+    "minigrad, plain": Kind(minigrad_step),
+    f"minigrad, plain{SHARED}": Kind(partial(minigrad_step, shared=True)),
+}
+JAX = {"JAX compiled": Kind(jax_step, compiled=True)}
+KINDS: dict[Model, dict[str, Kind]] = {
+    "lstm": {
+        **MINIGRAD,
+        EAGER: Kind(partial(torch_step, kind="SeedLSTM")),
+        FUSED: Kind(partial(torch_step, kind="FusedLSTM")),
+        "PyTorch compiled": Kind(partial(torch_step, kind="SeedLSTM", compiled=True), False, True),
+        f"{FUSED} compiled": Kind(
+            partial(torch_step, kind="FusedLSTM", compiled=True), False, True
+        ),
+        **JAX,
+    },
+    "gpt": {
+        **MINIGRAD,
+        EAGER: Kind(partial(torch_step, kind="SeedGPT")),
+        "PyTorch compiled": Kind(partial(torch_step, kind="SeedGPT", compiled=True), False, True),
+        **JAX,
+    },
+}
+
+
+def make_side(name: str, problem: Problem) -> Side:
+    """ValueError for an unknown name; Unavailable if it cannot run here."""
+    kinds = KINDS[problem.trial.model]
+    if name not in kinds:
+        raise ValueError(f"side: expected one of {', '.join(map(repr, kinds))}, got {name!r}")
+    kind = kinds[name]
+    if kind.kernels:
+        try:
+            mg.use_kernels(True)
+        except ImportError as error:
+            raise Unavailable(str(error)) from None
+    return Side(name, kind.make(problem), kind.kernels)
+
+
+def make_sides(names: Sequence[str], problem: Problem) -> list[Side]:
+    """Those of the sides that run here; a line on stderr says why another does not."""
+    sides: list[Side] = []
+    for name in names:
+        try:
+            sides.append(make_side(name, problem))
+        except Unavailable as reason:
+            say_once(f"{problem.trial.model}: {name} is left out: {reason}")
+    return sides
+
+
+@cache
+def say_once(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def check_agreement(sides: Sequence[Side], problem: Problem, steps: int = 3) -> None:
+    """Run the first steps of all sides. BenchmarkError unless their losses agree.
+
+    The first loss shows that the models are the same, the next ones that the updates are, but for
+    the clipping: a factor common to all gradients does not change Adam's steps. The tolerance is
+    eps of float32 times 4 d, the terms of the longest sum in a product.
+    """
+    losses: list[list[float]] = []
+    for side in sides:
+        side.switch()
+        losses.append([float(side.step()) for _ in range(steps)])
+    for side, found in zip(sides, losses, strict=True):
+        for n, (a, b) in enumerate(zip(losses[0], found, strict=True), start=1):
+            if not abs(a - b) <= 4 * problem.trial.d * FLOAT32 * abs(a):
+                raise BenchmarkError(
+                    f"{problem.trial.model}: loss {n} of {sides[0].name} is {a:.7g}, that of "
+                    f"{side.name} {b:.7g}: they do not compute the same"
+                )
+
+
+def environment() -> dict[str, Any]:
+    """Where the sides ran: `experiments.records.environment` and the versions of the peers."""
+    found = records.environment("cpu")
+    for package in ("torch", "jax", "numba"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found

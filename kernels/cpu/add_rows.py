@@ -1,0 +1,40 @@
+"""Adding rows in the places that an index names: the gradient of picking rows.
+
+Cores share the columns, so no two write to one place, and every sum has the order of the rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
+from minigrad.device import add_rows
+from minigrad.kernel import Declined, kernel
+
+
+@inner
+def add_to(y, x):
+    for j in range(y.size):
+        y[j] += x[j]
+
+
+@compiled("void(f4[:, ::1], i8[::1], f4[:, ::1], i8)")
+def by_columns(out, rows, values, parts):
+    for part in prange(parts):
+        low, high = share(out.shape[1], parts, part)
+        for i in range(rows.size):
+            add_to(out[rows[i], low:high], values[i, low:high])
+
+
+@kernel(add_rows, device="cpu")
+def add_rows_in_order(out: Any, rows: Any, values: Any) -> Declined | None:
+    if why := unfit(out, values):
+        return why
+    if out.shape[1] < 16 or not out.flags.c_contiguous:
+        return Declined("short rows")
+    rows = rows_of(rows.astype(np.int64, copy=False))
+    by_columns(out, rows, rows_of(values), parts_for(values.size))
+    return None
