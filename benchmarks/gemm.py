@@ -3,7 +3,7 @@
 They are derived from the sizes of a model, as minigrad computes it: forward, the gradient of the
 input and the gradient of the weight; no product with a state of zeros; in the last block of the GPT
 and in the classifier only the positions whose prediction counts. Sums that minigrad writes as
-products with ones, and the gradient of the embedding, are not among them.
+products with ones are not among them.
 
 With shared prefixes a batch is several runs of chains (see `models.prefix`); without, one run. Over
 such a tree attention has no matrix products: every query has keys of its own.

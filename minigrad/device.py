@@ -168,9 +168,6 @@ def add_rows(out: Array, rows: Array, values: Array) -> None:
     if out.shape[1] == 1:
         np.add.at(out[:, 0], rows, values[:, 0])  # one-dimensional: its fast path
         return
-    if len(out) <= 256:  # the product with the one-hot matrix
-        out += (rows == np.arange(len(out))[:, None]).astype(out.dtype) @ values
-        return
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))

@@ -314,7 +314,8 @@ def outcome(f):
 
 # --- values and gradients -------------------------------------------------------------------------
 def test_every_kernel_is_tested():
-    assert {k.routine.name for k in KERNELS} == {*EXTRA, "adam_update", "add_rows"}
+    ours = [k for k in KERNELS if k.body.__module__.startswith("kernels.")]
+    assert {k.routine.name for k in ours} == {*EXTRA, "adam_update", "add_rows"}
 
 
 @each(ALL)

@@ -207,7 +207,7 @@ def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any
     (steps, batch), size = x.shape[:2], w_hh.shape[1]
     rows = np.empty((0, 0), np.int64)
     if x.dtype != np.float32:
-        rows, x = np.ascontiguousarray(x, np.int64), np.empty((steps, batch, 0), np.float32)
+        rows, x = rows_of(x.astype(np.int64)), np.empty((steps, batch, 0), np.float32)
     layer = Layer(
         rows_of(x), rows, rows_of(w_ih), rows_of(w_hh), h0 is None,
         *(np.empty((n, batch, m), np.float32) for n, m in (
@@ -254,7 +254,7 @@ def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
     for n in range(count):
         w_ih, w_hh, *biases = weights[4 * n : 4 * n + 4]
         state = [None if a is None else a[n] for a in (h0, c0)]
-        zeros = np.broadcast_to(np.float32(0.0), (x.shape[1], w_hh.shape[1]))
+        zeros = np.broadcast_to(np.float32(0.0), (x.shape[1], w_hh.shape[-1]))
         first, w_first = (y[0], w_ih) if n or not from_rows else (zeros[:, :0], w_hh[:, :0])
         h, c = (zeros if s is None else s for s in state)
         check_cell(first, h, c, w_first, w_hh, *biases)
@@ -282,6 +282,8 @@ def lstm_cell(
 ) -> Any:
     if why := unfit(x, h, c, weight_ih, weight_hh, bias_ih, bias_hh):
         return why
+    if not x.size:
+        return Declined("nothing to do")
     check_cell(x, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
     layer = forward(x[None], h, c, weight_ih, weight_hh, bias_ih, bias_hh)
 

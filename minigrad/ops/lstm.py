@@ -28,11 +28,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minigrad import device as devices
 from minigrad.graph import Array
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import sigmoid, tanh
 from minigrad.ops.linalg import linear
-from minigrad.ops.nn import check_ids, embedding, sum_by_id
+from minigrad.ops.nn import check_ids, embedding
 from minigrad.ops.shape import split, stack
 from minigrad.tensor import Tensor
 
@@ -251,7 +252,8 @@ def layer_forward(
     (steps, batch), size = x.shape[:2], w_hh.shape[-1]
     zeros, from_zero = np.zeros_like(w_hh, shape=(batch, size)), h0 is None
     h0, c0 = zeros if h0 is None else h0, zeros if c0 is None else c0
-    rows = table = None
+    rows: Array = None
+    table: Array = None
     if x.dtype.kind != "f":
         check_ids(x, len(w_ih), "row")
         rows, table = x, w_ih
@@ -307,7 +309,7 @@ def layer_backward(layer: Layer, dy: Array, dh_last: Array, dc_last: Array) -> t
         dw[:, used] += np.matmul(dz, layer.inputs[t, used].T)
         db += dz.sum(axis=1)
         if d_table is not None:
-            d_table += sum_by_id(dz.T, layer.rows[t], len(d_table))
+            devices.scatter_add(d_table, layer.rows[t], dz.T)
     if d_table is not None:
         return None, dh.T, dc.T, d_table, dw, db
     return dx.swapaxes(1, 2), dh.T, dc.T, dw[:, :width], dw[:, width:], db

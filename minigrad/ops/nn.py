@@ -70,22 +70,13 @@ def embedding(weight: Array, ids: Array, padding_idx: int | None = None) -> Resu
     check_ids(ids, weight.shape[0], "id")
 
     def pull(g: Array) -> Array:
-        gw = sum_by_id(g.reshape(-1, weight.shape[1]), ids.reshape(-1), weight.shape[0])
+        gw = np.zeros_like(weight)
+        devices.scatter_add(gw, ids, g)
         if padding_idx is not None:
             gw[padding_idx] = 0.0
         return gw
 
     return np.take(weight, ids, axis=0), (pull, None)
-
-
-def sum_by_id(rows: Array, ids: Array, count: int) -> Array:
-    """out[i] = the sum of the rows whose id is i, always added in the same order."""
-    if isinstance(rows, np.ndarray):
-        out = np.zeros_like(rows, shape=(count, rows.shape[1]))
-        devices.scatter_add(out, ids, rows)
-        return out
-    hits = ids == devices.namespace(ids).arange(count)[:, None]
-    return hits.astype(rows.dtype) @ rows
 
 
 def one_hot(ids: Any, num_classes: int, dtype: Any = DEFAULT_DTYPE) -> Tensor:
