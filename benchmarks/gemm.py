@@ -6,7 +6,8 @@ and in the classifier only the positions whose prediction counts. Sums that mini
 products with ones are not among them.
 
 With shared prefixes a batch is several runs of chains (see `models.prefix`); without, one run. Over
-such a tree attention has no matrix products: every query has keys of its own.
+such a tree attention has no matrix products: every query has keys of its own. The first block of
+the GPT projects each pair of token and place once.
 """
 
 from __future__ import annotations
@@ -35,6 +36,13 @@ class Product(NamedTuple):
         return 2 * self.m * self.n * self.k * self.calls * self.stack
 
 
+class Batch(NamedTuple):
+    """The chains of a batch, and how many distinct tokens and places they show, if that is used."""
+
+    runs: Sequence[Run]
+    inputs: int | None
+
+
 class Run(NamedTuple):
     """`chains` chains of `length` tokens, which come after `depth` others."""
 
@@ -58,22 +66,23 @@ def flops(products: Sequence[Product]) -> int:
 # --- the lists ------------------------------------------------------------------------------------
 def products_of(problem: Problem, shared: bool = False) -> list[Product]:
     """The products of one training step."""
-    runs, trial, start = runs_of(problem, shared), problem.trial, problem.start
+    batch, trial, start = batch_of(problem, shared), problem.trial, problem.start
     if trial.model == "lstm":
-        products = lstm_products(trial.d, trial.layers, len(problem.vocabulary), runs)
+        products = lstm_products(trial.d, trial.layers, len(problem.vocabulary), batch.runs)
     else:
-        products = gpt_products(trial.d, trial.layers, runs, start)
+        products = gpt_products(trial.d, trial.layers, batch, start)
         products += [] if shared else attention_products(problem)
-    counted = sum(run.chains * run.counted(start) for run in runs)
+    counted = sum(run.chains * run.counted(start) for run in batch.runs)
     return products + linear("classifier", counted, trial.d, len(problem.vocabulary))
 
 
-def runs_of(problem: Problem, shared: bool) -> list[Run]:
+def batch_of(problem: Problem, shared: bool) -> Batch:
     if not shared:
-        return [Run(problem.batch, 0, problem.length)]
+        return Batch([Run(problem.batch, 0, problem.length)], None)
     tree = PrefixTree(problem.equations.inputs)
     shapes = [(run.tokens.shape, run.depth) for run in tree.runs]
-    return [Run(chains, depth, length) for (length, chains), depth in shapes]
+    runs = [Run(chains, depth, length) for (length, chains), depth in shapes]
+    return Batch(runs, len(tree.inputs.tokens))
 
 
 def linear(what: str, rows: int, inputs: int, outputs: int) -> list[Product]:
@@ -108,14 +117,16 @@ def lstm_products(d: int, layers: int, words: int, runs: Sequence[Run]) -> list[
     return [product for product in found if product.calls]
 
 
-def gpt_products(d: int, layers: int, runs: Sequence[Run], start: int) -> list[Product]:
+def gpt_products(d: int, layers: int, batch: Batch, start: int) -> list[Product]:
     """The linear maps of each block; the last one answers from `start` on."""
-    rows = sum(run.chains * run.length for run in runs)
+    rows = sum(run.chains * run.length for run in batch.runs)
     found: list[Product] = []
     for layer in range(layers):
         first = start if layer == layers - 1 else 0
-        late = sum(run.chains * run.counted(first) for run in runs)
-        if late == rows:
+        late = sum(run.chains * run.counted(first) for run in batch.runs)
+        if layer == 0 and batch.inputs is not None:
+            found += linear("queries, keys, values", batch.inputs, d, 3 * d)
+        elif late == rows:
             found += linear("queries, keys, values", rows, d, 3 * d)
         else:
             found += linear("queries", late, d, d) + linear("keys, values", rows, d, 2 * d)

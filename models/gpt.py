@@ -68,9 +68,18 @@ class Block(nn.Module):
         a, weights = a if return_weights else (a, None)
         return self.after_attention(x, a), weights
 
-    def on_tree(self, x: mg.Tensor, tree: PrefixTree, start: int = 0) -> mg.Tensor:
-        """The same for the nodes of a tree.    x (N, d) -> (M, d), the nodes from depth start on"""
+    def on_tree(
+        self, x: mg.Tensor, tree: PrefixTree, start: int = 0, inputs: bool = False
+    ) -> mg.Tensor:
+        """The same for the nodes of a tree.    x (N, d) -> (M, d), the nodes from depth start on
+
+        inputs: x (U, d) is of the tree's inputs, and each of them is projected once.
+        """
         first = tree.first(start)
+        if inputs:
+            late, paths = tree.inputs.rows[first:], tree.inputs.paths[first:]
+            a = self.attention.gathered(x, x, paths, late)
+            return self.after_attention(mg.take(x, late, axis=0), a)
         late = x[first:] if first else x
         return self.after_attention(late, self.attention.gathered(late, x, tree.paths[first:]))
 
@@ -126,8 +135,12 @@ class GPT(nn.Module):
         return self.classifier(x[:, start:]), hidden, mg.stack(attentions, axis=1)
 
     def _on_tree(self, tree: PrefixTree, start: int) -> mg.Tensor:
-        """All nodes as rows; they meet in attention alone."""
-        x = self.positions(self.embedding(tree.tokens), tree.depths)
+        """All nodes as rows; they meet in attention alone.
+
+        The first block reads few different vectors: a token in one place is the same everywhere.
+        """
+        x = self.positions(self.embedding(tree.inputs.tokens), tree.inputs.depths)
         for i, block in enumerate(self.blocks):
-            x = block.on_tree(x, tree, start if i == len(self.blocks) - 1 else 0)
+            last = i == len(self.blocks) - 1
+            x = block.on_tree(x, tree, start if last else 0, inputs=i == 0)
         return tree.expand(self.classifier(x), start)

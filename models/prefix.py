@@ -40,14 +40,28 @@ class Run(NamedTuple):
     first: int
 
 
+class Inputs(NamedTuple):
+    """What the first layer of a model reads: U distinct pairs of token and depth.
+
+    tokens, depths: (U,) each.
+    rows:  (N,) the pair of each node.
+    paths: (N, S) the pairs of each node's prefix, its own last; then -1.
+    """
+
+    tokens: mg.Tensor
+    depths: mg.Tensor
+    rows: mg.Tensor
+    paths: mg.Tensor
+
+
 class PrefixTree:
     """The distinct prefixes of a batch. Models take it in place of the ids.
 
     ids:    (B, S) the sequences, on the host; `len(tree)` is B.
     tokens: (N,) the last token of each of the N nodes.
-    depths: (N,) how many tokens come before it.
     nodes:  (B, S) the node of the prefix that ends at each position.
     paths:  (N, S) the nodes of each node's prefix, itself the last; then -1.
+    inputs: the tokens and depths of the nodes, each pair once.
     runs:   the same nodes as chains.
     """
 
@@ -78,9 +92,11 @@ class PrefixTree:
 
         self._firsts = [0, *sizes.cumsum().tolist()]  # the first node of each level, and N
         self.tokens = self._tensor(levels[new])
-        self.depths = self._tensor(depths)
         self.nodes = self._tensor(nodes)
         self.paths = self._tensor(paths)
+        shown, rows = distinct(levels[new], depths)
+        inputs = levels[new][shown], depths[shown], rows, np.where(paths < 0, -1, rows[paths])
+        self.inputs = Inputs(*map(self._tensor, inputs))
         self.runs: list[Run] = []
         starts = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist()]
         for t, end in zip(starts, [*starts[1:], len(sizes)], strict=True):
@@ -131,3 +147,10 @@ class PrefixTree:
                 f"{name}: dropout {model.config.dropout} in training expected ids (B, S), got a "
                 f"PrefixTree, whose sequences would share their masks"
             )
+
+
+def distinct(tokens: Array, depths: Array) -> tuple[Array, Array]:
+    """A node for each distinct pair of token and depth, and the number of each node's pair."""
+    words, codes = np.unique(tokens, return_inverse=True)
+    _, nodes, rows = np.unique(depths * len(words) + codes, return_index=True, return_inverse=True)
+    return nodes, rows

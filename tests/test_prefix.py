@@ -30,7 +30,8 @@ batches = st.tuples(st.integers(1, 9), st.integers(1, 6)).flatmap(
 
 def numpy(tree):
     """The tree's arrays."""
-    return [t.numpy() for t in (tree.tokens, tree.depths, tree.nodes)]
+    depths = tree.inputs.depths.numpy()[tree.inputs.rows.numpy()]
+    return [tree.tokens.numpy(), depths, tree.nodes.numpy()]
 
 
 def runs(tree):
@@ -82,7 +83,8 @@ def test_every_integer_is_a_token(dtype):
     ids = np.array([[low, high], [high, low], [low, low], [low, high]], dtype=dtype)
     tree = PrefixTree(ids)
     assert np.array_equal(tree.expand(tree.tokens).numpy(), ids)
-    assert len(tree.tokens) == 2 + 3
+    assert np.array_equal(tree.inputs.tokens.numpy()[tree.inputs.rows.numpy()], tree.tokens.numpy())
+    assert (len(tree.tokens), len(tree.inputs.tokens)) == (2 + 3, 2 + 2)
 
 
 @given(batches)
@@ -94,6 +96,11 @@ def test_nodes_are_the_distinct_prefixes(ids):
     assert len(tokens) == len(depths) == len(prefixes)
     assert np.array_equal(tokens[nodes], ids)
     assert np.array_equal(depths[nodes], np.broadcast_to(np.arange(length), ids.shape))
+    words, depths_of, rows, paths = (t.numpy() for t in tree.inputs)
+    pairs = set(zip(words.tolist(), depths_of.tolist(), strict=True))
+    assert len(words) == len(pairs) == len(set(zip(tokens.tolist(), depths.tolist(), strict=True)))
+    assert np.array_equal(words[rows], tokens)
+    assert np.array_equal(paths, np.where(tree.paths.numpy() < 0, -1, rows[tree.paths.numpy()]))
     by_node = {nodes[b, t]: tuple(ids[b, : t + 1]) for b, t in np.ndindex(ids.shape)}
     assert set(by_node.values()) == prefixes
     for start in range(length):
@@ -248,7 +255,8 @@ def test_loss_and_gradients_of_mixed_orders_with_padding(kind, layers, mask):
 def test_each_prefix_is_computed_once_and_late_ones_alone_to_the_end(kind):
     """Rows of the embedding, and of the classifier, whose output is as wide as the vocabulary.
 
-    In the LSTM the last run reads its 1,440 inputs from a table of the 36 words.
+    The GPT embeds each token once for each place it has: BOS, 31 numbers, the operator, 31 numbers,
+    "=", 31 results. In the LSTM the last run reads its 1,440 inputs from a table of the 36 words.
     """
     data, _ = training.data_of(Trial())
     model = training.model_of(Trial(model=kind, d=16), data.vocabulary, 6)
@@ -265,7 +273,7 @@ def test_each_prefix_is_computed_once_and_late_ones_alone_to_the_end(kind):
         model(tree, start=4)
     finally:
         OBSERVERS.remove(count)
-    assert rows == {"embedding": 1503 if kind == "gpt" else 1 + 2 * 31 + 36, "linear": 960}
+    assert rows == {"embedding": 3 + 3 * 31 if kind == "gpt" else 1 + 2 * 31 + 36, "linear": 960}
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -378,7 +386,8 @@ def test_steps_on_another_device_equal_those_on_the_cpu(kind, monkeypatch):
         optimizer = training.optimizer_of(trial, model)
         batch = objective.batch_of(data, device, share_prefixes=True)
         part = batch.take(np.arange(20))
-        assert {t.device for t in (part.ids.tokens, part.ids.nodes, part.ids.depths)} == {device}
+        arrays = part.ids.tokens, part.ids.nodes, part.ids.paths, *part.ids.inputs
+        assert {t.device for t in arrays} == {device}
         return [
             training.train_step(model, optimizer, part, trial.clip).item() for _ in range(3)
         ]  # fmt: skip

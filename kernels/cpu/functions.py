@@ -29,7 +29,7 @@ P0, P1, P2, P3, P4 = map(
 Q1, Q2, Q3, Q4 = map(
     f4, (0.46712988591292215, 0.025870870296262036, 0.0003283003994817546, 7.761506740298405e-07)
 )
-EDGE, ONE, HALF = f4(9.02), f4(1.0), f4(0.5)
+EDGE, ZERO, ONE, HALF = f4(9.02), f4(0.0), f4(1.0), f4(0.5)
 
 
 @inner
@@ -66,12 +66,16 @@ LOWEST, HIGHEST = f4(-87.3), f4(88.0)
 
 @numba.njit(**{**OPTIONS, "fastmath": FAST - {"reassoc"}})
 def exp(x):
-    """e^x between e^-87.3 (1.2e-38) and e^88, at which it stays; NaN stays NaN."""
-    if x > HIGHEST:
-        x = HIGHEST
-    if x < LOWEST:
-        x = LOWEST
-    n = np.rint(x * LOG2E)
-    r = (x - n * LOG2_HIGH) - n * LOG2_LOW
+    """e^x; 0 below e^-87.3 (1.2e-38), and e^88 above; NaN stays NaN."""
+    z = x
+    if z > HIGHEST:
+        z = HIGHEST
+    if z < LOWEST:
+        z = LOWEST
+    n = np.rint(z * LOG2E)
+    r = (z - n * LOG2_HIGH) - n * LOG2_LOW
     y = ONE + r * (ONE + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * E6)))))
-    return y * i4((i4(n) + i4(127)) << i4(23)).view(f4)  # 2^n, written as bits
+    y *= i4((i4(n) + i4(127)) << i4(23)).view(f4)  # 2^n, written as bits
+    if x < LOWEST:
+        y = ZERO
+    return y

@@ -43,6 +43,24 @@ def count(keys):
     return n
 
 
+@inner
+def dot_and_add(g, v, c, gv):
+    """g · v, and gv += c g"""
+    total = ZERO
+    for j in range(g.size):
+        total += g[j] * v[j]
+        gv[j] += c * g[j]
+    return total
+
+
+@inner
+def add_both(c, k, gq, q, gk):
+    """gq += c k and gk += c q"""
+    for j in range(q.size):
+        gq[j] += c * k[j]
+        gk[j] += c * q[j]
+
+
 PLACE = "UniTuple(i8, 3)"  # see `place`
 
 
@@ -81,12 +99,11 @@ def heads_backward(q_at, k_at, v_at, g_at, keys, d, e, scale, p, gq, gk, gv, par
             for h in range(low, high):
                 q, g, row = head(q_at, m, h, d), head(g_at, m, h, e), p[m, h, :n]
                 for j in range(n):
-                    gs[j] = dot(g, head(v_at, keys[m, j], h, e))
-                    add_multiple(row[j], g, gv[keys[m, j], h])
+                    gs[j] = dot_and_add(g, head(v_at, keys[m, j], h, e), row[j], gv[keys[m, j], h])
                 softmax_backward(row, gs[:n])
                 for j in range(n):
-                    add_multiple(scale * gs[j], head(k_at, keys[m, j], h, d), gq[m, h])
-                    add_multiple(scale * gs[j], q, gk[keys[m, j], h])
+                    k = head(k_at, keys[m, j], h, d)
+                    add_both(scale * gs[j], k, gq[m, h], q, gk[keys[m, j], h])
 
 
 def place(x: Any) -> tuple[int, int, int]:

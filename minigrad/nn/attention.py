@@ -84,10 +84,13 @@ class MultiHeadAttention(Module):
         y = self.out_proj(y.swapaxes(1, 2).reshape(query.shape))
         return (y, weights) if return_weights else y
 
-    def gathered(self, query: Tensor, key: Tensor, listed: Any) -> Tensor:
+    def gathered(
+        self, query: Tensor, key: Tensor, listed: Any, rows: Tensor | None = None
+    ) -> Tensor:
         """Attention of rows query (M, dim) over rows key (N, dim), query m over key[listed[m]].
 
         listed: (M, S) integers, -1 where a query has fewer keys; see `ops.gathered_attention`.
+        rows:   (M,) integers: then the queries are query[rows], each row projected once.
         ValueError with attention dropout in training.
         """
         if self.dropout and self.training:
@@ -96,8 +99,9 @@ class MultiHeadAttention(Module):
             t.reshape(-1, self.num_heads, self.dim // self.num_heads)
             for t in self._project(query[None], None if key is query else key[None], None)
         )
+        q = q if rows is None else ops.take(q, rows, axis=0)
         y = ops.gathered_attention(q, k, v, listed)
-        return self.out_proj(y.reshape(query.shape))
+        return self.out_proj(y.reshape(-1, self.dim))
 
     def _project(
         self, query: Tensor, key: Tensor | None, value: Tensor | None
@@ -113,12 +117,14 @@ class MultiHeadAttention(Module):
                 raise ValueError("MultiHeadAttention: a value needs a key")
             q, k, v = ops.split(ops.linear(query, w, b), 3, axis=-1)
             return q, k, v
-        q = ops.linear(query, w[:dim], None if b is None else b[:dim])
-        if value is None or value is key:
-            k, v = ops.split(ops.linear(key, w[dim:], None if b is None else b[dim:]), 2, axis=-1)
+        parts = [dim] if value is None or value is key else 3
+        w_q, *w_rest = ops.split(w, parts)
+        b_q, *b_rest = (None,) * 3 if b is None else ops.split(b, parts)
+        q = ops.linear(query, w_q, b_q)
+        if len(w_rest) == 1:
+            k, v = ops.split(ops.linear(key, w_rest[0], b_rest[0]), 2, axis=-1)
             return q, k, v
-        k = ops.linear(key, w[dim : 2 * dim], None if b is None else b[dim : 2 * dim])
-        return q, k, ops.linear(value, w[2 * dim :], None if b is None else b[2 * dim :])
+        return q, ops.linear(key, w_rest[0], b_rest[0]), ops.linear(value, w_rest[1], b_rest[1])
 
     def _split_heads(self, t: Tensor) -> Tensor:
         """(B, T, dim) -> (B, num_heads, T, dim / num_heads)"""
