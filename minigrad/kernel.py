@@ -74,6 +74,7 @@ def kernel(target: Any, *, device: str) -> Callable[[Callable[..., Any]], Callab
         made = Kernel(routine, device, body)
         routine.kernels.append(made)
         KERNELS.append(made)
+        routine.run = routine.choose if State.on else routine.body
         return body
 
     return register
@@ -95,7 +96,8 @@ class use_kernels:
         with mg.use_kernels():       inside, and as before afterwards
 
     Results then differ by rounding. The first time in a new environment it takes about a minute,
-    in which Numba compiles. ImportError, with the reason, if no kernel can be used here.
+    in which Numba compiles. ImportError, with the reason, if no kernel can be used here. A process
+    that used kernels must not be forked: OpenMP ends the child when it runs one. Spawn it.
     """
 
     def __init__(self, on: bool = True) -> None:

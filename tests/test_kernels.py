@@ -584,13 +584,10 @@ def test_nan_and_infinity_go_where_the_plain_op_lets_them(case, bad, rng):
     multiplies in another order: there the places that are not finite are the same.
 
     One difference is meant: the plain ops multiply NaN by 0 and pass it on, in attention through
-    hidden scores to later keys, in `gathered_attention` from the last key to every list with a -1
-    (so the lists are full here). Kernels leave out what is hidden.
+    hidden scores to later keys. Kernels leave out what is hidden.
     """
     arrays, cs = drawn(case, rng)
     given = flat(arrays)
-    if case.name == "gathered_attention":
-        given[3] = np.maximum(given[3], 0)
     hides = case.kwargs.get("causal", False)
     places = [
         (n, i)
@@ -625,6 +622,19 @@ def test_a_query_of_nan_is_not_taken_for_one_that_sees_nothing():
     with ran("gathered_attention"):
         y = mg.gathered_attention(mg.Tensor(q), k, k, np.array([[-1, -1], [0, -1], [1, 0]]))
     assert np.isnan(y.data[:, 0]).tolist() == [[False, False], [True, True], [True, True]]
+
+
+@pytest.mark.parametrize("on", [False, True], ids=["plain", "kernel"])
+@pytest.mark.parametrize("keys", [0, 1])
+def test_a_query_that_lists_no_key_reads_none(keys, on):
+    """Whether there is none, or one that is NaN; its gradient is 0."""
+    q = mg.tensor(np.ones((2, 1, 3), np.float32), requires_grad=True)
+    k = mg.tensor(np.full((keys, 1, 3), np.nan, np.float32), requires_grad=True)
+    with mg.use_kernels(on):
+        y = mg.gathered_attention(q, k, k, np.full((2, 2), -1))
+        y.sum().backward()
+    assert y.tolist() == q.grad.tolist() == [[[0.0] * 3]] * 2
+    assert k.grad.tolist() == [[[0.0] * 3]] * keys
 
 
 # --- arrays changed in place ----------------------------------------------------------------------
@@ -887,6 +897,21 @@ def test_an_op_of_the_user_can_have_a_kernel_of_the_user(half):
         assert re.search(r"^half +cpu +on +1 +2 x too few$", debug.kernels(), re.M)
     assert half(x).tolist() == [0.5, 1.0, 1.5]
     assert counts("half") == (1, {"too few": 2})
+
+
+def test_a_kernel_made_while_kernels_are_on_is_on():
+    @mg.op
+    def third(x):
+        return x / 3, lambda g: g / 3
+
+    x = mg.tensor([3.0])
+    try:
+        with mg.use_kernels():
+            kernel(third, device="cpu")(lambda x: (np.full_like(x, 9.0), lambda g: g))
+            assert third(x).tolist() == [9.0]
+        assert third(x).tolist() == [1.0]
+    finally:
+        KERNELS[:] = [k for k in KERNELS if k.routine is not third.op]
 
 
 def test_the_first_kernel_that_does_not_decline_is_taken(half):

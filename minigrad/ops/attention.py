@@ -177,8 +177,9 @@ def gathered_attention(
     y = np.empty_like(v, shape=(queries, heads, v.shape[2]), order="C")
     step = max(1, CHUNK // max(1, length))
     chunks = [slice(i, i + step) for i in range(0, queries, step)]
+    k, v = (np.concatenate([x, np.zeros_like(x, shape=(1, *x.shape[1:]))]) for x in (k, v))
     for rows in chunks:
-        index = keys[rows]
+        index = keys[rows]  # -1 is the row of zeros
         s = dots(q[rows], k[index]) * scale
         s = np.where((index >= 0)[:, None], s, -np.inf)
         top = np.max(s, axis=-1, keepdims=True, initial=-np.inf)
@@ -194,10 +195,8 @@ def gathered_attention(
             gs = dots(g[rows], v[index])
             gs = weights * (gs - np.sum(gs * weights, axis=-1, keepdims=True)) * scale
             gq[rows] = mixture(gs, k[index])
-            listed = index >= 0
             for out, a, b in ((gk, gs, q[rows]), (gv, weights, g[rows])):
-                each = np.einsum("mhs,mhd->mshd", a, b)
-                devices.scatter_add(out, index[listed], each[listed])
-        return gq, gk, gv, None
+                devices.scatter_add(out, index, np.einsum("mhs,mhd->mshd", a, b))
+        return gq, gk[:-1], gv[:-1], None
 
     return y, pull
