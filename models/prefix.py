@@ -16,6 +16,7 @@ prefixes form a run: nothing parts in it, so it is an ordinary batch of n chains
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,8 +118,18 @@ class PrefixTree:
         return self.ids.shape
 
     def take(self, rows: Array) -> PrefixTree:
-        """The tree of some of the sequences: an index array on the host, or a slice."""
-        return PrefixTree(self.ids[rows], self.device)
+        """The tree of some of the sequences: an index array on the host, or a slice.
+
+        All of them in another order have the same tree, and only other nodes at their positions.
+        """
+        every = np.arange(len(self))
+        rows = every[rows]
+        if not np.array_equal(np.sort(rows), every):
+            return PrefixTree(self.ids[rows], self.device)
+        tree = copy.copy(self)
+        tree.ids = self.ids[rows]
+        tree.nodes = mg.Tensor(self.nodes.data[devices.move(rows, self.device)])
+        return tree
 
     def first(self, depth: int) -> int:
         """The first node of a depth; the nodes before it are those of less. Depths are 0..S-1."""

@@ -138,32 +138,55 @@ def layer_forward(x, rows, w_ih, w_hh, bias, from_zero, gates, cells, tanh_c, hi
                 )
 
 
+@inner
+def own(first, others, part):
+    """Where a core sums: the first of them into the result itself."""
+    return first if part == 0 else others[part - 1]
+
+
+@inner
+def add_rows(first, others, low, high):
+    for part in range(len(others)):
+        for i in range(low, high):
+            add_to(first[i], others[part, i])
+
+
 @compiled(
     "void(f4[:, :, ::1], i8[:, ::1], f4[:, ::1], f4[:, ::1], b1,"
     "f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1],"
-    "f4[:, :, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1],"
-    "f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], f4[:, ::1], i8)"
+    "f4[:, :, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1],"
+    "f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], i8)"
 )
 def layer_backward(
-    x, rows, w_ih, w_hh, from_zero, gates, cells, tanh_c, hidden,
-    dy, dh, dc, dz, dx, dw_ih, dw_hh, db, parts,
+    x, rows, w_ih, w_hh, from_zero, gates, cells, tanh_c, hidden, dy, dh, dc, dz, dx,
+    dw_ih, dw_hh, db, others_ih, others_hh, others_b, parts,
 ):  # fmt: skip
-    """From dy (T, B, H), dh and dc (B, H) to dx, dw_ih, dw_hh, db, the last three a part each.
+    """From dy (T, B, H), dh and dc (B, H) to dx, dw_ih, dw_hh, and db (1, 4H).
 
-    dh and dc become the gradients of the first state; dz (B, 4H) is space to work in.
+    dh and dc become the gradients of the first state; dz (B, 4H) is space to work in. The sums of
+    the other cores (parts - 1, ...) are added at the end.
     """
     steps, batch, size = tanh_c.shape
-    width = x.shape[2]
+    width, last = x.shape[2], steps - 1
     for part in prange(parts):
         low, high = share(batch, parts, part)
         n = high - low
-        for t in range(steps - 1, -1, -1):
+        my_ih = own(dw_ih, others_ih, part)
+        my_hh = own(dw_hh, others_hh, part)
+        my_b = own(db, others_b, part)
+        my_b[:] = ZERO
+        if not width:
+            my_ih[:] = ZERO
+        if from_zero and not last:  # no product below
+            my_hh[:] = ZERO
+        for t in range(last, -1, -1):
+            before = ZERO if t == last else ONE
             for b in range(low, high):
                 add_to(dh[b], dy[t, b])
                 row_backward(gates[t, b], cells[t, b], tanh_c[t, b], dh[b], dc[b], dz[b])
-                add_to(db[part], dz[b])
+                add_to(my_b[0], dz[b])
                 if not width:
-                    add_to(dw_ih[part, rows[t, b]], dz[b])
+                    add_to(my_ih[rows[t, b]], dz[b])
             if width:
                 sgemm(
                     ROW_MAJOR, AS_IS, AS_IS, n, width, 4 * size,
@@ -173,7 +196,7 @@ def layer_backward(
                 sgemm(
                     ROW_MAJOR, TRANSPOSED, AS_IS, 4 * size, width, n,
                     ONE, dz[low:high].ctypes, 4 * size, x[t, low:high].ctypes, width,
-                    ONE, dw_ih[part].ctypes, width,
+                    before, my_ih.ctypes, width,
                 )  # fmt: skip
             if t or not from_zero:
                 sgemm(
@@ -184,8 +207,14 @@ def layer_backward(
                 sgemm(
                     ROW_MAJOR, TRANSPOSED, AS_IS, 4 * size, size, n,
                     ONE, dz[low:high].ctypes, 4 * size, hidden[t, low:high].ctypes, size,
-                    ONE, dw_hh[part].ctypes, size,
+                    before, my_hh.ctypes, size,
                 )  # fmt: skip
+    for part in prange(parts):
+        low, high = share(len(dw_ih), parts, part)
+        add_rows(dw_ih, others_ih, low, high)
+        low, high = share(len(dw_hh), parts, part)
+        add_rows(dw_hh, others_hh, low, high)
+    add_rows(db, others_b, 0, 1)
 
 
 # --- the ops ----------------------------------------------------------------------------------
@@ -229,10 +258,12 @@ def backward(layer: Layer, dy: Any, dh: Any, dc: Any) -> tuple[Any, ...]:
     batch, size = layer.tanh_c.shape[1:]
     parts = parts_for(layer.gates.size)
     dz, dx = np.empty((batch, 4 * size), np.float32), np.empty_like(layer.x)
-    shapes = layer.w_ih.shape, layer.w_hh.shape, (4 * size,)
-    sums = [np.zeros((parts, *shape), np.float32) for shape in shapes]
-    layer_backward(*layer, rows_of(dy), dh, dc, dz, dx, *sums, parts)
-    return dx, dh, dc, *(s[0] if parts == 1 else s.sum(axis=0) for s in sums)
+    shapes = layer.w_ih.shape, layer.w_hh.shape, (1, 4 * size)
+    sums = [np.empty(shape, np.float32) for shape in shapes]
+    others = [np.empty((parts - 1, *shape), np.float32) for shape in shapes]
+    layer_backward(*layer, rows_of(dy), dh, dc, dz, dx, *sums, *others, parts)
+    dw_ih, dw_hh, db = sums
+    return dx, dh, dc, dw_ih, dw_hh, db[0]
 
 
 @kernel(_lstm, device="cpu")
