@@ -50,10 +50,6 @@ class Run(NamedTuple):
     depth: int
     length: int
 
-    def repeats(self, words: int) -> bool:
-        """Whether the LSTM goes through a table of all words; see `models.lstm`."""
-        return self.chains * self.length >= 2 * words
-
     def counted(self, start: int) -> int:
         """How many of the positions are `start` or later."""
         return min(self.length, max(0, self.depth + self.length - start))
@@ -97,16 +93,16 @@ def linear(what: str, rows: int, inputs: int, outputs: int) -> list[Product]:
 def lstm_products(d: int, layers: int, words: int, runs: Sequence[Run]) -> list[Product]:
     """One product a time step for all gates, z = W u with u = [x; h]; du = Wᵀ dz; dW = dz uᵀ.
 
-    Where words repeat, W_ih meets every word of the first layer once, and there u = h.
+    Where words repeat, W_ih meets every word of the first layer once, and there u = h; see
+    `models.lstm`.
     """
-    found: list[Product] = []
+    table = sum(run.chains * run.length for run in runs) >= 2 * words
+    found = linear("table of words", words, d, 4 * d) if table else []
     for run in runs:
         n, depth, length = run
         from_zero = int(depth == 0)  # the first step has no h
-        table = run.repeats(words)
         sizes = [(d, from_zero), (2 * d, length - from_zero)] * (layers - table)
         if table:
-            found += linear("table of words", words, d, 4 * d)
             sizes.append((d, length - from_zero))
         for inputs, calls in sizes:
             found += [

@@ -207,10 +207,10 @@ def pulled(pull: Any, g: Array, parents: Any, useful: set[Node]) -> Sequence[Arr
 
 
 def with_zeros(given: dict[int, Array], node: Node) -> tuple[Array, ...]:
-    """Gradients of all outputs of a node: zeros for the outputs that nobody used."""
+    """Gradients of all outputs of a node: for those that nobody used a single 0, repeated."""
     like = next(iter(given.values()))
     return tuple(
-        given[i] if i in given else np.zeros_like(like, shape=shape, dtype=dtype)
+        given[i] if i in given else np.broadcast_to(np.zeros_like(like, dtype, shape=()), shape)
         for i, (shape, dtype) in enumerate(zip(node.shape, node.dtype, strict=True))
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from minigrad import device as devices
 from minigrad import nn
 from models.prefix import PrefixTree
 
@@ -66,27 +67,33 @@ class LSTMLanguageModel(nn.Module):
             ids.check_use(self, start, return_hidden)
             return self._on_tree(ids, start)
         # time first: each step of the LSTM then reads and writes one block of memory
-        hidden, state = self._recur(ids.T)
+        hidden, state = self._recur(ids.T, None, self._table(ids.size))
         logits = self.classifier(hidden[start:]).swapaxes(0, 1)
         return (logits, hidden.swapaxes(0, 1), state) if return_hidden else logits
 
     def _on_tree(self, tree: PrefixTree, start: int) -> mg.Tensor:
         """Run by run: the chains of one start from the states in which those before have ended."""
-        state: Any = None
+        state, table = None, self._table(tree.tokens.size)
         logits: list[mg.Tensor] = []
         for run in tree.runs:
             if run.parents is not None:
                 state = tuple(mg.take(s, run.parents, axis=1) for s in state)
-            hidden, state = self._recur(run.tokens, state)
+            hidden, state = self._recur(run.tokens, state, table)
             if run.depth + len(hidden) > start:
                 y = self.classifier(hidden[max(0, start - run.depth) :])
                 logits.append(y.reshape(-1, y.shape[-1]))
         return tree.expand(mg.concatenate(logits), start)
 
-    def _recur(self, ids: mg.Tensor, state: Any = None) -> Any:
-        """The LSTM over embeddings of ids (T, B), through a table of all words if they repeat."""
+    def _table(self, count: int) -> mg.Tensor | None:
+        """The first layer's products for all words, where `count` tokens often repeat them."""
         words = self.config.vocabulary_size
-        if ids.size < 2 * words:
+        if count < 2 * words:
+            return None
+        every = mg.Tensor(devices.move(np.arange(words), self.embedding.weight.device))
+        return self.lstm.table(self.embedding(every))
+
+    def _recur(self, ids: mg.Tensor, state: Any, table: mg.Tensor | None) -> Any:
+        """The LSTM over ids (T, B)."""
+        if table is None:
             return self.lstm(self.embedding(ids), state)
-        every = mg.Tensor(np.arange(words)).to(ids.device)
-        return self.lstm(self.embedding(every), state, rows=ids)
+        return self.lstm(table, state, rows=ids)

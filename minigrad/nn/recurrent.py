@@ -97,23 +97,34 @@ class LSTM(Module):
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, f"{kind}_l{layer}", None) for kind in kinds]
 
+    def table(self, x: Tensor) -> Tensor:
+        """What the first layer adds to its gates for each of V inputs.
+
+            x (V, input) -> x weight_ih_l0ᵀ (V, 4 hidden)
+
+        Worth it where V is less than T B: for the tokens of a small vocabulary.
+        """
+        return ops.linear(x, getattr(self, "weight_ih_l0"))  # noqa: B009
+
     def forward(
         self, x: Tensor, state: State | None = None, *, rows: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """y and the last state, see above.
 
-        rows: integers (T, B), or (B, T) with batch_first. Then x (V, input) is a table, and the
-              result is that for x[rows], but each row of x meets the weights once. Worth it where
-              V is less than T B: for the tokens of a small vocabulary.
+        rows: integers (T, B), or (B, T) with batch_first. Then x is a `table` of V inputs, and the
+              result is that for inputs[rows].
         """
-        if x.ndim != (3 if rows is None else 2) or x.shape[-1] != self.input_size:
-            order = "(B, T, input)" if self.batch_first else "(T, B, input)"
-            order = order if rows is None else "(V, input) beside rows"
+        order = "(B, T, input)" if self.batch_first else "(T, B, input)"
+        if rows is None and (x.ndim != 3 or x.shape[-1] != self.input_size):
             raise ValueError(f"LSTM: expected x {order}, input {self.input_size}, got {x.shape}")
-        weights = [w for i in range(self.num_layers) for w in self.layer_weights(i)]
+        if rows is not None and (x.ndim != 2 or x.shape[-1] != 4 * self.hidden_size):
+            raise ValueError(f"LSTM: expected a table (V, {4 * self.hidden_size}), got {x.shape}")
+        weights: list[Tensor | None] = []
+        for i in range(self.num_layers):
+            weights += self.layer_weights(i)
         y = x
         if rows is not None:
-            y, weights[0] = rows, ops.linear(x, weights[0])
+            y, weights[0] = rows, x
         y = y.swapaxes(0, 1) if self.batch_first else y
         h0, c0 = state or (None, None)
         if self.dropout and self.training and self.num_layers > 1:
