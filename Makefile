@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help sanity quick test lint bench docs wheel-check clean
+.PHONY: help sanity quick test lint bench sweep docs wheel-check clean
 
 help:
 	@echo "make sanity       train the LSTM and the GPT on modular addition: the main experiment"
@@ -11,6 +11,7 @@ help:
 	@echo "make test         all tests (PyTorch is the reference)"
 	@echo "make lint         ruff and pyright"
 	@echo "make bench        a training step side by side with PyTorch"
+	@echo "make sweep        the same over batch, width and length, as a figure in runs/sweep"
 	@echo "make docs         the documentation as a site, in build/site"
 	@echo "make wheel-check  build the wheel, run it in a clean environment without torch"
 
@@ -31,6 +32,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.step
+
+sweep: $(VENV)/.test
+	$(BIN)/python -m benchmarks.sweep
 
 docs: $(VENV)/.docs
 	$(BIN)/zensical build
