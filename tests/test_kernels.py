@@ -1067,7 +1067,13 @@ MODULES += ["layer_norm", "linear", "lstm"]
 
 
 def test_every_module_is_looked_at_for_vector_instructions():
-    assert {k.body.__module__ for k in KERNELS} == {f"kernels.cpu.{name}" for name in MODULES}
+    ours = {k.body.__module__ for k in KERNELS if of_the_package(k)}
+    assert ours == {f"kernels.cpu.{name}" for name in MODULES}
+
+
+def of_the_package(k):
+    """Not made by a test."""
+    return k.body.__module__.startswith("kernels.")
 
 
 @pytest.mark.parametrize("name", MODULES)
