@@ -1,6 +1,7 @@
 """minigrad: tensors and automatic differentiation on NumPy and CuPy, small enough to read."""
 
 from minigrad import debug, nn, ops, optim, random
+from minigrad.capture import CaptureError, capture
 from minigrad.create import arange, from_dlpack, full, ones, tensor, zeros
 from minigrad.files import CheckpointError, load, load_checkpoint, save, save_checkpoint
 from minigrad.gradcheck import GradcheckError, gradcheck
@@ -13,10 +14,12 @@ from minigrad.transforms import checkpoint, grad, value_and_grad
 
 __version__ = "0.1.0"
 __all__ = [
+    "CaptureError",
     "CheckpointError",
     "GradcheckError",
     "Tensor",
     "arange",
+    "capture",
     "checkpoint",
     "debug",
     "enable_grad",

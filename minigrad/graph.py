@@ -186,13 +186,16 @@ def contributions_of(
     check_unchanged(node)
     if create_graph:
         return node.op.differentiate(node, g)
+    start = perf_counter() if OBSERVERS else 0.0
+    try:
+        found = pulled(node.pull, g, node.parents, useful)
+    except (MemoryError, RuntimeError) as error:  # of the device
+        kind = MemoryError if isinstance(error, MemoryError) else RuntimeError
+        raise kind(f"{node.name}, backward: {error}") from error
     if OBSERVERS:
-        start = perf_counter()
-        found = tuple(pulled(node.pull, g, node.parents, useful))
         given: tuple[Any, ...] = g if isinstance(g, tuple) else (g,)
-        notify(Event("backward", node, seconds_since(start, found), given, found))
-        return found
-    return pulled(node.pull, g, node.parents, useful)
+        notify(Event("backward", node, seconds_since(start, found), given, tuple(found)))
+    return found
 
 
 def pulled(pull: Any, g: Array, parents: Any, useful: set[Node]) -> Sequence[Array]:

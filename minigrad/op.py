@@ -32,7 +32,7 @@ from minigrad.kernel import Routine
 from minigrad.modes import KEEP_INPUTS, MODE
 from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 from minigrad.protocols import NUMPY
-from minigrad.rules import explained, same_dtype, tidy
+from minigrad.rules import EXPLAINED, explained, same_dtype, tidy
 from minigrad.tensor import Tensor
 
 Pullback = Callable[[Any], Any]
@@ -159,7 +159,7 @@ def op(
                 y = tuple(tidy(this, item, arrays) for item in y)
             elif mixed or y.__class__ is not np.ndarray or y.dtype is not dtype:
                 y = tidy(this, y, arrays)
-        except (ValueError, TypeError, IndexError, AttributeError) as error:
+        except EXPLAINED as error:
             raise explained(error, this, args, kwargs) from error
         node = None
         if recorded and pull is not None and (mode := mode_of()):

@@ -62,6 +62,10 @@ def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
     return y.astype(DEFAULT_DTYPE) if y.dtype == FLOAT64 else y
 
 
+# of a GPU come MemoryError and, from the driver, RuntimeError
+EXPLAINED = (IndexError, TypeError, ValueError, MemoryError, RuntimeError, AttributeError)
+
+
 def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
     """The same kind of error, naming the op, each argument with shape and dtype, and the reason."""
     parameters = inspect.signature(this.body).parameters.values()
@@ -83,5 +87,5 @@ def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
         error, reason = TypeError(), f"expected tensors or arrays, got {', '.join(given)}: {reason}"
     if len(found) > 1:
         reason = f"the arguments are on {' and '.join(sorted(found))}; move one with .to()"
-    kind = next(k for k in (IndexError, TypeError, ValueError) if isinstance(error, k))
+    kind = next(k for k in EXPLAINED if isinstance(error, k))
     return kind(f"{this.name}: {reason}  [{', '.join(described)}]")

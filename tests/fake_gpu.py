@@ -3,6 +3,9 @@
 They follow NumPy's protocols, refuse to become NumPy arrays by themselves, refuse to meet NumPy
 arrays in one call, and their reductions give 0-d arrays and no scalars. An op that passes here
 has no hidden step through the host; that CuPy has each function, and its speed, are not shown.
+
+A stream can capture: calls then compute nothing that counts, and are noted with the arrays that
+they read and write, to be made again on these arrays when the graph is launched.
 """
 
 from __future__ import annotations
@@ -19,6 +22,79 @@ from minigrad import device as devices
 
 class HostArrayError(TypeError):
     """A NumPy array where CuPy would refuse it."""
+
+
+class CaptureUnsupportedError(RuntimeError):
+    """What CUDA does not do while a stream is capturing."""
+
+
+class Stream:
+    """One stream for all; `notes` are the calls of the capture under way, None outside one."""
+
+    notes = None
+
+    def __init__(self, non_blocking=False):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def synchronize(self):
+        forbidden("synchronize")
+
+    def is_capturing(self):
+        return Stream.notes is not None
+
+    def begin_capture(self):
+        Stream.notes = []
+
+    def end_capture(self):
+        graph, Stream.notes = Graph(Stream.notes), None
+        return graph
+
+
+class Graph:
+    def __init__(self, notes):
+        self.notes = notes
+
+    def launch(self, stream):
+        for note in self.notes:
+            note()
+
+
+def item(values, index):
+    """values[index], a single element too as a view."""
+    found = values[index]
+    return found if isinstance(found, np.ndarray) else values[(*np.index_exp[index], ...)]
+
+
+def forbidden(what):
+    if Stream.notes is not None:
+        raise CaptureUnsupportedError(f"operation not permitted when stream is capturing: {what}")
+
+
+def called(func, args, kwargs):
+    """func on the values of fake arrays, as fake arrays; in a capture also noted."""
+    out = kwargs.get("out")
+    if Stream.notes is None:
+        result = func(*to_host(args), **to_host(kwargs))
+        return out if out is not None else to_device(result)
+    spare = {k: v for k, v in kwargs.items() if k != "out"}
+    result = to_device(func(*to_host(args), **to_host(spare)))
+    place = out if out is not None else result
+    if func in (np.empty, np.empty_like):  # a place and no launch
+        return place
+    arrays = [a.values for a in (*args, *kwargs.values()) if isinstance(a, FakeArray)]
+    if isinstance(place, FakeArray) and not any(np.shares_memory(place.values, a) for a in arrays):
+        Stream.notes.append(lambda: np.copyto(place.values, func(*to_host(args), **to_host(spare))))
+    elif out is not None:
+        Stream.notes.append(lambda: func(*to_host(args), **to_host(kwargs)))
+    elif isinstance(result, tuple):
+        raise CaptureUnsupportedError(f"{func.__name__} is not simulated in a capture")
+    return place
 
 
 def to_host(a):
@@ -55,20 +131,24 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
         raise HostArrayError("implicit conversion to a NumPy array")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        out = kwargs.get("out")
-        result = getattr(ufunc, method)(*to_host(inputs), **to_host(kwargs))
-        return out[0] if out else to_device(result)
+        if "out" in kwargs:
+            (kwargs["out"],) = kwargs["out"]
+        return called(getattr(ufunc, method), inputs, kwargs)
 
     def __array_function__(self, func, kinds, args, kwargs):
-        out = kwargs.get("out")
-        result = func(*to_host(args), **to_host(kwargs))
-        return out if out is not None else to_device(result)
+        return called(func, args, kwargs)
 
     def __getitem__(self, index):
-        return to_device(self.values[to_host(index)])
+        return called(item, (self, index), {})
 
     def __setitem__(self, index, value):
-        self.values[to_host(index)] = to_host(value)
+        def write():
+            self.values[to_host(index)] = to_host(value)
+
+        if Stream.notes is None:
+            write()
+        else:
+            Stream.notes.append(write)
 
     def __len__(self):
         return len(self.values)
@@ -77,16 +157,24 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
         return (to_device(item) for item in self.values)
 
     def __bool__(self):
+        forbidden("bool()")
         return bool(self.values)
 
     def __float__(self):
+        forbidden("float()")
         return float(self.values)
 
     def __int__(self):
+        forbidden("int()")
         return int(self.values)
 
     def __index__(self):
+        forbidden("index()")
         return self.values.__index__()
+
+    def set(self, values):
+        forbidden("a copy from the host")
+        self.values[...] = values
 
     @property
     def base(self):
@@ -105,13 +193,14 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
             "strides",
             "nbytes",
             "flags",
-            "item",
-            "tolist",
         ):
             return getattr(self.values, name)
+        if name in ("item", "tolist"):
+            forbidden(f"{name}()")
+            return getattr(self.values, name)
         if name in METHODS.split():
-            method = getattr(self.values, name)
-            return lambda *a, **k: to_device(method(*to_host(a), **to_host(k)))
+            method = getattr(np.ndarray, name)
+            return lambda *a, **k: called(method, (self, *a), k)
         raise AttributeError(name)
 
 
@@ -125,18 +214,33 @@ class FakeCupy:
     ndarray = FakeArray
     cuda = types.SimpleNamespace(
         Device=contextlib.nullcontext,
-        get_current_stream=lambda: types.SimpleNamespace(is_capturing=lambda: False),
+        Stream=Stream,
+        get_current_stream=Stream,
+        MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+        using_allocator=contextlib.nullcontext,
     )
-    asnumpy = staticmethod(lambda a: a.values)
-    asarray = staticmethod(lambda a: a if isinstance(a, FakeArray) else FakeArray(np.asarray(a)))
+
+    @staticmethod
+    def asnumpy(a):
+        forbidden("a copy to the host")
+        return a.values
+
+    @staticmethod
+    def asarray(a):
+        if not isinstance(a, FakeArray):
+            forbidden("a copy from the host")
+        return a if isinstance(a, FakeArray) else FakeArray(np.asarray(a))
 
     def __getattr__(self, name):
         function = getattr(np, name)
-        return lambda *a, **k: to_device(function(*to_host(a), **to_host(k)))
+        return lambda *a, **k: called(function, a, k)
 
 
 def segment_sum(values, order, starts, width, out, size):
     """What the CUDA kernel of `minigrad.device.segment_sum` computes."""
+    if Stream.notes is not None:
+        Stream.notes.append(lambda: segment_sum(values, order, starts, width, out, size))
+        return
     rows, bounds = values.values.reshape(-1, width)[order.values], starts.values
     flat = out.values.reshape(-1, width)
     for i in range(size // width):

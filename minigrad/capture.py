@@ -1,0 +1,199 @@
+"""A training step recorded once and replayed: one launch in the place of hundreds.
+
+    @mg.capture
+    def step(ids, targets):
+        optimizer.zero_grad()
+        loss = mg.cross_entropy(model(ids), targets)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    for ids, targets in batches:
+        losses.append(step(ids, targets))
+
+On a GPU a small op takes longer to launch than to compute. The first calls run the function as it
+is, which compiles what is to be compiled and makes the optimizer's slots. The next records it as a
+CUDA graph: its launches, on fixed places in memory. From then on a call copies its arguments to
+these places and launches the graph; Python does not enter the function again. So
+
+- shapes and dtypes stay those of the recording;
+- nothing may be read back to the host while it is recorded, nor drawn or made there;
+- what Python changes from step to step must be `live`: the optimizers' rates and counts are.
+
+On the CPU, where there is nothing to record, the function always runs as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+import numpy as np
+
+from minigrad import device as devices
+from minigrad.tensor import Tensor
+
+Array = Any
+UNRECORDED = 2  # calls that run as they are: the first makes slots, the second finds them
+
+
+class CaptureError(RuntimeError):
+    """A function that cannot be recorded, or a call that does not fit the recording."""
+
+
+class capture:
+    """`fn`, a function of tensors that gives a tensor or a tuple of tensors, as a replayed graph.
+
+    Where the results are decides whether there is one. They are copies, so the next call does not
+    change them. CaptureError, which names the op, if the function cannot be recorded, and for a
+    call whose arguments do not fit.
+    """
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        update_wrapper(self, fn)
+        self.fn = fn
+        self.calls = 0  # those without a graph, as far as one is to be made
+        self.graph: Any = None
+        self.arguments: tuple[Tensor, ...] = ()
+        self.results: Any = None
+        self.boards: list[Board] = []
+        self.pool: Any = None
+
+    def __call__(self, *args: Tensor) -> Any:
+        for i, a in enumerate(args):
+            if not isinstance(a, Tensor):
+                raise TypeError(f"{self.name}: argument {i}: expected a tensor, got {a!r:.60}")
+        if self.calls < UNRECORDED:
+            result = self.fn(*args)
+            self.calls += any(t.device != "cpu" for t in results_of(result))
+            return result
+        if self.graph is None:
+            self.graph = self.record(args)
+        else:
+            self.check(args)
+            for board in self.boards:
+                board.compute()
+        for board in self.boards:
+            board.send()
+        for place, a in zip(self.arguments, args, strict=True):
+            place.data[...] = a.data
+        self.graph.launch(devices.cupy().cuda.get_current_stream())
+        copies = tuple(Tensor(t.data.copy()) for t in results_of(self.results))
+        return copies if isinstance(self.results, tuple) else copies[0]
+
+    @property
+    def name(self) -> str:
+        return f"capture: {getattr(self.fn, '__name__', 'the function')}"
+
+    def record(self, args: tuple[Tensor, ...]) -> Any:
+        """A graph of what the function launches; nothing is computed yet."""
+        for i, a in enumerate(args):
+            if a.device == "cpu":
+                raise CaptureError(f"{self.name}: argument {i} is on the CPU; move it with .to()")
+        cp = devices.cupy()
+        pool = cp.cuda.MemoryPool()  # of its own: nobody else may ever get this memory
+        arguments = tuple(Tensor(a.data.copy()) for a in args)
+        boards: list[Board] = []
+        stream = cp.cuda.Stream(non_blocking=True)
+        cp.cuda.get_current_stream().synchronize()
+        graph: Any = None
+        kept: tuple[Tensor, ...] = ()
+        result: Any = None
+        problem: Exception | None = None
+        State.boards = boards
+        try:
+            with cp.cuda.using_allocator(pool.malloc), stream:
+                stream.begin_capture()
+                try:
+                    result = self.fn(*arguments)
+                    kept = tuple(Tensor(t.data) for t in results_of(result))
+                except Exception as error:
+                    problem = error
+                finally:
+                    graph = stream.end_capture()
+        except Exception as error:
+            problem = problem or error
+        finally:
+            State.boards = None
+        if problem is not None:
+            raise CaptureError(f"{self.name} cannot be recorded: {problem}") from problem
+        self.pool, self.boards, self.arguments = pool, boards, arguments
+        self.results = kept if isinstance(result, tuple) else kept[0]
+        return graph
+
+    def check(self, args: tuple[Tensor, ...]) -> None:
+        """CaptureError unless the arguments are like those that were recorded."""
+        if len(args) != len(self.arguments):
+            raise CaptureError(
+                f"{self.name}: recorded with {len(self.arguments)} arguments, got {len(args)}"
+            )
+        for i, (a, b) in enumerate(zip(self.arguments, args, strict=True)):
+            want, got = ((t.shape, str(t.dtype), t.device) for t in (a, b))
+            if want != got:
+                raise CaptureError(
+                    f"{self.name}: argument {i}: recorded with {' '.join(map(str, want))}, "
+                    f"got {' '.join(map(str, got))}; capture the function again for another shape"
+                )
+
+
+def results_of(result: Any) -> tuple[Tensor, ...]:
+    """The tensors that a function returned."""
+    found = result if isinstance(result, tuple) else (result,)
+    if not found or not all(isinstance(t, Tensor) for t in found):
+        raise TypeError(f"capture: expected a function that returns tensors, got {result!r:.60}")
+    return found
+
+
+# --- numbers that change ------------------------------------------------------------------------
+class Board:
+    """Numbers of one dtype that the host writes before each replay, in one copy, and a graph reads.
+
+    numbers: the functions that compute them, and where their results begin.
+    """
+
+    size = 1024
+
+    def __init__(self, like: Array) -> None:
+        self.device = np.empty_like(like, shape=(self.size,))
+        self.host = np.zeros(self.size, like.dtype)
+        self.used = 0
+        self.numbers: list[tuple[int, Callable[[], tuple[float, ...]]]] = []
+
+    def write(self, start: int, values: tuple[float, ...]) -> None:
+        self.host[start : start + len(values)] = values
+
+    def add(self, compute: Callable[[], tuple[float, ...]], values: tuple[float, ...]) -> Any:
+        start, self.used = self.used, self.used + len(values)
+        self.numbers.append((start, compute))
+        self.write(start, values)
+        return tuple(self.device[i] for i in range(start, self.used))
+
+    def compute(self) -> None:
+        for start, compute in self.numbers:
+            self.write(start, compute())
+
+    def send(self) -> None:
+        self.device.set(self.host)
+
+
+class State:
+    boards: list[Board] | None = None  # of the recording under way
+
+
+def live(compute: Callable[[], tuple[float, ...]], like: Array) -> Any:
+    """compute(), now and again before every replay of a recording under way.
+
+    For numbers that Python changes from step to step, such as a learning rate or a count. Outside a
+    recording they are plain numbers; in one, 0-d arrays beside `like` and in its dtype, which the
+    graph reads where they are.
+    """
+    values, boards = compute(), State.boards
+    if boards is None:
+        return values
+    for board in boards:
+        fits = board.used + len(values) <= board.size
+        if fits and board.host.dtype == like.dtype:
+            return board.add(compute, values)
+    boards.append(Board(like))
+    return boards[-1].add(compute, values)
