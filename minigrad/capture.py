@@ -98,7 +98,7 @@ class capture:
         stream = cp.cuda.Stream(non_blocking=True)
         cp.cuda.get_current_stream().synchronize()
         graph: Any = None
-        kept: tuple[Tensor, ...] = ()
+        kept: list[Tensor] = []
         result: Any = None
         problem: Exception | None = None
         State.boards = boards
@@ -107,7 +107,7 @@ class capture:
                 stream.begin_capture()
                 try:
                     result = self.fn(*arguments)
-                    kept = tuple(Tensor(t.data) for t in results_of(result))
+                    kept = [Tensor(t.data) for t in results_of(result)]
                 except Exception as error:
                     problem = error
                 finally:
@@ -119,7 +119,7 @@ class capture:
         if problem is not None:
             raise CaptureError(f"{self.name} cannot be recorded: {problem}") from problem
         self.pool, self.boards, self.arguments = pool, boards, arguments
-        self.results = kept if isinstance(result, tuple) else kept[0]
+        self.results = tuple(kept) if isinstance(result, tuple) else kept[0]
         return graph
 
     def check(self, args: tuple[Tensor, ...]) -> None:
