@@ -1,0 +1,162 @@
+"""What cuBLAS is told about matrices anywhere in memory, answered by a cuBLAS written in NumPy."""
+
+import ctypes
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minigrad as mg
+from kernels.cuda import linear, products
+from kernels.cuda.products import common_step, product
+
+TYPES = {0: np.float32, 1: np.float64, 2: np.float16}
+
+
+def column_major(pointer, kind, rows, columns, leading, step, count):
+    """(count, rows, columns) as cuBLAS reads it."""
+    dtype = np.dtype(TYPES[kind])
+    assert leading >= max(1, rows), "cuBLAS refuses it"
+    size = dtype.itemsize * ((count - 1) * step + (columns - 1) * leading + rows)
+    memory = np.frombuffer((ctypes.c_char * size).from_address(pointer), dtype)  # writable
+    strides = [dtype.itemsize * n for n in (step, 1, leading)]
+    return np.lib.stride_tricks.as_strided(memory, (count, rows, columns), strides)
+
+
+class Library:
+    calls = 0
+
+    def handle(self):
+        return 7
+
+    def gemm_strided_batched_ex(
+        self, handle, op_a, op_b, m, n, k, alpha, a, kind_a, lda, step_a, b, kind_b, ldb, step_b,
+        beta, c, kind_c, ldc, step_c, count, compute, algorithm,
+    ):  # fmt: skip
+        Library.calls += 1
+        one, zero = (
+            ctypes.cast(p, ctypes.POINTER(ctypes.c_double if compute == 70 else ctypes.c_float))
+            for p in (alpha, beta)
+        )
+        assert (handle, one[0], zero[0], algorithm) == (7, 1.0, 0.0, -1)
+        a = column_major(a, kind_a, *((k, m) if op_a else (m, k)), lda, step_a, count)
+        b = column_major(b, kind_b, *((n, k) if op_b else (k, n)), ldb, step_b, count)
+        a, b = (x.swapaxes(1, 2) if t else x for x, t in ((a, op_a), (b, op_b)))
+        c = column_major(c, kind_c, m, n, ldc, step_c, count)
+        c[...] = a @ b
+
+
+@pytest.fixture(autouse=True)
+def host(monkeypatch):
+    monkeypatch.setattr(products, "cublas", Library)
+    monkeypatch.setattr(products, "address", lambda a: a.ctypes.data)
+    monkeypatch.setattr(Library, "calls", 0)
+
+
+def cut(rng, shape, order, every):
+    """A view of `shape` whose axes lie in memory in `order`, every second element along `every`."""
+    whole = [shape[i] * (2 if i == every else 1) for i in order]
+    a = rng.standard_normal(whole).transpose(np.argsort(order))
+    return a[tuple(slice(None, None, 2 if i == every else 1) for i in range(len(shape)))]
+
+
+@given(st.data())
+def test_any_view_gives_the_product_of_numpy(data):
+    """Axes in any order in memory, steps between elements, axes that repeat, sizes of 0 and 1."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    size = st.integers(0, 3)
+    n, k, m = data.draw(size), data.draw(size), data.draw(size)
+    lead = data.draw(st.lists(st.integers(0, 3), max_size=2))
+    arrays = []
+    for matrix in ((n, k), (k, m)):
+        own = [1 if data.draw(st.booleans()) else x for x in lead][data.draw(st.integers(0, 2)) :]
+        shape = (*own, *matrix)
+        order = data.draw(st.permutations(range(len(shape))))
+        arrays.append(cut(rng, shape, order, data.draw(st.integers(-1, len(shape) - 1))))
+    a, b = arrays
+    y = product(a, b)
+    np.testing.assert_allclose(y, a @ b, rtol=0, atol=1e-14)
+    assert y.flags.c_contiguous
+    out = np.full_like(y, np.nan)
+    assert product(a, b, out) is out
+    np.testing.assert_array_equal(out, y)
+
+
+def copies(monkeypatch, a, b):
+    """How many operands were copied."""
+    made = []
+    original = products.operand
+
+    def noted(x, lead):
+        made.append(None)
+        return original(x, lead)
+
+    monkeypatch.setattr(products, "operand", noted)
+    product(a, b)
+    assert Library.calls == 1
+    return len(made) - 2
+
+
+def test_what_is_read_where_it_lies(monkeypatch, rng):
+    """Transposed keys, the weight of a linear map transposed, one matrix for a whole stack."""
+    q, k = (rng.standard_normal((5, 2, 3, 4)) for _ in range(2))
+    assert copies(monkeypatch, q, k.swapaxes(-1, -2)) == 0
+    monkeypatch.setattr(Library, "calls", 0)
+    assert copies(monkeypatch, q[0, 0], rng.standard_normal((6, 4)).T) == 0
+    monkeypatch.setattr(Library, "calls", 0)
+    assert copies(monkeypatch, rng.standard_normal((7, 3, 4)), k[0, 0].T) == 0
+    monkeypatch.setattr(Library, "calls", 0)
+    heads = rng.standard_normal((5, 3, 2, 4)).swapaxes(1, 2)  # (B, H) with two steps
+    assert copies(monkeypatch, heads, k.swapaxes(-1, -2)) == 1
+
+
+def test_common_step():
+    a = np.zeros((4, 3, 5, 2))
+    assert common_step(a) == 10
+    assert common_step(a[0, 0]) == 0
+    assert common_step(a[:, :1]) == 30
+    assert common_step(a[:, :2]) is None
+    assert common_step(np.broadcast_to(a[0, 0], (4, 3, 5, 2))) == 0
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_kinds_of_numbers(dtype, rng):
+    a = rng.integers(-4, 4, (3, 4)).astype(dtype)
+    y = product(a, a.T)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, a @ a.T)
+
+
+# --- the ops --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("op", "shapes"),
+    [
+        ("matmul", [(3, 4), (4, 2)]),
+        ("matmul", [(2, 5, 3, 4), (2, 5, 4, 2)]),
+        ("matmul", [(5, 3, 4), (2, 1, 4, 2)]),
+        ("linear", [(3, 4), (2, 4)]),
+        ("linear", [(5, 3, 4), (2, 4), (2,)]),
+        ("linear", [(4,), (2, 4), (2,)]),
+    ],
+)
+def test_the_kernels_have_the_values_and_gradients_of_the_ops(op, shapes, monkeypatch, rng):
+    monkeypatch.setattr(linear, "unfit", lambda a, b: None)
+    arrays = [rng.standard_normal(s) for s in shapes]
+    found = []
+    for body in (getattr(linear, op), getattr(mg, op).op.body):
+        y, pull = body(*arrays)
+        g = np.cos(np.arange(y.size, dtype=np.float64)).reshape(y.shape)
+        found.append([y, *(p(g) for p, _ in zip(pull, arrays, strict=False))])
+    for a, b in zip(*found, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=0, atol=math.prod(shapes[0]) * 1e-14)
+
+
+def test_numpy_arrays_are_declined():
+    with mg.use_kernels():
+        mg.linear(mg.ones((2, 3)), mg.ones((4, 3)))
+    a = np.ones((2, 3))
+    assert linear.linear(a, a).reason == "not on the GPU"
+    assert linear.matmul(a, a.T).reason == "not on the GPU"
