@@ -56,8 +56,9 @@ class LSTMLanguageModel(nn.Module):
     ) -> Any:
         """Logits of the next token after positions start..S-1.    ids (B, S) -> (B, S - start, V)
 
-        A `PrefixTree` of the ids gives the same to rounding. ValueError with return_hidden, or with
-        dropout in training, whose masks sequences would share.
+        A `PrefixTree` of the ids gives the same to rounding. ValueError with return_hidden, with
+        dropout in training, whose masks sequences would share, or for a stacked model. That takes
+        ids (R, B, S), or (B, S) for all replicas, and every result has the axis R before these.
 
         return_hidden: (logits, hidden, (h, c)) instead, with the hidden states of the last layer
         (B, S, d_hidden) and the state of every layer after the last token, (L, B, d_hidden) each.
@@ -65,10 +66,11 @@ class LSTMLanguageModel(nn.Module):
         if isinstance(ids, PrefixTree):
             ids.check_use(self, start, return_hidden)
             return self._on_tree(ids, start)
+        ids = ids if ids.ndim == 3 else nn.for_replicas(ids, self.replicas)
         # time first: each step of the LSTM then reads and writes one block of memory
-        hidden, state = self._recur(ids.T)
-        logits = self.classifier(hidden[start:]).swapaxes(0, 1)
-        return (logits, hidden.swapaxes(0, 1), state) if return_hidden else logits
+        hidden, state = self._recur(ids.mT)
+        logits = self.classifier(hidden[..., start:, :, :]).swapaxes(-3, -2)
+        return (logits, hidden.swapaxes(-3, -2), state) if return_hidden else logits
 
     def _on_tree(self, tree: PrefixTree, start: int) -> mg.Tensor:
         """Run by run: the chains of one start from the states in which those before have ended."""
@@ -86,7 +88,7 @@ class LSTMLanguageModel(nn.Module):
     def _recur(self, ids: mg.Tensor, state: Any = None) -> Any:
         """The LSTM over embeddings of ids (T, B), through a table of all words if they repeat."""
         words = self.config.vocabulary_size
-        if ids.size < 2 * words:
+        if ids.shape[-2] * ids.shape[-1] < 2 * words:
             return self.lstm(self.embedding(ids), state)
-        every = mg.Tensor(np.arange(words)).to(ids.device)
+        every = nn.for_replicas(mg.Tensor(np.arange(words)).to(ids.device), self.replicas)
         return self.lstm(self.embedding(every), state, rows=ids)
