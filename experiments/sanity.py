@@ -52,8 +52,8 @@ class Settings:
     workers: int = 1
     """Trials at a time, each in a process of its own; with --replicas, models at a time."""
     replicas: bool = False
-    """Train all seeds of a model as one: on a GPU in little more than the time of one trial, on a
-    CPU in no less than that of all. Changes rounding alone."""
+    """Train all seeds of a model as one, for a GPU: there all take little longer than one. On a
+    CPU they lose what share_prefixes saves. Changes rounding alone."""
     kernels: bool = True
     """Compiled CPU kernels, where they can be used; changes rounding alone."""
     share_prefixes: bool = True

@@ -707,6 +707,7 @@ FUSED = {
             return_weights=True,
             torch=lambda q, k, v: (SDPA(q, k, v, scale=0.7), (0.7 * q @ k.mT).softmax(-1)),
         ),
+        attention((2, 2, 1, 3, 4), (2, 2, 1, 5, 4), (2, 2, 1, 5, 6)),
     ],
     "gathered_attention": [
         gathered((5, 2, 4), (5, 2, 4), (5, 2, 4)),

@@ -110,11 +110,11 @@ class MultiHeadAttention(Module):
         self, query: Tensor, key: Tensor | None, value: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         w, b, dim = self.in_proj_weight, self.in_proj_bias, self.dim
-        axes = "B, T" if self.replicas is None else "R, B, T"
+        lead = "" if self.replicas is None else "R, "
         for name, t in (("query", query), ("key", key), ("value", value)):
-            if t is not None and (t.ndim != len(axes.split()) + 1 or t.shape[-1] != dim):
+            if t is not None and (t.ndim != (4 if lead else 3) or t.shape[-1] != dim):
                 raise ValueError(
-                    f"MultiHeadAttention: expected {name} ({axes}, {dim}), got {t.shape}"
+                    f"MultiHeadAttention: expected {name} ({lead}B, T, {dim}), got {t.shape}"
                 )
         if key is None:
             if value is not None:

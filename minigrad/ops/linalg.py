@@ -106,10 +106,11 @@ def linear(x: Array, weight: Array, bias: Array = None) -> Result:
     R replicas have weight (R, out, in), bias (R, out), x (R, ..., in), and y (R, ..., out).
     """
     lead = weight.shape[:-2]
-    if not 2 <= weight.ndim <= 3 or x.ndim <= len(lead) or x.shape[-1] != weight.shape[-1]:
-        raise ValueError("expected x (..., in) and weight (out, in)")
-    if x.shape[: len(lead)] != lead:
-        raise ValueError("expected x (R, ..., in) and weight (R, out, in)")
+    inputs = (*lead, weight.shape[-1])
+    if not 2 <= weight.ndim <= 3 or (*x.shape[: len(lead)], *x.shape[-1:]) != inputs:
+        raise ValueError(
+            "expected x (..., in) and weight (out, in), or x (R, ..., in) and (R, out, in)"
+        )
     if bias is not None and bias.shape != weight.shape[:-1]:
         raise ValueError(f"expected bias {weight.shape[:-1]}")
     x, weight, bias = one_dtype(x, weight, bias)
@@ -117,7 +118,7 @@ def linear(x: Array, weight: Array, bias: Array = None) -> Result:
     rows = shaped(x, (*lead, math.prod(shape[len(lead) : -1]), shape[-1]))
     y = rows @ mT(weight)
     if bias is not None:
-        y += bias[..., None, :]
+        y += bias[:, None] if lead else bias
     flat = y.shape
     return shaped(y, (*shape[:-1], flat[-1])), (
         lambda g: shaped(shaped(g, flat) @ weight, shape),

@@ -43,19 +43,21 @@ def buffer(like: Array, *shape: int) -> Array:
     return np.empty_like(like, shape=shape, order="C")
 
 
-def gates_of(z: Array) -> list[Array]:
+def gates_of(z: Array) -> tuple[Array, ...]:
     """The four gates (..., H, B) of z (..., 4H, B), as views."""
     n = z.shape[-2] // 4
-    return [z[..., k * n : (k + 1) * n, :] for k in range(4)]
+    i, f = z[..., :n, :], z[..., n : 2 * n, :]
+    return i, f, z[..., 2 * n : 3 * n, :], z[..., 3 * n :, :]
 
 
 def activate(z: Array) -> None:
     """Pre-activations z (..., 4H, B) become the gates, in place: σ(z) = tanh(z/2)/2 + 1/2."""
     n = z.shape[-2] // 4
-    for gate in (z[..., : 2 * n, :], z[..., 3 * n :, :]):
+    sigmoids = z[..., : 2 * n, :], z[..., 3 * n :, :]
+    for gate in sigmoids:
         gate *= 0.5
     np.tanh(z, out=z)
-    for gate in (z[..., : 2 * n, :], z[..., 3 * n :, :]):
+    for gate in sigmoids:
         gate *= 0.5
         gate += 0.5
 

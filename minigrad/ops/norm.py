@@ -34,13 +34,14 @@ def check_affine(x: Array, weight: Array, bias: Array, axis: int) -> None:
 
 def lead_of(x: Array, weight: Array, bias: Array = None) -> tuple[int, ...]:
     """The shape of what comes before (D,) in weight and bias: (), or (R,) for replicas."""
-    given = {p.shape for p in (weight, bias) if p is not None}
-    size = x.shape[-1]
-    if given <= {(size,)}:
-        return ()
-    if x.ndim > 1 and given == {(len(x), size)}:
-        return x.shape[:1]
-    raise ValueError(f"expected weight and bias ({size},), or (R, {size}) and x (R, ..., {size})")
+    given = bias if weight is None else weight
+    lead = () if given is None else given.shape[:-1]
+    own = (*x.shape[: len(lead)], x.shape[-1])
+    fits = (weight is None or weight.shape == own) and (bias is None or bias.shape == own)
+    if not fits or len(lead) >= min(x.ndim, 2):
+        size = x.shape[-1]
+        raise ValueError(f"expected weight and bias ({size},), or (R, {size}) with x (R, ...)")
+    return lead
 
 
 def for_each_row(p: Any, x: Any) -> Any:
@@ -74,10 +75,10 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
     xhat = x2 - row_sum(x2) / size
     r = 1.0 / np.sqrt(row_dot(xhat, xhat) / size + eps)
     xhat *= r
-    w = None if weight is None else weight[..., None, :]
+    w = weight[:, None] if lead and weight is not None else weight
     y = xhat.copy() if w is None else xhat * w
     if bias is not None:
-        y += bias[..., None, :]
+        y += bias[:, None] if lead else bias
 
     def pull(g: Array) -> tuple[Any, ...]:
         g = g.reshape(xhat.shape)
@@ -86,7 +87,7 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
         ghat -= row_sum(ghat) / size
         ghat -= xhat * inner
         ghat *= r
-        gw = None if weight is None else np.einsum("...nd,...nd->...d", g, xhat)
+        gw = None if w is None else np.einsum("...nd,...nd->...d", g, xhat)
         return ghat.reshape(x.shape), gw, None if bias is None else column_sum(g)
 
     return y.reshape(x.shape), pull
@@ -110,7 +111,7 @@ def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Result:
     x2 = x.reshape(*lead, -1, size)
     r = 1.0 / np.sqrt(row_dot(x2, x2) / size + eps)
     xhat = x2 * r
-    w = None if weight is None else weight[..., None, :]
+    w = weight[:, None] if lead else weight
 
     def pull(g: Array) -> tuple[Any, ...]:
         g = g.reshape(xhat.shape)

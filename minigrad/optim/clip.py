@@ -35,18 +35,18 @@ def clip_grad_norm(
     grads = [p.grad.data for p in dict.fromkeys(parameters) if p.grad is not None]
     if not grads:
         return Tensor(np.zeros(() if replicas is None else (replicas,), np.float32))
-    for g in grads:
-        if replicas is not None and g.shape[:1] != (replicas,):
-            raise ValueError(
-                f"clip_grad_norm: expected gradients ({replicas}, ...), one part for each replica, "
-                f"got {g.shape}"
-            )
+    if replicas is not None and any(g.shape[:1] != (replicas,) for g in grads):
+        raise ValueError(
+            f"clip_grad_norm: expected gradients ({replicas}, ...), one part for each replica, got "
+            f"{', '.join(str(g.shape) for g in grads)}"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         norm = np.sqrt(sum(np.square(norm_of(g, replicas)) for g in grads))
         coefficient = np.minimum(max_norm / (norm + 1e-6), 1.0)
         for g in grads:
-            axes = () if replicas is None else (replicas, *(1,) * (g.ndim - 1))
-            np.multiply(g, coefficient.reshape(axes), out=g)
+            axes = (-1, *(1,) * (g.ndim - 1))
+            each = coefficient if replicas is None else coefficient.reshape(axes)
+            np.multiply(g, each, out=g)
             stamp_write(g)
     return Tensor(norm if devices.is_array(norm) else np.asarray(norm))
 

@@ -174,29 +174,48 @@ class Optimizer:
     ) -> Iterator[list[Any]]:
         """The arrays cut into pieces, each time with the numbers and `scratch` arrays to write in.
 
-        A piece is a block of the arrays as matrices, a row a replica, and a number that is a tuple
-        stands beside it as a column. On a GPU there is one piece: one more is a launch more.
+        On a GPU there is one piece, for there a piece more is a launch more. Where a number is a
+        tuple, a piece is a block of matrices, a row a replica, and the tuple a column beside it.
         """
         first = arrays[0]
-        n, replicas = first.size, next((len(x) for x in numbers if type(x) is tuple), 1)
+        n = first.size
         size = min(n, PIECE) if isinstance(first, np.ndarray) else n
         key = (first.dtype, devices.of(first))
         held = self._scratch.setdefault(key, [])
         if len(held) < scratch or held[0].size < size:
             held[:] = [np.empty_like(first, shape=(size,)) for _ in range(max(scratch, len(held)))]
-        flat = [a.reshape(replicas, -1) for a in arrays]
-        beside = [self._column(x, first) if type(x) is tuple else None for x in numbers]
-        width = n // replicas
+        if tuple in map(type, numbers):
+            yield from self._blocks(arrays, numbers, held[:scratch], size)
+            return
+        flat = [a.reshape(-1) for a in arrays]
+        for start in range(0, n, size or 1):
+            part = [a[start : start + size] for a in flat] if n > size else flat
+            yield [*part, *numbers, *[s[: part[0].size] for s in held[:scratch]]]
+
+    def _blocks(
+        self,
+        arrays: tuple[Array, ...],
+        numbers: tuple[Number, ...],
+        scratch: list[Array],
+        size: int,
+    ) -> Iterator[list[Any]]:
+        """See `pieces`: blocks of at most `size` elements."""
+        replicas = len(arrays[0])
+        rows = [a.reshape(replicas, -1) for a in arrays]
+        columns: list[Any] = [
+            self._column(x, arrays[0]) if type(x) is tuple else x for x in numbers
+        ]
+        width = rows[0].shape[1]
         high, wide = max(1, size // max(1, width)), max(1, min(width, size))
         for top in range(0, replicas, high):
-            rows = slice(top, top + high)
+            some = slice(top, top + high)
             for left in range(0, width, wide):
-                part = [a[rows, left : left + wide] for a in flat] if n > size else flat
+                part = [a[some, left : left + wide] for a in rows]
                 shape, count = part[0].shape, part[0].size
                 yield [
                     *part,
-                    *(x if b is None else b[rows] for x, b in zip(numbers, beside, strict=True)),
-                    *(s[:count].reshape(shape) for s in held[:scratch]),
+                    *(x if is_number(x) else x[some] for x in columns),
+                    *(s[:count].reshape(shape) for s in scratch),
                 ]
 
     def _column(self, values: tuple[float, ...], like: Array) -> Array:
@@ -371,9 +390,9 @@ def listed(value: Any) -> Sequence[float]:
 
 def each(formula: Callable[..., float], *values: Number) -> Number:
     """A formula of numbers; where some are tuples, a tuple of its values."""
-    count = next((len(v) for v in values if isinstance(v, tuple)), None)
-    if count is None:
+    if tuple not in map(type, values):
         return formula(*values)
+    count = next(len(v) for v in values if isinstance(v, tuple))
     columns = [v if isinstance(v, tuple) else (v,) * count for v in values]
     return tuple(map(formula, *columns))
 
