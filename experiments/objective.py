@@ -8,7 +8,7 @@ mean over tokens. A sample is right if all of these tokens have the greatest log
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,8 @@ class Batch:
     targets: (B, k) what it should predict there.
     rhs:     (B, k) bool, whether that target is on the right-hand side.
     weights: (B, k) rhs divided by its row sum, so that a weighted sum is the mean of a sample.
+
+    For R replicas every array has an axis of R before these, and B is the samples of each.
     """
 
     ids: mg.Tensor | PrefixTree
@@ -42,12 +44,18 @@ class Batch:
     weights: Array
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return self.ids.shape[-2]
 
     def take(self, rows: Array) -> Batch:
-        """The samples at an index array (on the host) or slice; of a tree, a tree."""
+        """The samples at an index array (on the host) or slice; of a tree, a tree.
+
+        For replicas an index array is (R, n): of each its own samples.
+        """
         ids = self.ids
         here = devices.move(rows, ids.device) if isinstance(rows, np.ndarray) else rows
+        if self.targets.ndim == 3:
+            every = devices.namespace(self.targets).arange(len(self.targets))[:, None]
+            here = (slice(None) if isinstance(rows, slice) else every), here
         return replace(
             self,
             ids=ids.take(rows) if isinstance(ids, PrefixTree) else mg.Tensor(ids.data[here]),
@@ -91,45 +99,75 @@ def batch_of(
     )
 
 
+def check_alike(batches: Sequence[Batch]) -> None:
+    """ValueError unless all have one shape."""
+    for other in batches:
+        shapes = [(*batch.ids.shape, batch.start) for batch in (batches[0], other)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"data of {shapes[0]} and {shapes[1]} samples, tokens and first targets cannot be "
+                f"stacked"
+            )
+
+
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """Plain batches, one a replica, as one. ValueError if they differ in shape."""
+    check_alike(batches)
+    return Batch(
+        ids=mg.stack([batch.ids for batch in batches]),
+        start=batches[0].start,
+        targets=np.stack([batch.targets for batch in batches]),
+        rhs=np.stack([batch.rhs for batch in batches]),
+        weights=np.stack([batch.weights for batch in batches]),
+    )
+
+
 def loss(logits: mg.Tensor, batch: Batch, reduction: str = "mean") -> mg.Tensor:
     """-log p of the right-hand sides.    logits (B, k, V) -> () or, with "none", (B,)
 
     reduction: over samples: "mean", "sum" or "none". ValueError for another word.
+    For replicas, logits (R, B, k, V) -> (R,) or (R, B).
     """
     nll = mg.cross_entropy(logits, batch.targets, reduction="none")
-    samples = (nll * batch.weights).sum(axis=1)
+    samples = (nll * batch.weights).sum(axis=-1)
     if reduction == "none":
         return samples
     if reduction not in ("mean", "sum"):
         raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
-    return samples.mean() if reduction == "mean" else samples.sum()
+    return samples.mean(axis=-1) if reduction == "mean" else samples.sum(axis=-1)
 
 
 def correct(logits: mg.Tensor, batch: Batch) -> Array:
-    """(B,) bool: every token of the right-hand side has the greatest logit."""
+    """(B,) or (R, B) bool: every token of the right-hand side has the greatest logit."""
     right = np.argmax(logits.data, axis=-1) == batch.targets
-    return (right | ~batch.rhs).all(axis=1)
+    return (right | ~batch.rhs).all(axis=-1)
 
 
 def accuracy(logits: mg.Tensor, batch: Batch, reduction: str = "mean") -> Any:
-    """How many samples are right: "sum" an int, "mean" that int / B, "none" the (B,) booleans."""
+    """How many samples are right: "sum" an int, "mean" that int / B, "none" the (B,) booleans.
+
+    For replicas, a list of R numbers, or (R, B) booleans.
+    """
     right = correct(logits, batch)
     if reduction == "none":
         return right
     if reduction not in ("mean", "sum"):
         raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
-    count = int(right.sum())
-    return count / len(batch) if reduction == "mean" else count
+    count = devices.to_numpy(right.sum(axis=-1))
+    return (count / len(batch) if reduction == "mean" else count).tolist()
 
 
 @mg.no_grad()
-def evaluate(model: Model, batch: Batch) -> tuple[float, float]:
-    """(mean loss, accuracy) of all samples, in parts of 4,096. The caller switches to eval mode."""
+def evaluate(model: Model, batch: Batch) -> tuple[Any, Any]:
+    """(mean loss, accuracy) of all samples, in parts of 4,096. The caller switches to eval mode.
+
+    Two floats; for replicas, two lists of R.
+    """
     if len(batch) == 0:
         raise ValueError("evaluate: expected at least one sample")
-    total, right = 0.0, 0
+    total, right = np.float64(0.0), np.int64(0)
     for part in batch.parts(EVALUATION_BATCH):
         logits = model(part.ids, start=part.start)
-        total += float(loss(logits, part, "sum"))
-        right += accuracy(logits, part, "sum")
-    return total / len(batch), right / len(batch)
+        total = total + devices.to_numpy(loss(logits, part, "sum").data).astype(np.float64)
+        right = right + np.asarray(accuracy(logits, part, "sum"))
+    return (total / len(batch)).tolist(), (right / len(batch)).tolist()

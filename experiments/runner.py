@@ -15,15 +15,16 @@ from typing import Any
 
 from experiments.progress import Progress
 from experiments.records import THREADS
-from experiments.training import Interrupted, Trial, run_trial
+from experiments.together import run_trials_together
+from experiments.training import Interrupted, Trial, Watcher, run_trial
 from minigrad import kernel, use_kernels
 from minigrad.files import CheckpointError
 
-Job = tuple[Trial, Path]  # a trial and the folder it writes
+Job = Sequence[tuple[Trial, Path]]  # a trial and the folder it writes, or several as replicas
 
 
 class TrialFailed(Exception):
-    """A trial in a process of its own has failed."""
+    """A job in a process of its own has failed."""
 
 
 class Signals:
@@ -54,19 +55,33 @@ def caught_signals() -> Iterator[Signals]:
 def run_all(
     jobs: Sequence[Job], signals: Signals, *, device: str = "cpu", workers: int = 1
 ) -> None:
-    """Run every trial that is not finished.
+    """Run every job, as far as its trials are not finished.
 
     workers: how many run at a time; more than one are processes of their own, each with its share
              of the cores as threads. They use kernels if this process does.
-    Raises Interrupted when a signal was received and every running trial has saved a checkpoint,
+    Raises Interrupted when a signal was received and every running job has saved a checkpoint,
     TrialFailed if a process failed, whose own words are on stderr.
     """
     if workers > 1:
         run_in_processes(jobs, signals, device, workers)
         return
-    for trial, folder in jobs:
-        watcher = Progress(folder.name, signals.stopping)
-        run_trial(trial, folder, device=device, watcher=watcher)
+    for job in jobs:
+        run_job(job, device, Progress(name_of(job), signals.stopping))
+
+
+def run_job(job: Job, device: str, watcher: Watcher) -> None:
+    """Run one trial, or several together."""
+    trials, folders = zip(*job, strict=True)
+    if len(job) == 1:
+        run_trial(trials[0], folders[0], device=device, watcher=watcher)
+    else:
+        run_trials_together(trials, folders, device=device, watcher=watcher)
+
+
+def name_of(job: Job) -> str:
+    """What to call a job where it is shown: by its first trial, whose metrics are shown too."""
+    others = len(job) - 1
+    return job[0][1].name + (f" and {others} more" if others else "")
 
 
 def run_in_processes(jobs: Sequence[Job], signals: Signals, device: str, workers: int) -> None:
@@ -81,7 +96,7 @@ def run_in_processes(jobs: Sequence[Job], signals: Signals, device: str, workers
             while waiting and len(running) < workers and not (failed or signals.stopping()):
                 place, job = waiting.popleft()
                 settings = device, place, lock, kernel.enabled()
-                process = context.Process(target=work, args=(*job, *settings))
+                process = context.Process(target=work, args=(job, *settings))
                 with environment(threads_each(workers)), ignored(signal.SIGINT):
                     process.start()
                 running.append(process)
@@ -106,20 +121,19 @@ def run_in_processes(jobs: Sequence[Job], signals: Signals, device: str, workers
 INTERRUPTED = 128 + signal.SIGINT  # the exit status of a process that was stopped
 
 
-def work(trial: Trial, folder: Path, device: str, place: int, lock: Any, kernels: bool) -> None:
-    """One trial in a process of its own. A signal makes it save and exit."""
+def work(job: Job, device: str, place: int, lock: Any, kernels: bool) -> None:
+    """One job in a process of its own. A signal makes it save and exit."""
     from tqdm import tqdm
 
     tqdm.set_lock(lock)
     use_kernels(kernels)
     with caught_signals() as signals:
-        watcher = Progress(folder.name, signals.stopping, place)
         try:
-            run_trial(trial, folder, device=device, watcher=watcher)
+            run_job(job, device, Progress(name_of(job), signals.stopping, place))
         except Interrupted:
             sys.exit(INTERRUPTED)
         except (CheckpointError, OSError) as error:
-            print(f"{folder.name}: error: {error}", file=sys.stderr)
+            print(f"{name_of(job)}: error: {error}", file=sys.stderr)
             sys.exit(1)
 
 

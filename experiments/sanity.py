@@ -2,6 +2,7 @@
 
     python -m experiments.sanity --quick           # half a minute: shows that everything works
     python -m experiments.sanity --device cuda     # the whole experiment
+    python -m experiments.sanity --replicas --seeds 0 1 2 3 --device cuda   # all seeds at once
     python -m experiments.sanity --resume          # go on after Ctrl-C, or make figures again
 
 Both models learn a + b mod 31 from half of all sums, with two seeds each. The output folder
@@ -49,7 +50,10 @@ class Settings:
     out: Path | None = None
     """Output folder; runs/sanity if not given."""
     workers: int = 1
-    """Trials at a time, each in a process of its own."""
+    """Trials at a time, each in a process of its own; with --replicas, models at a time."""
+    replicas: bool = False
+    """Train all seeds of a model as one, for a GPU: there all take little longer than one. On a
+    CPU they lose what share_prefixes saves. Changes rounding alone."""
     kernels: bool = True
     """Compiled CPU kernels, where they can be used; changes rounding alone."""
     share_prefixes: bool = True
@@ -69,7 +73,7 @@ class Settings:
     def folder(self) -> Path:
         return self.out or Path("runs") / ("sanity-quick" if self.quick else "sanity")
 
-    def jobs(self) -> list[Job]:
+    def trials(self) -> list[tuple[Trial, Path]]:
         """Every trial and its folder."""
         models: tuple[Literal["lstm", "gpt"], ...] = ("lstm", "gpt")
         trials = [
@@ -86,6 +90,14 @@ class Settings:
             if self.model in ("both", model)
         ]
         return [(t, self.folder / records.slug(f"{t.model}-seed{t.seed}")) for t in trials]
+
+    def jobs(self) -> list[Job]:
+        """What is run at a time: a trial, or with replicas all seeds of a model."""
+        trials = self.trials()
+        if not self.replicas:
+            return [[each] for each in trials]
+        models = dict.fromkeys(trial.model for trial, _ in trials)
+        return [[each for each in trials if each[0].model == model] for model in models]
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -136,7 +148,7 @@ def prepare(settings: Settings) -> None:
         raise ValueError(f"{folder} holds trials: go on with --resume, or choose another --out")
     if settings.resume and not (folder / "settings.json").exists():
         raise ValueError(f"{folder} holds nothing to resume")
-    for trial, trial_folder in settings.jobs():
+    for trial, trial_folder in settings.trials():
         check_folder(trial_folder, trial)
     values = in_json(asdict(settings) | {"out": None})  # where it lies is no part of it
     if settings.resume:

@@ -8,11 +8,11 @@ as many BLAS threads.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class Trial:
     eval_period: int = 100  # then every 100th; step 0 and the last always
 
     # how it is computed: from a `PrefixTree`, which changes rounding alone. Ignored where it would
-    # change more: in training with dropout
+    # change more: in training with dropout, and where several trials run together
     share_prefixes: bool = True
 
     def __post_init__(self) -> None:
@@ -96,10 +96,17 @@ def model_of(trial: Trial, words: tuple[str, ...], length: int) -> LSTMLanguageM
     )  # fmt: skip
 
 
-def optimizer_of(trial: Trial, model: nn.Module) -> Any:
-    """The optimizer over all parameters."""
+def optimizer_of(trial: Trial, model: nn.Module, others: Sequence[Trial] = ()) -> Any:
+    """The optimizer over all parameters.
+
+    others: the trials of the other replicas of a stacked model, each with its learning rate and its
+            weight decay.
+    """
     parameters = list(model.parameters())
-    lr, decay = trial.lr, trial.weight_decay
+    lr: Any = trial.lr
+    decay: Any = trial.weight_decay
+    if model.replicas is not None:
+        lr, decay = zip(*((t.lr, t.weight_decay) for t in (trial, *others)), strict=True)
     if trial.optimizer == "adamw":
         return optim.AdamW(parameters, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=decay)
     if trial.optimizer == "adam":
@@ -138,27 +145,50 @@ def batch_rows(n: int, batch_size: int, seed: int, step: int) -> Iterator[np.nda
 
 # --- one step, one line of metrics ----------------------------------------------------------------
 def train_step(model: Any, optimizer: Any, batch: Batch, clip: float) -> mg.Tensor:
-    """One update; the loss before it, a 0-d tensor. Reads nothing back from the device."""
+    """One update; the loss before it, () or (R,) for replicas. Reads nothing from the device."""
     optimizer.zero_grad()
     loss = objective.loss(model(batch.ids, start=batch.start), batch)
-    loss.backward()
-    optim.clip_grad_norm(optimizer.parameters(), clip)
+    (loss.sum() if loss.ndim else loss).backward()
+    optim.clip_grad_norm(optimizer.parameters(), clip, replicas=model.replicas)
     optimizer.step()
     return loss
 
 
-def measure(model: Any, step: int, train: Batch, val: Batch) -> records.Record:
-    """Loss and accuracy on both sets, and the norm of all parameters."""
+def measure(model: Any, step: int, train: Batch, val: Batch) -> Any:
+    """Loss and accuracy on both sets, and the norm of all parameters: a record.
+
+    Of a stacked model a list of records, one a replica.
+    """
     model.eval()
-    found = {"train": objective.evaluate(model, train)}
-    found["val"] = objective.evaluate(model, val) if len(val) else (math.nan, math.nan)
+    unknown = math.nan if model.replicas is None else [math.nan] * model.replicas
+    found = [
+        *objective.evaluate(model, train),
+        *(objective.evaluate(model, val) if len(val) else (unknown, unknown)),
+        parameter_norm(model),
+    ]
     model.train()
-    record: records.Record = {"step": step}
-    for part, (loss, accuracy) in found.items():
-        record[f"{part}_loss"] = finite(loss)
-        record[f"{part}_accuracy"] = finite(accuracy)
-    record["norm"] = finite(parameter_norm(model))
-    return record
+    if model.replicas is None:
+        return record_of(step, *found)
+    return [record_of(step, *each) for each in zip(*found, strict=True)]
+
+
+def record_of(
+    step: int,
+    train_loss: float,
+    train_accuracy: float,
+    val_loss: float,
+    val_accuracy: float,
+    norm: float,
+) -> records.Record:
+    """A line of metrics."""
+    return {
+        "step": step,
+        "train_loss": finite(train_loss),
+        "train_accuracy": finite(train_accuracy),
+        "val_loss": finite(val_loss),
+        "val_accuracy": finite(val_accuracy),
+        "norm": finite(norm),
+    }
 
 
 def finite(x: float) -> float | None:
@@ -166,12 +196,19 @@ def finite(x: float) -> float | None:
     return x if math.isfinite(x) else None
 
 
-def parameter_norm(model: nn.Module) -> float:
-    """||θ||₂: the root of the sum of squares of all parameters, embedding included."""
+def parameter_norm(model: nn.Module) -> Any:
+    """||θ||₂: the root of the sum of squares of all parameters, embedding included.
+
+    A float, or for a stacked model a list of one for each replica.
+    """
+    rows = model.replicas or 1
     squares = [
-        float((p.data.astype(np.float64) ** 2).sum()) for p in model.parameters() if p.requires_grad
+        devices.to_numpy((p.data.astype(np.float64) ** 2).reshape(rows, -1).sum(axis=1))
+        for p in model.parameters()
+        if p.requires_grad
     ]
-    return math.sqrt(math.fsum(squares))
+    norms = [math.sqrt(math.fsum(each)) for each in zip(*squares, strict=True)]
+    return norms[0] if model.replicas is None else norms
 
 
 # --- the whole trial ------------------------------------------------------------------------------
@@ -195,6 +232,98 @@ class Watcher:
         return False
 
 
+class TrialRun:
+    """A trial under way: its data, its model and optimizer, and the folder that it writes.
+
+    step:     how many steps are done.
+    total:    after how many it ends.
+    finished: whether it has ended, after the last step or because it diverged.
+    """
+
+    def __init__(self, trial: Trial, folder: Path) -> None:
+        """Looks into the folder and writes nothing. ValueError if it holds another trial."""
+        self.trial, self.folder = trial, folder
+        self.train_set, self.val_set = data_of(trial)
+        self.batch_size = min(trial.batch_size, len(self.train_set))
+        self.total = total_steps(trial.steps, len(self.train_set), self.batch_size)
+        check_folder(folder, trial)
+        status = read_status(folder)
+        self.finished = status["finished"] and (status["diverged"] or status["step"] == self.total)
+        self.seconds = float(status["seconds"])
+
+    def load_batches(self, device: str, *, share_prefixes: bool) -> None:
+        """Both sets on a device; `drawn_from` is that from which batches are taken."""
+        self.train, self.val = (
+            objective.batch_of(part, device, share_prefixes=share_prefixes)
+            for part in (self.train_set, self.val_set)
+        )
+        self.drawn_from = self.train
+        if share_prefixes and self.trial.dropout > 0:
+            self.drawn_from = objective.batch_of(self.train_set, device)
+
+    def begin(self, device: str, *, keep_on: str | None = None) -> None:
+        """Model and optimizer, from the checkpoint if there is one.
+
+        device:  where the trial runs, for its record.
+        keep_on: where they lie, if that is elsewhere.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        records.write_json(self.folder / "settings.json", in_json(asdict(self.trial)))
+        mg.random.seed(self.trial.seed)
+        words, length = self.train_set.vocabulary, self.train_set.inputs.shape[1]
+        self.model = model_of(self.trial, words, length).to(keep_on or device)
+        self.optimizer = optimizer_of(self.trial, self.model)
+        self.step = pick_up(self.folder, self.trial, self.total, device, self.model, self.optimizer)
+        self.rows = batch_rows(len(self.train_set), self.batch_size, self.trial.seed, self.step)
+        self.random = mg.random.get_state()  # of its own streams, where runs go side by side
+        self.model.train()
+        self.seconds = self.seconds if self.step else 0.0
+        self.started = perf_counter()
+        if self.step == self.total:  # it was stopped after the last checkpoint, before the status
+            self.write_status()
+
+    def update(self) -> None:
+        """One step of training."""
+        train_step(
+            self.model, self.optimizer, self.drawn_from.take(next(self.rows)), self.trial.clip
+        )
+        self.step += 1
+
+    def log(self, watcher: Watcher) -> bool:
+        """Record the metrics of this step. Whether to go on: False if the trial has diverged."""
+        record = measure(self.model, self.step, self.train, self.val)
+        watcher.record(record)
+        return self.add_line(record)
+
+    def add_line(self, record: records.Record) -> bool:
+        """See `log`."""
+        records.append(self.folder / "metrics.jsonl", record)
+        if record["norm"] is None:
+            self.step = record["step"]
+            self.write_status(diverged=True)
+        return not self.finished
+
+    def save(self) -> None:
+        """Write the checkpoint of this step."""
+        save_checkpoint(
+            self.folder / CHECKPOINT, model=self.model, optimizer=self.optimizer, step=self.step
+        )
+        self.write_status()
+
+    def write_status(self, diverged: bool = False) -> None:
+        now = perf_counter()
+        self.seconds, self.started = self.seconds + now - self.started, now
+        self.finished = diverged or self.step == self.total
+        status = {
+            "step": self.step,
+            "steps": self.total,
+            "finished": self.finished,
+            "diverged": diverged,
+            "seconds": round(self.seconds, 3),
+        }
+        records.write_json(self.folder / "status.json", status)
+
+
 def run_trial(
     trial: Trial,
     folder: Path,
@@ -208,60 +337,49 @@ def run_trial(
     parameters are no longer finite is finished, with the last good checkpoint. Raises ValueError if
     the folder holds a trial with other settings, Interrupted if the watcher says so.
     """
-    watcher = watcher or Watcher()
     name = devices.parse(device)
     devices.keep_memory()
-    mg.random.seed(trial.seed)
-    train_set, val_set = data_of(trial)
-    train, val = (
-        objective.batch_of(part, name, share_prefixes=trial.share_prefixes)
-        for part in (train_set, val_set)
-    )
-    drawn_from = objective.batch_of(train_set, name) if trial.dropout > 0 else train
-    size = min(trial.batch_size, len(train))
-    total = total_steps(trial.steps, len(train), size)
-    check_folder(folder, trial)
-    folder.mkdir(parents=True, exist_ok=True)
-    records.write_json(folder / "settings.json", in_json(asdict(trial)))
-    status = read_status(folder)
-    if status["finished"] and (status["diverged"] or status["step"] == total):
+    run = TrialRun(trial, folder)
+    if run.finished:
         return
-    model = model_of(trial, train_set.vocabulary, train_set.inputs.shape[1]).to(name)
-    optimizer = optimizer_of(trial, model)
-    step = pick_up(folder, trial, total, name, model, optimizer)
-    seconds = float(status["seconds"]) if step else 0.0
-    started = perf_counter()
+    run.load_batches(name, share_prefixes=trial.share_prefixes)
+    run.begin(name)
+    train_until(run, run.total, watcher or Watcher())
 
-    def save(step: int, diverged: bool = False) -> None:
-        if not diverged:
-            save_checkpoint(folder / CHECKPOINT, model=model, optimizer=optimizer, step=step)
-        write_status(folder, step, total, diverged, seconds + perf_counter() - started)
 
-    def log(step: int) -> records.Record:
-        record = measure(model, step, train, val)
-        records.append(folder / "metrics.jsonl", record)
-        watcher.record(record)
-        return record
+class Steps(Protocol):
+    """What `train_until` drives: a `TrialRun`, or several as one."""
 
-    model.train()
-    watcher.start(step, total)
+    trial: Trial
+    step: int
+    total: int
+
+    def update(self) -> None: ...
+
+    def log(self, watcher: Watcher) -> bool: ...
+
+    def save(self) -> None: ...
+
+
+def train_until(run: Steps, until: int, watcher: Watcher) -> None:
+    """Train up to step `until`, with the metrics and checkpoints that are due on the way.
+
+    Raises Interrupted, with a checkpoint saved, if the watcher says so.
+    """
+    watcher.start(run.step, until)
     try:
-        if step == 0:
-            log(step)
-        for rows in batch_rows(len(train), size, trial.seed, step):
-            if step == total:
-                break
-            train_step(model, optimizer, drawn_from.take(rows), trial.clip)
-            step += 1
-            if evaluated(step, total, trial) and log(step)["norm"] is None:
-                save(step, diverged=True)
-                break
-            watcher.step(step)
+        if run.step == 0 and not run.log(watcher):
+            return
+        while run.step < until:
+            run.update()
+            if evaluated(run.step, run.total, run.trial) and not run.log(watcher):
+                return
+            watcher.step(run.step)
             stop = watcher.stop()
-            if stop or step % CHECKPOINT_PERIOD == 0 or step == total:
-                save(step)
-            if stop and step < total:
-                raise Interrupted(f"stopped after step {step} of {total}")
+            if stop or run.step % CHECKPOINT_PERIOD == 0 or run.step == until:
+                run.save()
+            if stop and run.step < run.total:
+                raise Interrupted(f"stopped after step {run.step} of {run.total}")
     finally:
         watcher.end()
 
@@ -283,17 +401,6 @@ def pick_up(
     earlier = records.read_json(sessions) if sessions.exists() and step else []
     records.write_json(sessions, [*earlier, {"from_step": step, **records.environment(device)}])
     return step
-
-
-def write_status(folder: Path, step: int, total: int, diverged: bool, seconds: float) -> None:
-    status = {
-        "step": step,
-        "steps": total,
-        "finished": diverged or step == total,
-        "diverged": diverged,
-        "seconds": round(seconds, 3),
-    }
-    records.write_json(folder / "status.json", status)
 
 
 def in_json(settings: dict[str, Any]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Block(nn.Module):
 
         return_weights: also the attention (B, heads, T, S), else None.
         """
-        keys, x = (None, x) if start == 0 else (x, x[:, start:])
+        keys, x = (None, x) if start == 0 else (x, x[..., start:, :])
         a = self.attention(x, keys, causal=True, return_weights=return_weights)
         a, weights = a if return_weights else (a, None)
         return self.after_attention(x, a), weights
@@ -108,8 +108,9 @@ class GPT(nn.Module):
     ) -> Any:
         """Logits of the next token after positions start..S-1.    ids (B, S) -> (B, S - start, V)
 
-        A `PrefixTree` of the ids gives the same to rounding. ValueError with return_hidden, or with
-        dropout in training, whose masks sequences would share.
+        A `PrefixTree` of the ids gives the same to rounding. ValueError with return_hidden, with
+        dropout in training, whose masks sequences would share, or for a stacked model. That takes
+        ids (R, B, S), or (B, S) for all replicas, and every result has the axis R before these.
 
         Positions before `start` are computed as far as later ones look at them: the last block
         needs their keys and values alone.
@@ -121,6 +122,7 @@ class GPT(nn.Module):
         if isinstance(ids, PrefixTree):
             ids.check_use(self, start, return_hidden)
             return self._on_tree(ids, start)
+        ids = ids if ids.ndim == 3 else nn.for_replicas(ids, self.replicas)
         x = self.positions(self.embedding(ids))
         if not return_hidden:
             for i, block in enumerate(self.blocks):
@@ -132,7 +134,7 @@ class GPT(nn.Module):
             x, weights = block(x, return_weights=True)
             hidden.append(x)
             attentions.append(weights)
-        return self.classifier(x[:, start:]), hidden, mg.stack(attentions, axis=1)
+        return self.classifier(x[..., start:, :]), hidden, mg.stack(attentions, axis=-4)
 
     def _on_tree(self, tree: PrefixTree, start: int) -> mg.Tensor:
         """All nodes as rows; they meet in attention alone.

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 import minigrad as mg
 from minigrad import device as devices
 from minigrad import nn
@@ -57,8 +55,9 @@ class LSTMLanguageModel(nn.Module):
     ) -> Any:
         """Logits of the next token after positions start..S-1.    ids (B, S) -> (B, S - start, V)
 
-        A `PrefixTree` of the ids gives the same to rounding. ValueError with return_hidden, or with
-        dropout in training, whose masks sequences would share.
+        A `PrefixTree` of the ids gives the same to rounding. ValueError with return_hidden, with
+        dropout in training, whose masks sequences would share, or for a stacked model. That takes
+        ids (R, B, S), or (B, S) for all replicas, and every result has the axis R before these.
 
         return_hidden: (logits, hidden, (h, c)) instead, with the hidden states of the last layer
         (B, S, d_hidden) and the state of every layer after the last token, (L, B, d_hidden) each.
@@ -66,10 +65,11 @@ class LSTMLanguageModel(nn.Module):
         if isinstance(ids, PrefixTree):
             ids.check_use(self, start, return_hidden)
             return self._on_tree(ids, start)
+        ids = ids if ids.ndim == 3 else nn.for_replicas(ids, self.replicas)
         # time first: each step of the LSTM then reads and writes one block of memory
-        hidden, state = self._recur(ids.T, None, self._table(ids.size))
-        logits = self.classifier(hidden[start:]).swapaxes(0, 1)
-        return (logits, hidden.swapaxes(0, 1), state) if return_hidden else logits
+        hidden, state = self._recur(ids.mT, None, self._table(ids.shape[-2] * ids.shape[-1]))
+        logits = self.classifier(hidden[..., start:, :, :]).swapaxes(-3, -2)
+        return (logits, hidden.swapaxes(-3, -2), state) if return_hidden else logits
 
     def _on_tree(self, tree: PrefixTree, start: int) -> mg.Tensor:
         """Run by run: the chains of one start from the states in which those before have ended."""
@@ -89,8 +89,9 @@ class LSTMLanguageModel(nn.Module):
         words = self.config.vocabulary_size
         if count < 2 * words:
             return None
-        every = mg.Tensor(devices.move(np.arange(words), self.embedding.weight.device))
-        return self.lstm.table(self.embedding(every))
+        weight = self.embedding.weight.data
+        every = mg.Tensor(devices.namespace(weight).arange(words))
+        return self.lstm.table(self.embedding(nn.for_replicas(every, self.replicas)))
 
     def _recur(self, ids: mg.Tensor, state: Any, table: mg.Tensor | None) -> Any:
         """The LSTM over ids (T, B)."""

@@ -153,6 +153,8 @@ class PrefixTree:
         name = type(model).__name__
         if return_hidden:
             raise ValueError(f"{name}: return_hidden expected ids (B, S), got a PrefixTree")
+        if model.replicas is not None:
+            raise ValueError(f"{name}: a stacked model expected ids (R, B, S), got a PrefixTree")
         if model.training and model.config.dropout > 0:
             raise ValueError(
                 f"{name}: dropout {model.config.dropout} in training expected ids (B, S), got a "

@@ -157,6 +157,22 @@ def binary(a, b, torch=None, **options) -> list[Case]:
     return [case(a(*s), b(*t), torch=torch, **options) for s, t in shapes]
 
 
+# --- replicas -------------------------------------------------------------------------------------
+def each_replica(function):
+    """A function of arguments with an axis of replicas in front: a call for each, stacked."""
+
+    def part(a, r):
+        return [part(item, r) for item in a] if isinstance(a, list) else a[r]
+
+    def call(*args):
+        found = [function(*(part(a, r) for a in args)) for r in range(len(args[0]))]
+        if isinstance(found[0], tuple):
+            return tuple(torch.stack(ys) for ys in zip(*found, strict=True))
+        return torch.stack(found)
+
+    return call
+
+
 # --- the table ------------------------------------------------------------------------------------
 LOSS = {"terms": 32}
 INDEX = np.array([[2, 0], [1, 2]])  # with a duplicate
@@ -255,6 +271,9 @@ LINALG = {
         case(x(2, 5, 3), x(4, 3)),
         case(x(3), x(4, 3), x(4)),
         case(x(0, 3), x(4, 3), x(4)),
+        case(x(2, 5, 3), x(2, 4, 3), x(2, 4), torch=each_replica(F.linear)),
+        case(x(3, 2, 2, 4), x(3, 1, 4), torch=each_replica(F.linear)),
+        case(x(2, 3), x(2, 4, 3), x(2, 4), torch=each_replica(F.linear)),
     ],
     "einsum": [
         case("ij,jk->ik", x(3, 4), x(4, 5)),
@@ -511,6 +530,14 @@ NETWORKS = {
             torch=lambda w, i: F.embedding(i, w, padding_idx=1),
         ),
         case(x(3, 2), ids(3, 0), torch=lambda w, i: F.embedding(i, w)),
+        case(x(2, 5, 3), ids(5, 2, 4), torch=each_replica(lambda w, i: F.embedding(i, w))),
+        case(
+            x(2, 3, 2),
+            np.array([[[0, 1], [1, 2]], [[2, 2], [1, 0]]]),
+            padding_idx=1,
+            numeric=False,
+            torch=each_replica(lambda w, i: F.embedding(i, w, padding_idx=1)),
+        ),
     ],
     "one_hot": [case(ids(5, 3, 2), 5, order=0, torch=lambda i, n: F.one_hot(i, n).double())],
     "layer_norm": [
@@ -518,10 +545,16 @@ NETWORKS = {
         case(x(2, 3, 4), torch=lambda t: F.layer_norm(t, (4,))),
         case(x(3, 4), x(4), eps=0.1, torch=lambda t, w: F.layer_norm(t, (4,), w, eps=0.1)),
         case(x(0, 4), x(4), x(4), torch=lambda t, w, b: F.layer_norm(t, (4,), w, b)),
+        case(
+            *(x(2, 3, 4), x(2, 4), x(2, 4)),
+            torch=each_replica(lambda t, w, b: F.layer_norm(t, (4,), w, b)),
+        ),
+        case(x(2, 3, 2, 4), x(2, 4), torch=each_replica(lambda t, w: F.layer_norm(t, (4,), w))),
     ],
     "rms_norm": [
         case(x(3, 4), x(4), torch=lambda t, w: F.rms_norm(t, (4,), w, 1e-6)),
         case(x(2, 3, 4), torch=lambda t: F.rms_norm(t, (4,), None, 1e-6)),
+        case(x(2, 3, 4), x(2, 4), torch=each_replica(lambda t, w: F.rms_norm(t, (4,), w, 1e-6))),
     ],
     "standardize": [
         case(x(5, 3), torch=lambda t: F.batch_norm(t, None, None, training=True)),
@@ -674,6 +707,7 @@ FUSED = {
             return_weights=True,
             torch=lambda q, k, v: (SDPA(q, k, v, scale=0.7), (0.7 * q @ k.mT).softmax(-1)),
         ),
+        attention((2, 2, 1, 3, 4), (2, 2, 1, 5, 4), (2, 2, 1, 5, 6)),
     ],
     "gathered_attention": [
         gathered((5, 2, 4), (5, 2, 4), (5, 2, 4)),
@@ -687,6 +721,11 @@ FUSED = {
             terms=32,
         ),
         case(*(x(2, 3), x(2, 4), x(2, 4), x(16, 3), x(16, 4)), torch=torch_lstm_cell, terms=32),
+        case(
+            *(x(3, 2, 3), x(3, 2, 2), x(3, 2, 2), x(3, 8, 3), x(3, 8, 2), x(3, 8), x(3, 8)),
+            torch=each_replica(torch_lstm_cell),
+            terms=32,
+        ),
     ],
     "lstm": [
         case(
@@ -702,6 +741,18 @@ FUSED = {
             *(ids(5, 4, 3), x(2, 3, 2), x(2, 3, 2)),
             [x(5, 8), x(8, 2), x(8), x(8), x(8, 2), x(8, 2), x(8), x(8)],
             torch=torch_lstm_rows,
+            terms=64,
+        ),
+        case(
+            *(x(2, 4, 3, 3), x(2, 2, 3, 2), x(2, 2, 3, 2)),
+            [x(2, 8, 3), x(2, 8, 2), x(2, 8), x(2, 8), x(2, 8, 2), x(2, 8, 2), x(2, 8), x(2, 8)],
+            torch=each_replica(torch_lstm),
+            terms=64,
+        ),
+        case(
+            *(ids(5, 3, 4, 2), x(3, 1, 2, 2), x(3, 1, 2, 2)),
+            [x(3, 5, 8), x(3, 8, 2), x(3, 8), x(3, 8)],
+            torch=each_replica(torch_lstm_rows),
             terms=64,
         ),
     ],

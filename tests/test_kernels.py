@@ -717,6 +717,28 @@ def test_adam_in_several_parts_and_from_strided_gradients(monkeypatch):
         assert all(map(np.array_equal, other, found[0]))
 
 
+@pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW])
+def test_adam_with_a_rate_and_a_decay_for_each_replica(kind):
+    def make(params):
+        return kind(params, lr=[0.01, 0.1, 0.0], weight_decay=[0.0, 0.1, 1.0])
+
+    def run(on):
+        rng, shapes = np.random.default_rng(0), [(3,), (3, 0), (3, 5), (3, 70, 90)]
+        params = [f4(*s).requires_grad_() for s in shapes]
+        optimizer = make(params)
+        with mg.use_kernels(on):
+            for _ in range(3):
+                for p in params:
+                    p.grad = mg.Tensor(rng.standard_normal(p.shape).astype(np.float32))
+                optimizer.step()
+        return [p.data for p in params]
+
+    with ran("adam_update"):
+        fast = run(on=True)
+    for a, b in zip(fast, run(on=False), strict=True):
+        close(a, b, 8 * 3)
+
+
 def test_adam_leaves_what_it_does_not_take_to_the_plain_update():
     used, declined = counts("adam_update")
     with mg.use_kernels():

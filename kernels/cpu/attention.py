@@ -256,6 +256,27 @@ def empty(batch: int, heads: int, length: int, d: int) -> Any:
     return np.empty((batch, length, heads, d), np.float32).swapaxes(1, 2)
 
 
+def together(q: Any, k: Any, v: Any, causal: bool, scale: float | None) -> Any:
+    """Replicas (R, B, H, T, d) as one batch of R B."""
+    if not q.shape[:2] == k.shape[:2] == v.shape[:2]:
+        return Declined("not (R, B, H, T, d)")
+    count = q.shape[0] * q.shape[1]
+    flat = [x.reshape(count, *x.shape[2:]) for x in (q, k, v)]
+    answer = scaled_dot_product_attention(*flat, causal=causal, scale=scale)
+    if isinstance(answer, Declined):
+        return answer
+    y, pull = answer
+
+    def apart(x: Any) -> Any:
+        return x.reshape(*q.shape[:2], *x.shape[1:])
+
+    def pull_together(g: Any) -> tuple[Any, ...]:
+        gq, gk, gv, _ = pull(g.reshape(count, *g.shape[2:]))
+        return apart(gq), apart(gk), apart(gv), None
+
+    return apart(y), pull_together
+
+
 @kernel(ops.scaled_dot_product_attention, device="cpu")
 def scaled_dot_product_attention(
     q: Any,
@@ -271,6 +292,8 @@ def scaled_dot_product_attention(
         return why
     if mask is not None or return_weights:
         return Declined("a mask" if mask is not None else "weights asked for")
+    if q.ndim == k.ndim == v.ndim == 5:
+        return together(q, k, v, causal, scale)
     if not q.ndim == k.ndim == v.ndim == 4 or not q.shape[:2] == k.shape[:2] == v.shape[:2]:
         return Declined("not (B, H, T, d)")
     if q.shape[-1] != k.shape[-1] or k.shape[2] != v.shape[2] or not (q.size and v.size):

@@ -17,6 +17,7 @@ from minigrad.nn.layers import (
 )
 from minigrad.nn.module import Module, Parameter
 from minigrad.nn.recurrent import LSTM, LSTMCell
+from minigrad.nn.stacking import for_replicas, stack, unstack
 
 __all__ = [
     "GELU",
@@ -37,5 +38,8 @@ __all__ = [
     "Sequential",
     "SinusoidalPositions",
     "Tanh",
+    "for_replicas",
     "init",
+    "stack",
+    "unstack",
 ]

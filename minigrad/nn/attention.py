@@ -11,7 +11,7 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.nn import init
-from minigrad.nn.layers import Linear, empty
+from minigrad.nn.layers import Linear, drops, empty
 from minigrad.nn.module import Module
 from minigrad.ops.nn import check_ids
 from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
@@ -33,6 +33,9 @@ class MultiHeadAttention(Module):
 
     Parameters: in_proj_weight (3 dim, dim), Xavier uniform, and in_proj_bias (3 dim,), zero, whose
     three parts make q, k and v; out_proj, a Linear with zero bias.
+
+    Stacked, query, key, value and y have an axis of replicas before these. A mask in one of the
+    shapes below holds for all replicas; (R, B, num_heads, T, S) is one for each.
     """
 
     def __init__(
@@ -74,14 +77,14 @@ class MultiHeadAttention(Module):
         together = combined_mask(mask, key_mask, q.dtype)
         attend = ops.scaled_dot_product_attention
         weights = None
-        if self.dropout and self.training:
+        if drops(self, self.dropout):
             _, weights = attend(q, k, v, together, causal=causal, return_weights=True)
             y = ops.matmul(ops.dropout(weights, self.dropout, True), v)
         elif return_weights:
             y, weights = attend(q, k, v, together, causal=causal, return_weights=True)
         else:
             y = attend(q, k, v, together, causal=causal)
-        y = self.out_proj(y.swapaxes(1, 2).reshape(query.shape))
+        y = self.out_proj(y.swapaxes(-3, -2).reshape(query.shape))
         return (y, weights) if return_weights else y
 
     def gathered(
@@ -93,7 +96,7 @@ class MultiHeadAttention(Module):
         rows:   (M,) integers: then the queries are query[rows], each row projected once.
         ValueError with attention dropout in training.
         """
-        if self.dropout and self.training:
+        if drops(self, self.dropout):
             raise ValueError("MultiHeadAttention: gathered attention has no dropout")
         q, k, v = (
             t.reshape(-1, self.num_heads, self.dim // self.num_heads)
@@ -107,10 +110,11 @@ class MultiHeadAttention(Module):
         self, query: Tensor, key: Tensor | None, value: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         w, b, dim = self.in_proj_weight, self.in_proj_bias, self.dim
+        lead = "" if self.replicas is None else "R, "
         for name, t in (("query", query), ("key", key), ("value", value)):
-            if t is not None and (t.ndim != 3 or t.shape[-1] != dim):
+            if t is not None and (t.ndim != (4 if lead else 3) or t.shape[-1] != dim):
                 raise ValueError(
-                    f"MultiHeadAttention: expected {name} (B, T, {dim}), got {t.shape}"
+                    f"MultiHeadAttention: expected {name} ({lead}B, T, {dim}), got {t.shape}"
                 )
         if key is None:
             if value is not None:
@@ -118,8 +122,8 @@ class MultiHeadAttention(Module):
             q, k, v = ops.split(ops.linear(query, w, b), 3, axis=-1)
             return q, k, v
         parts = [dim] if value is None or value is key else 3
-        w_q, *w_rest = ops.split(w, parts)
-        b_q, *b_rest = (None,) * 3 if b is None else ops.split(b, parts)
+        w_q, *w_rest = ops.split(w, parts, axis=-2)
+        b_q, *b_rest = (None,) * 3 if b is None else ops.split(b, parts, axis=-1)
         q = ops.linear(query, w_q, b_q)
         if len(w_rest) == 1:
             k, v = ops.split(ops.linear(key, w_rest[0], b_rest[0]), 2, axis=-1)
@@ -127,9 +131,9 @@ class MultiHeadAttention(Module):
         return q, ops.linear(key, w_rest[0], b_rest[0]), ops.linear(value, w_rest[1], b_rest[1])
 
     def _split_heads(self, t: Tensor) -> Tensor:
-        """(B, T, dim) -> (B, num_heads, T, dim / num_heads)"""
-        batch, length, dim = t.shape
-        return t.reshape((batch, length, self.num_heads, dim // self.num_heads)).swapaxes(1, 2)
+        """(..., T, dim) -> (..., num_heads, T, dim / num_heads)"""
+        *rest, dim = t.shape
+        return t.reshape((*rest, self.num_heads, dim // self.num_heads)).swapaxes(-3, -2)
 
     def extra_repr(self) -> str:
         return f"{self.num_heads} heads" + (f", dropout={self.dropout}" if self.dropout else "")
@@ -207,14 +211,16 @@ class LearnedPositions(Module):
         init.normal_(self.weight, 0.0, std)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + rows(self.weight, x)[: x.shape[-2]]
+        table = rows(self.weight, x)[..., : x.shape[-2], :]
+        *lead, length, dim = table.shape
+        return x + table.reshape((*lead, *(1,) * (x.ndim - table.ndim), length, dim))
 
 
 def rows(table: Tensor, x: Tensor) -> Tensor:
     """The table, if it has a row for each position of x and the right width."""
-    if x.ndim < 2 or x.shape[-2] > table.shape[0] or x.shape[-1] != table.shape[1]:
+    if x.ndim < 2 or x.shape[-2] > table.shape[-2] or x.shape[-1] != table.shape[-1]:
         raise ValueError(
-            f"positions: expected x (..., T, {table.shape[1]}) with T <= {table.shape[0]}, "
+            f"positions: expected x (..., T, {table.shape[-1]}) with T <= {table.shape[-2]}, "
             f"got {x.shape}"
         )
     return table

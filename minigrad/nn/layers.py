@@ -25,6 +25,21 @@ def filled(value: float, *shape: int) -> Tensor:
     return Tensor(np.full(shape, value, dtype=DEFAULT_DTYPE))
 
 
+def drops(module: Module, p: float) -> bool:
+    """Whether a module drops elements with probability p now: in training.
+
+    ValueError if it is stacked. Alone each replica would draw its masks under its own seed.
+    """
+    if not module.training or p == 0.0:
+        return False
+    if module.replicas is not None:
+        raise ValueError(
+            f"{type(module).__name__}: dropout {p} in training of {module.replicas} stacked models"
+            f"; train them one by one, or without dropout"
+        )
+    return True
+
+
 class Linear(Module):
     """y = x Wᵀ + b.    x (..., in) -> y (..., out), weight (out, in), bias (out,)
 
@@ -141,7 +156,7 @@ class Dropout(Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.dropout(x, self.p, self.training)
+        return ops.dropout(x, self.p, drops(self, self.p))
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

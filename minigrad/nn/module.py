@@ -51,6 +51,7 @@ class Module:
     """
 
     training: bool = True  # switched by train() and eval()
+    replicas: int | None = None  # how many models `nn.stack` has put together here
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
@@ -198,7 +199,7 @@ class Module:
         return self
 
     # --- state ---
-    def _state(self) -> dict[str, Tensor]:
+    def state_tensors(self) -> dict[str, Tensor]:
         """Parameters and persistent buffers, a tied or shared one under each of its names."""
         found: dict[str, Tensor] = {}
         for path, module in self._walk(""):
@@ -213,7 +214,9 @@ class Module:
         A tied weight stands under each of its names, as in PyTorch, for which
         `{k: torch.from_numpy(v) for k, v in model.state_dict().items()}` is the state dict.
         """
-        return {name: np.array(devices.to_numpy(t.data)) for name, t in self._state().items()}
+        return {
+            name: np.array(devices.to_numpy(t.data)) for name, t in self.state_tensors().items()
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Copy values in by name: NumPy arrays, Tensors, or the state dict of a PyTorch module.
@@ -229,7 +232,7 @@ class Module:
 
     def state_problems(self, given: Mapping[str, Array | None]) -> list[str]:
         """Why `given` cannot be loaded; nothing if it can."""
-        expected = self._state()
+        expected = self.state_tensors()
         problems = mismatches(expected, given)
         if not problems:
             first: dict[int, str] = {}
@@ -241,7 +244,7 @@ class Module:
 
     def write_state(self, given: Mapping[str, Array]) -> None:
         """Copy in values in which `state_problems` found nothing."""
-        for name, t in self._state().items():
+        for name, t in self.state_tensors().items():
             t.data[...] = devices.move(given[name], devices.of(t.data))
             stamp_write(t.data)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad import ops
 from minigrad.nn import init
-from minigrad.nn.layers import empty
+from minigrad.nn.layers import drops, empty
 from minigrad.nn.module import Module, Parameter
 from minigrad.tensor import Tensor
 
@@ -41,7 +41,7 @@ class LSTMCell(Module):
 
     def forward(self, x: Tensor, state: State | None = None) -> State:
         if state is None:
-            zero = Tensor(np.zeros_like(x.data, shape=(x.shape[0], self.hidden_size)))
+            zero = Tensor(np.zeros_like(x.data, shape=(*x.shape[:-1], self.hidden_size)))
             state = zero, zero
         h, c = state
         return ops.lstm_cell(x, h, c, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
@@ -56,6 +56,8 @@ class LSTM(Module):
 
     dropout:        probability of dropping an element between layers, in training.
     recurrent_bias: whether there are biases `bias_hh_l*` (as in PyTorch) beside `bias_ih_l*`.
+
+    Stacked, all of them have an axis of replicas before these.
 
     Parameters are weight_ih_l0 (4 hidden, input), weight_hh_l0 (4 hidden, hidden), bias_ih_l0,
     bias_hh_l0 (4 hidden,), and so on; see `LSTMCell` for the equations and the init.
@@ -114,20 +116,24 @@ class LSTM(Module):
         rows: integers (T, B), or (B, T) with batch_first. Then x is a `table` of V inputs, and the
               result is that for inputs[rows].
         """
-        order = "(B, T, input)" if self.batch_first else "(T, B, input)"
-        if rows is None and (x.ndim != 3 or x.shape[-1] != self.input_size):
-            raise ValueError(f"LSTM: expected x {order}, input {self.input_size}, got {x.shape}")
-        if rows is not None and (x.ndim != 2 or x.shape[-1] != 4 * self.hidden_size):
-            raise ValueError(f"LSTM: expected a table (V, {4 * self.hidden_size}), got {x.shape}")
+        lead = 0 if self.replicas is None else 1
+        axes, size = ("B, T" if self.batch_first else "T, B"), self.input_size
+        if rows is not None:
+            axes, size = "V", 4 * self.hidden_size
+        axes = "R, " * lead + axes
+        if x.ndim != axes.count(",") + 2 or x.shape[-1] != size:
+            kind = "x" if rows is None else "a table"
+            raise ValueError(f"LSTM: expected {kind} ({axes}, {size}), got {x.shape}")
+        dropping = self.num_layers > 1 and drops(self, self.dropout)
         weights: list[Tensor | None] = []
         for i in range(self.num_layers):
             weights += self.layer_weights(i)
         y = x
         if rows is not None:
             y, weights[0] = rows, x
-        y = y.swapaxes(0, 1) if self.batch_first else y
+        y = y.swapaxes(lead, lead + 1) if self.batch_first else y
         h0, c0 = state or (None, None)
-        if self.dropout and self.training and self.num_layers > 1:
+        if dropping:
             last_h: list[Tensor] = []
             last_c: list[Tensor] = []
             for i in range(self.num_layers):
@@ -139,7 +145,7 @@ class LSTM(Module):
             h_n, c_n = ops.concatenate(last_h), ops.concatenate(last_c)
         else:
             y, h_n, c_n = ops.lstm(y, h0, c0, weights)
-        return (y.swapaxes(0, 1) if self.batch_first else y), (h_n, c_n)
+        return (y.swapaxes(lead, lead + 1) if self.batch_first else y), (h_n, c_n)
 
     def extra_repr(self) -> str:
         settings = ["batch_first"] if self.batch_first else []

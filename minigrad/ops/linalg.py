@@ -102,28 +102,34 @@ def linear(x: Array, weight: Array, bias: Array = None) -> Result:
     """y = x Wᵀ + b.    x (..., in), weight (out, in), bias (out,) -> y (..., out)
 
     Over all rows together:    gx = g W        gW = gᵀ x        gb = Σ g
+
+    R replicas have weight (R, out, in), bias (R, out), x (R, ..., in), and y (R, ..., out).
     """
-    if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
-        raise ValueError("expected x (..., in) and weight (out, in)")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"expected bias ({weight.shape[0]},)")
+    lead = weight.shape[:-2]
+    inputs = (*lead, weight.shape[-1])
+    if not 2 <= weight.ndim <= 3 or (*x.shape[: len(lead)], *x.shape[-1:]) != inputs:
+        raise ValueError(
+            "expected x (..., in) and weight (out, in), or x (R, ..., in) and (R, out, in)"
+        )
+    if bias is not None and bias.shape != weight.shape[:-1]:
+        raise ValueError(f"expected bias {weight.shape[:-1]}")
     x, weight, bias = one_dtype(x, weight, bias)
     shape = x.shape
-    rows = shaped(x, (math.prod(shape[:-1]), shape[-1]))
-    y = rows @ weight.T
+    rows = shaped(x, (*lead, math.prod(shape[len(lead) : -1]), shape[-1]))
+    y = rows @ mT(weight)
     if bias is not None:
-        y += bias
+        y += bias[:, None] if lead else bias
     flat = y.shape
     return shaped(y, (*shape[:-1], flat[-1])), (
         lambda g: shaped(shaped(g, flat) @ weight, shape),
-        lambda g: shaped(g, flat).T @ rows,
+        lambda g: mT(shaped(g, flat)) @ rows,
         lambda g: column_sum(shaped(g, flat)),
     )
 
 
 def column_sum(g: Array) -> Array:
-    """Σ over rows of (n, d), as the product of a row of ones with g: twice as fast as np.sum."""
-    return np.ones_like(g, shape=g.shape[:1]) @ g
+    """Σ over rows of (..., n, d), as a product with a row of ones: twice as fast as np.sum."""
+    return np.ones_like(g, shape=g.shape[-2:-1]) @ g
 
 
 # --- einsum -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -51,13 +52,30 @@ def check_ids(ids: Array, count: int, what: str, lowest: int = 0) -> None:
         raise IndexError(f"{what} {int(bad)} not in [{lowest}, {count - 1}]")
 
 
+def row_numbers(ids: Array, shape: tuple[int, ...], what: str = "id") -> Array:
+    """The rows of weight.reshape(-1, D) that ids name, for a weight (V, D) or replicas (R, V, D).
+
+    The table of replica r begins at row r V, and ids (R, ...) are numbers in each one's own table.
+    """
+    if len(shape) not in (2, 3):
+        raise ValueError("expected weight (V, D), or (R, V, D) for replicas")
+    check_ids(ids, shape[-2], what)
+    if len(shape) == 2:
+        return ids
+    replicas, count, _ = shape
+    if ids.shape[:1] != (replicas,):
+        raise ValueError(f"expected {what}s ({replicas}, ...): for each replica its own")
+    first = devices.namespace(ids).arange(replicas) * count
+    return ids.astype(np.int64) + first.reshape(-1, *(1,) * (ids.ndim - 1))
+
+
 def embedding_composite(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
     """`embedding` spelled in smaller ops."""
     if padding_idx is not None:
-        frozen = np.zeros_like(weight.data, shape=(weight.shape[0], 1), dtype=bool)
+        frozen = np.zeros_like(weight.data, shape=(weight.shape[-2], 1), dtype=bool)
         frozen[padding_idx] = True
         weight = np.where(Tensor(frozen), weight.detach(), weight)
-    return weight[raw(ids)]
+    return weight.reshape(-1, weight.shape[-1])[row_numbers(raw(ids), weight.shape)]
 
 
 @op(composite=embedding_composite)
@@ -65,18 +83,19 @@ def embedding(weight: Array, ids: Array, padding_idx: int | None = None) -> Resu
     """y = weight[ids].    weight (V, D), ids integers of any shape S -> y (*S, D)
 
     The gradient of a row is the sum over all places that read it; the row `padding_idx` gets none.
-    IndexError for an id outside [0, V-1].
+    R replicas have weight (R, V, D), ids (R, *S) and y (R, *S, D). IndexError for an id outside
+    [0, V-1].
     """
-    check_ids(ids, weight.shape[0], "id")
+    rows, shape = row_numbers(ids, weight.shape), (math.prod(weight.shape[:-1]), weight.shape[-1])
 
     def pull(g: Array) -> Array:
-        gw = np.zeros_like(weight)
-        devices.scatter_add(gw, ids, g)
+        gw = np.zeros_like(weight, order="C")
+        devices.scatter_add(gw.reshape(shape), rows, g)
         if padding_idx is not None:
-            gw[padding_idx] = 0.0
+            gw[..., padding_idx, :] = 0.0
         return gw
 
-    return np.take(weight, ids, axis=0), (pull, None)
+    return np.take(weight.reshape(shape), rows, axis=0), (pull, None)
 
 
 def one_hot(ids: Any, num_classes: int, dtype: Any = DEFAULT_DTYPE) -> Tensor:

@@ -7,18 +7,25 @@ from collections.abc import Iterable
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.graph import Array
 from minigrad.inplace import stamp_write
 from minigrad.tensor import Tensor
 
 
-def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
+def clip_grad_norm(
+    parameters: Iterable[Tensor], max_norm: float, *, replicas: int | None = None
+) -> Tensor:
     """Scale all gradients in place, together, so that their common 2-norm is at most max_norm.
 
         norm = √(Σ g²) over all parameters        g = g * min(1, max_norm / (norm + 1e-6))
 
-    Returns the norm before, as a 0-d tensor: nothing is read from a GPU unless its value is asked
-    for. Parameters without a gradient are passed over; with none at all the norm is 0. A norm of
-    NaN makes every gradient NaN. The formula is PyTorch's. ValueError unless max_norm >= 0.
+    replicas: how many models a stacked one holds (`nn.stack`): then each, a place of the first axis
+              of every gradient, is scaled by its own norm.
+
+    Returns the norm before, as a tensor () or (replicas,): nothing is read from a GPU unless its
+    value is asked for. Parameters without a gradient are passed over; with none at all the norm is
+    0. A norm of NaN makes every gradient NaN. The formula is PyTorch's. ValueError unless
+    max_norm >= 0, and for a gradient without the axis of replicas.
     Source: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks (2013).
     """
     if not max_norm >= 0.0:  # a negative one would turn the gradients around
@@ -27,11 +34,25 @@ def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
         parameters = [parameters]
     grads = [p.grad.data for p in dict.fromkeys(parameters) if p.grad is not None]
     if not grads:
-        return Tensor(np.zeros((), np.float32))
+        return Tensor(np.zeros(() if replicas is None else (replicas,), np.float32))
+    if replicas is not None and any(g.shape[:1] != (replicas,) for g in grads):
+        raise ValueError(
+            f"clip_grad_norm: expected gradients ({replicas}, ...), one part for each replica, got "
+            f"{', '.join(str(g.shape) for g in grads)}"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
-        norm = np.sqrt(sum(np.square(np.linalg.norm(g)) for g in grads))
+        norm = np.sqrt(sum(np.square(norm_of(g, replicas)) for g in grads))
         coefficient = np.minimum(max_norm / (norm + 1e-6), 1.0)
         for g in grads:
-            np.multiply(g, coefficient, out=g)
+            axes = (-1, *(1,) * (g.ndim - 1))
+            each = coefficient if replicas is None else coefficient.reshape(axes)
+            np.multiply(g, each, out=g)
             stamp_write(g)
     return Tensor(norm if devices.is_array(norm) else np.asarray(norm))
+
+
+def norm_of(g: Array, replicas: int | None) -> Array:
+    """The 2-norm of an array, 0-d, or of each of its replicas, (replicas,)."""
+    if replicas is None:
+        return np.linalg.norm(g)
+    return np.linalg.norm(g.reshape(replicas, -1), axis=1)

@@ -16,7 +16,8 @@ memory once and not a dozen times. Nothing is allocated after the first step.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from minigrad.nn.module import as_array, mismatches, report
 from minigrad.tensor import Tensor
 
 PIECE = 32768  # elements: five float32 arrays of it take 640 KiB
+Number = float | tuple[float, ...]  # several: one for each replica of a stacked model
+Numbers = float | Sequence[float] | np.ndarray[Any, Any]  # what may be given as such
 
 
 class Optimizer:
@@ -44,6 +47,9 @@ class Optimizer:
     its ratio to the optimizer's: `lr` = 0.1 and a group's "lr" = 0.01 give that group a tenth of
     whatever `lr` is set to later.
 
+    For a stacked model (`nn.stack`) `lr` and "weight_decay" may be sequences, a number for each
+    replica, which is a place of the first axis of every parameter.
+
     Raises TypeError for what is not a parameter or an option, ValueError for no parameters, one in
     two groups, and options out of range.
     """
@@ -51,11 +57,12 @@ class Optimizer:
     slot_names: tuple[str, ...] = ()  # arrays kept for each parameter, in its shape and dtype
     counts_steps = False  # whether a parameter's number of updates is kept as well
 
-    def __init__(self, params: Iterable[Any], lr: float, **defaults: Any) -> None:
-        self.lr = lr
+    def __init__(self, params: Iterable[Any], lr: Numbers, **defaults: Any) -> None:
         self.groups: list[dict[str, Any]] = []
+        self.lr = lr
         self.slots: dict[Tensor, dict[str, Any]] = {}
         self._scratch: dict[Any, list[Array]] = {}
+        self._columns: dict[Any, Array] = {}
         name = type(self).__name__
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
             raise TypeError(f"{name}: expected model.parameters() or groups, got {kind_of(params)}")
@@ -85,25 +92,32 @@ class Optimizer:
                     raise ValueError(f"{name}: a parameter is in groups {owners[p]} and {number}")
             scale = 1.0
             if "lr" in group:
-                if not lr > 0:
-                    raise ValueError(f"{name}: a group's lr needs lr > 0 to keep a ratio to")
-                scale = group["lr"] / lr
-            self.groups.append({**defaults, **options, "lr_scale": scale, "params": tensors})
+                if isinstance(self.lr, tuple) or not self.lr > 0:
+                    raise ValueError(f"{name}: a group's lr needs one lr > 0 to keep a ratio to")
+                scale = group["lr"] / self.lr
+            options = {**defaults, **options}
+            if "weight_decay" in options:
+                options["weight_decay"] = numbers(options["weight_decay"])
+            self.groups.append({**options, "lr_scale": scale, "params": tensors})
         if not owners:
             raise ValueError(f"{name}: no parameters were given")
         for group in self.groups:
             self.check_options(group)
+            check_count("lr", self.lr, group["params"])
+            check_count("weight_decay", group.get("weight_decay", 0.0), group["params"])
 
     @property
-    def lr(self) -> float:
-        """The learning rate; groups multiply it by their "lr_scale"."""
+    def lr(self) -> float | tuple[float, ...]:
+        """The learning rate, or one for each replica; groups multiply it by their "lr_scale"."""
         return self._lr
 
     @lr.setter
-    def lr(self, value: float) -> None:
-        if not 0.0 <= value < math.inf:
+    def lr(self, value: Numbers) -> None:
+        rates = numbers(value)
+        if not all(0.0 <= rate < math.inf for rate in listed(rates)):
             raise ValueError(f"lr: expected a number >= 0, got {value}")
-        self._lr = float(value)
+        check_count("lr", rates, self.parameters())
+        self._lr = rates
 
     def parameters(self) -> list[Tensor]:
         """All parameters, in the order of the groups."""
@@ -117,9 +131,10 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place. Nothing is read from a GPU."""
+        self._columns.clear()
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for group in self.groups:
-                lr = self.lr * group["lr_scale"]
+                lr = each(operator.mul, self.lr, group["lr_scale"])
                 for p in group["params"]:
                     grad = p.grad
                     if grad is None:
@@ -130,7 +145,7 @@ class Optimizer:
                     stamp_write(p.data)
 
     def update(
-        self, param: Array, grad: Array, slots: dict[str, Any], lr: float, options: dict[str, Any]
+        self, param: Array, grad: Array, slots: dict[str, Any], lr: Number, options: dict[str, Any]
     ) -> None:
         """Change the array `param` and its slots in place, given its gradient."""
         raise NotImplementedError
@@ -154,10 +169,13 @@ class Optimizer:
                 )
         return slots
 
-    def pieces(self, *arrays: Array, scratch: int = 1) -> Iterator[list[Array]]:
-        """The arrays flat and cut into pieces, each time followed by `scratch` arrays to write in.
+    def pieces(
+        self, *arrays: Array, numbers: tuple[Number, ...] = (), scratch: int = 1
+    ) -> Iterator[list[Any]]:
+        """The arrays cut into pieces, each time with the numbers and `scratch` arrays to write in.
 
-        On a GPU there is one piece, for there a piece more is a launch more.
+        On a GPU there is one piece, for there a piece more is a launch more. Where a number is a
+        tuple, a piece is a block of matrices, a row a replica, and the tuple a column beside it.
         """
         first = arrays[0]
         n = first.size
@@ -166,10 +184,47 @@ class Optimizer:
         held = self._scratch.setdefault(key, [])
         if len(held) < scratch or held[0].size < size:
             held[:] = [np.empty_like(first, shape=(size,)) for _ in range(max(scratch, len(held)))]
+        if tuple in map(type, numbers):
+            yield from self._blocks(arrays, numbers, held[:scratch], size)
+            return
         flat = [a.reshape(-1) for a in arrays]
         for start in range(0, n, size or 1):
             part = [a[start : start + size] for a in flat] if n > size else flat
-            yield part + [s[: part[0].size] for s in held[:scratch]]
+            yield [*part, *numbers, *[s[: part[0].size] for s in held[:scratch]]]
+
+    def _blocks(
+        self,
+        arrays: tuple[Array, ...],
+        numbers: tuple[Number, ...],
+        scratch: list[Array],
+        size: int,
+    ) -> Iterator[list[Any]]:
+        """See `pieces`: blocks of at most `size` elements."""
+        replicas = len(arrays[0])
+        rows = [a.reshape(replicas, -1) for a in arrays]
+        columns: list[Any] = [
+            self._column(x, arrays[0]) if type(x) is tuple else x for x in numbers
+        ]
+        width = rows[0].shape[1]
+        high, wide = max(1, size // max(1, width)), max(1, min(width, size))
+        for top in range(0, replicas, high):
+            some = slice(top, top + high)
+            for left in range(0, width, wide):
+                part = [a[some, left : left + wide] for a in rows]
+                shape, count = part[0].shape, part[0].size
+                yield [
+                    *part,
+                    *(x if is_number(x) else x[some] for x in columns),
+                    *(s[:count].reshape(shape) for s in scratch),
+                ]
+
+    def _column(self, values: tuple[float, ...], like: Array) -> Array:
+        """One number for each replica as (R, 1) beside an array; moved there once in a step."""
+        key = values, like.dtype, devices.of(like)
+        if key not in self._columns:
+            column = np.array(values, dtype=like.dtype)[:, None]
+            self._columns[key] = devices.move(column, devices.of(like))
+        return self._columns[key]
 
     # --- state ---
     def _labels(self, names: Mapping[Tensor, str] | None) -> dict[str, Tensor]:
@@ -215,7 +270,9 @@ class Optimizer:
         problems = mismatched_keys(mine, state, "")
         if problems:
             return problems
-        if not is_number(state["lr"]) or not 0.0 <= state["lr"] < math.inf:
+        if not alike(self.lr, state["lr"]):
+            problems.append(f"lr: expected {self.lr!r} or its like, got {state['lr']!r}")
+        elif not all(0.0 <= rate < math.inf for rate in listed(state["lr"])):
             problems.append(f"lr: expected a number >= 0, got {state['lr']!r}")
         groups: Any = state["groups"]
         if not isinstance(groups, list) or len(groups) != len(self.groups):
@@ -260,11 +317,8 @@ class Optimizer:
                 fits = other == value
             elif isinstance(value, bool):
                 fits = isinstance(other, bool)
-            elif isinstance(value, tuple):
-                fits = isinstance(other, (list, tuple)) and len(other) == len(value)
-                fits = fits and all(is_number(x) for x in other)
             else:
-                fits = is_number(other)
+                fits = alike(value, other)
             if not fits:
                 problems.append(f"{where}.{name}: expected {value!r} or its like, got {other!r}")
         if not problems:
@@ -306,16 +360,54 @@ def is_number(x: Any) -> bool:
     return isinstance(x, (int, float)) and not isinstance(x, bool)
 
 
+def alike(value: Any, other: Any) -> bool:
+    """Whether `other` is a number where `value` is one, and as many where it is several."""
+    if not isinstance(value, tuple):
+        return is_number(other)
+    fits = isinstance(other, (list, tuple)) and len(other) == len(value)
+    return fits and all(map(is_number, other))
+
+
 def mismatched_keys(want: Mapping[str, Any], got: Mapping[str, Any], where: str) -> list[str]:
     problems = [f"missing:    {where}{name}" for name in want if name not in got]
     return problems + [f"unexpected: {where}{name}" for name in got if name not in want]
 
 
 def check_range(name: str, value: Any, low: float, high: float = math.inf) -> None:
-    if not low <= value < high:
+    if not all(low <= number < high for number in listed(value)):
         raise ValueError(f"{name}: expected {low} <= {name} < {high}, got {value}")
 
 
+# --- a number, or one for each replica ----------------------------------------------------------
+def numbers(value: Any) -> Number:
+    """A number as a float, a sequence of them as a tuple."""
+    return float(value) if np.ndim(value) == 0 else tuple(map(float, value))
+
+
+def listed(value: Any) -> Sequence[float]:
+    return value if isinstance(value, (tuple, list)) else (value,)
+
+
+def each(formula: Callable[..., float], *values: Number) -> Number:
+    """A formula of numbers; where some are tuples, a tuple of its values."""
+    if tuple not in map(type, values):
+        return formula(*values)
+    count = next(len(v) for v in values if isinstance(v, tuple))
+    columns = [v if isinstance(v, tuple) else (v,) * count for v in values]
+    return tuple(map(formula, *columns))
+
+
+def check_count(name: str, value: Number, params: Sequence[Tensor]) -> None:
+    """ValueError unless several numbers are as many as the replicas of each parameter."""
+    for p in params:
+        if isinstance(value, tuple) and p.shape[:1] != (len(value),):
+            raise ValueError(
+                f"{name}: {len(value)} numbers need parameters of {len(value)} replicas "
+                f"({len(value)}, ...); one has shape {p.shape}"
+            )
+
+
+# --- the optimizers -----------------------------------------------------------------------------
 class SGD(Optimizer):
     """Gradient descent, with momentum if asked for.
 
@@ -333,11 +425,11 @@ class SGD(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float,
+        lr: Numbers,
         *,
         momentum: float = 0.0,
         nesterov: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: Numbers = 0.0,
     ) -> None:
         super().__init__(
             params, lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
@@ -352,14 +444,16 @@ class SGD(Optimizer):
             raise ValueError("nesterov needs momentum > 0")
 
     def update(
-        self, param: Array, grad: Array, slots: dict[str, Any], lr: float, options: dict[str, Any]
+        self, param: Array, grad: Array, slots: dict[str, Any], lr: Number, options: dict[str, Any]
     ) -> None:
         mu, wd, nesterov = options["momentum"], options["weight_decay"], options["nesterov"]
-        for p, g, *buffer, s in self.pieces(
-            param, grad, *([slots["momentum_buffer"]] if mu else [])
+        buffers = [slots["momentum_buffer"]] if mu else []
+        rates = wd, lr, each(lambda rate: mu * rate, lr)
+        for p, g, *buffer, decay, rate, rate_ahead, s in self.pieces(
+            param, grad, *buffers, numbers=rates
         ):
             if wd:
-                np.multiply(p, wd, out=s)
+                np.multiply(p, decay, out=s)
                 np.add(s, g, out=s)
                 g = s
             if mu:
@@ -367,13 +461,13 @@ class SGD(Optimizer):
                 np.multiply(b, mu, out=b)
                 np.add(b, g, out=b)
                 if nesterov:  # in two parts, for g may be s
-                    np.multiply(g, lr, out=s)
+                    np.multiply(g, rate, out=s)
                     np.subtract(p, s, out=p)
-                    np.multiply(b, mu * lr, out=s)
+                    np.multiply(b, rate_ahead, out=s)
                 else:
-                    np.multiply(b, lr, out=s)
+                    np.multiply(b, rate, out=s)
             else:
-                np.multiply(g, lr, out=s)
+                np.multiply(g, rate, out=s)
             np.subtract(p, s, out=p)
 
 
@@ -397,11 +491,11 @@ class Adam(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: Numbers = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        weight_decay: Numbers = 0.0,
     ) -> None:
         super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
@@ -412,15 +506,16 @@ class Adam(Optimizer):
         check_range("weight_decay", options["weight_decay"], 0.0)
 
     def update(
-        self, param: Array, grad: Array, slots: dict[str, Any], lr: float, options: dict[str, Any]
+        self, param: Array, grad: Array, slots: dict[str, Any], lr: Number, options: dict[str, Any]
     ) -> None:
         (b1, b2), eps, wd = options["betas"], options["eps"], options["weight_decay"]
         slots["step"] = t = slots["step"] + 1
         # m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) = ratio * m / (sqrt(v) + eps*root): the corrections
         # are numbers, and applied to numbers they cost no pass over the arrays
         root = math.sqrt(1.0 - b2**t)
-        rate = lr * root / (1.0 - b1**t)
-        decay, keep = (0.0, 1.0 - lr * wd) if self.decoupled else (wd, 1.0)
+        rate = each(lambda lr: lr * root / (1.0 - b1**t), lr)
+        kept = each(lambda lr, wd: 1.0 - lr * wd, lr, wd)
+        decay, keep = (0.0, kept) if self.decoupled else (wd, 1.0)
         moments = slots["exp_avg"], slots["exp_avg_sq"]
         adam_update(self.pieces, param, grad, *moments, b1, b2, eps * root, rate, decay, keep)
 
@@ -435,16 +530,18 @@ def adam_update(
     b1: float,
     b2: float,
     eps: float,
-    rate: float,
-    decay: float,
-    keep: float,
+    rate: Number,
+    decay: Number,
+    keep: Number,
 ) -> None:
     """g = grad + decay p; m, v as in `Adam`; p = keep p - rate m / (sqrt(v) + eps). In place.
 
-    pieces: `Optimizer.pieces`.
+    pieces: `Optimizer.pieces`.    rate, decay, keep: numbers, or tuples of one for each replica
     """
-    for p, g, m, v, s, extra in pieces(param, grad, exp_avg, exp_avg_sq, scratch=2):
-        if decay:
+    decays, shrinks = decay != 0.0, keep != 1.0
+    arrays, numbers = (param, grad, exp_avg, exp_avg_sq), (rate, decay, keep)
+    for p, g, m, v, rate, decay, keep, s, extra in pieces(*arrays, numbers=numbers, scratch=2):
+        if decays:
             np.multiply(p, decay, out=extra)
             np.add(extra, g, out=extra)
             g = extra
@@ -459,7 +556,7 @@ def adam_update(
         np.add(s, eps, out=s)
         np.divide(m, s, out=s)
         np.multiply(s, rate, out=s)
-        if keep != 1.0:
+        if shrinks:
             np.multiply(p, keep, out=p)
         np.subtract(p, s, out=p)
 
@@ -482,10 +579,10 @@ class AdamW(Adam):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
+        lr: Numbers = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 1e-2,
+        weight_decay: Numbers = 1e-2,
     ) -> None:
         super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
