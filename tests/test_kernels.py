@@ -254,7 +254,11 @@ FIRST = [next(c for c in CASES[name] if c.id not in DECLINED) for name in EXTRA]
 # --- helpers --------------------------------------------------------------------------------------
 @pytest.fixture(autouse=True)
 def loaded(monkeypatch):
-    """Kernels are loaded and off. They take the smallest arrays, and divide them among threads."""
+    """Kernels of the CPU alone, loaded and off. They take the smallest arrays, on all threads."""
+    set_aside = [k for k in KERNELS if k.device != "cpu"]  # which tests of a GPU's have loaded
+    for k in set_aside:
+        KERNELS.remove(k)
+        k.routine.kernels.remove(k)
     mg.use_kernels()
     mg.use_kernels(False)
     import kernels.cpu
@@ -264,6 +268,9 @@ def loaded(monkeypatch):
             monkeypatch.setattr(module, "SMALL", 1)
     yield
     mg.use_kernels(False)
+    for k in set_aside:
+        KERNELS.append(k)
+        k.routine.kernels.append(k)
 
 
 def counts(name):
