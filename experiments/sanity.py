@@ -55,7 +55,7 @@ class Settings:
     """Train all seeds of a model as one, for a GPU: there all take little longer than one. On a
     CPU they lose what share_prefixes saves. Changes rounding alone."""
     kernels: bool = True
-    """Compiled CPU kernels, where they can be used; changes rounding alone."""
+    """Compiled kernels, where they can be used; changes rounding alone."""
     share_prefixes: bool = True
     """Compute what sequences have in common at their beginning once; changes rounding alone."""
 
@@ -111,7 +111,7 @@ def main(args: Sequence[str] | None = None) -> int:
         prepare(settings)
     except (devices.DeviceError, ValueError, OSError) as error:
         cli.fail(PROG, error)
-    with caught_signals() as signals, use_kernels(wanted_kernels(settings, device)):
+    with caught_signals() as signals, use_kernels(wanted_kernels(settings)):
         try:
             run_all(settings.jobs(), signals, device=device, workers=settings.workers)
         except Interrupted:
@@ -129,9 +129,9 @@ def device_of(settings: Settings) -> str:
     return settings.device
 
 
-def wanted_kernels(settings: Settings, device: str) -> bool:
+def wanted_kernels(settings: Settings) -> bool:
     """Whether to use kernels. Where they are wanted and cannot be had, one line says why."""
-    if not settings.kernels or device != "cpu":
+    if not settings.kernels:
         return False
     try:
         with use_kernels():

@@ -58,7 +58,7 @@ class capture:
         self.arguments: tuple[Tensor, ...] = ()
         self.results: Any = None
         self.boards: list[Board] = []
-        self.pool: Any = None
+        self.kept: tuple[Any, ...] = ()
 
     def __call__(self, *args: Tensor) -> Any:
         for i, a in enumerate(args):
@@ -101,7 +101,7 @@ class capture:
         kept: list[Tensor] = []
         result: Any = None
         problem: Exception | None = None
-        State.boards = boards
+        State.boards, State.kept = boards, []
         try:
             with cp.cuda.using_allocator(pool.malloc), stream:
                 stream.begin_capture()
@@ -118,7 +118,7 @@ class capture:
             State.boards = None
         if problem is not None:
             raise CaptureError(f"{self.name} cannot be recorded: {problem}") from problem
-        self.pool, self.boards, self.arguments = pool, boards, arguments
+        self.boards, self.arguments, self.kept = boards, arguments, (pool, *State.kept)
         self.results = tuple(kept) if isinstance(result, tuple) else kept[0]
         return graph
 
@@ -149,25 +149,25 @@ def results_of(result: Any) -> tuple[Tensor, ...]:
 class Board:
     """Numbers of one dtype that the host writes before each replay, in one copy, and a graph reads.
 
-    numbers: the functions that compute them, and where their results begin.
+    numbers: where each group of them begins, and the function that computes it.
     """
 
-    size = 1024
+    size = 1024  # of groups together; a larger one has a board of its own
 
-    def __init__(self, like: Array) -> None:
-        self.device = np.empty_like(like, shape=(self.size,))
-        self.host = np.zeros(self.size, like.dtype)
+    def __init__(self, like: Array, dtype: Any, count: int) -> None:
+        self.host = np.zeros(max(self.size, count), dtype)
+        self.device = np.empty_like(like, shape=self.host.shape, dtype=dtype)
         self.used = 0
-        self.numbers: list[tuple[int, Callable[[], tuple[float, ...]]]] = []
+        self.numbers: list[tuple[int, Callable[[], Any]]] = []
 
-    def write(self, start: int, values: tuple[float, ...]) -> None:
-        self.host[start : start + len(values)] = values
-
-    def add(self, compute: Callable[[], tuple[float, ...]], values: tuple[float, ...]) -> Any:
+    def add(self, compute: Callable[[], Any], values: Any) -> Array:
         start, self.used = self.used, self.used + len(values)
         self.numbers.append((start, compute))
         self.write(start, values)
-        return tuple(self.device[i] for i in range(start, self.used))
+        return self.device[start : self.used]
+
+    def write(self, start: int, values: Any) -> None:
+        self.host[start : start + len(values)] = values
 
     def compute(self) -> None:
         for start, compute in self.numbers:
@@ -179,21 +179,34 @@ class Board:
 
 class State:
     boards: list[Board] | None = None  # of the recording under way
+    kept: list[Any]
 
 
-def live(compute: Callable[[], tuple[float, ...]], like: Array) -> Any:
+def live(compute: Callable[[], Any], like: Array, dtype: Any = None) -> Any:
     """compute(), now and again before every replay of a recording under way.
 
-    For numbers that Python changes from step to step, such as a learning rate or a count. Outside a
-    recording they are plain numbers; in one, 0-d arrays beside `like` and in its dtype, which the
-    graph reads where they are.
+    For numbers that Python changes from step to step, such as a learning rate or a count: a tuple
+    or a 1-d NumPy array of them, always as many. Outside a recording that is returned; in one, a
+    1-d array beside `like`, in its dtype or the one given, which the graph reads where it is.
     """
     values, boards = compute(), State.boards
     if boards is None:
         return values
+    dtype = np.dtype(dtype or like.dtype)
     for board in boards:
-        fits = board.used + len(values) <= board.size
-        if fits and board.host.dtype == like.dtype:
+        if board.host.dtype == dtype and board.used + len(values) <= len(board.host):
             return board.add(compute, values)
-    boards.append(Board(like))
+    boards.append(Board(like, dtype, len(values)))
     return boards[-1].add(compute, values)
+
+
+def keep(*objects: Any) -> None:
+    """Keep what the launches just made read as long as the recording under way, if there is one."""
+    if State.boards is not None:
+        State.kept.extend(objects)
+
+
+def refuse_recording(what: str) -> None:
+    """RuntimeError while something is recorded: Python's numbers would stay as they are then."""
+    if State.boards is not None:
+        raise RuntimeError(f"{what}: only the kernel of Adam can be recorded; mg.use_kernels()")

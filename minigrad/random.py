@@ -46,12 +46,22 @@ def set_state(state: dict[str, Any]) -> None:
     _draws.update(state["draws"])
 
 
-def generator(stream: str) -> np.random.Generator:
-    """A NumPy generator for the next draw of a stream."""
+def draw(stream: str) -> tuple[int, int, int]:
+    """The key of the next draw of a stream: the seed, the stream, the number of the draw."""
     number = _draws.get(stream, 0)
     _draws[stream] = number + 1
-    key = np.array([_seed, zlib.crc32(stream.encode())], dtype=np.uint64)
+    return _seed, zlib.crc32(stream.encode()), number
+
+
+def philox(seed: int, stream: int, number: int) -> np.random.Generator:
+    """The NumPy generator of a draw."""
+    key = np.array([seed, stream], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, number, 0]))
+
+
+def generator(stream: str) -> np.random.Generator:
+    """A NumPy generator for the next draw of a stream."""
+    return philox(*draw(stream))
 
 
 def uniform(

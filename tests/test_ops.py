@@ -241,6 +241,7 @@ MISTAKES = {
 ANY = {"sign", "zero", "half", "1e-4", "rolled", "swapped"}
 EQUIVALENT = {
     "sign": (ANY, "its gradient is 0"),
+    "dropout-2": (ANY, "p = 1: everything is dropped, and the gradient is 0"),
     "pow-6": (ANY, "x⁰ has gradient 0"),
     "matmul-7": (ANY, "no rows: the gradient of the right side is an empty sum"),
     "outer-1": (ANY, "no rows, as above"),

@@ -1,0 +1,27 @@
+"""GPU kernels: Triton, compiled to machine code ahead of the launch, launched by CuPy.
+
+Read `launch` first (how a kernel is compiled and started), then any kernel; `gelu` is the shortest.
+`products` is no kernel of ours: it is how cuBLAS is called.
+"""
+
+from kernels.cuda import (
+    adamw,
+    attention,
+    cross_entropy,
+    dropout,
+    gelu,
+    layer_norm,
+    linear,
+    lstm,
+)
+
+__all__ = [
+    "adamw",
+    "attention",
+    "cross_entropy",
+    "dropout",
+    "gelu",
+    "layer_norm",
+    "linear",
+    "lstm",
+]

@@ -9,6 +9,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad import random
+from minigrad.capture import live
 from minigrad.graph import Array
 from minigrad.op import Result, op
 from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
@@ -117,7 +118,16 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
         raise ValueError(f"dropout: expected 0 <= p <= 1, got {p}")
     if not training or p == 0.0:
         return x
-    keep = random.generator("dropout").random(x.shape, dtype=np.float32) >= p
+    return _dropout(x, p, live(lambda: random.draw("dropout"), raw(x), np.uint64))
+
+
+@op
+def _dropout(x: Array, p: float, draw: Any) -> Result:
+    """y = x m, with m = 0 where a uniform number is below p, else 1 / (1 - p).    gx = g m
+
+    draw: which numbers, from `random.draw`.
+    """
+    keep = random.philox(*draw).random(x.shape, dtype=np.float32) >= p
     scale = 0.0 if p == 1.0 else 1.0 / (1.0 - p)
-    mask = devices.move(keep.astype(x.dtype) * x.dtype.type(scale), x.device)
-    return x * Tensor(mask)
+    mask = devices.move(keep.astype(x.dtype) * x.dtype.type(scale), devices.of(raw(x)))
+    return x * mask, lambda g: g * mask

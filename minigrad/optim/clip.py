@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array
 from minigrad.inplace import stamp_write
+from minigrad.kernel import Routine
 from minigrad.tensor import Tensor
 
 
@@ -41,14 +42,22 @@ def clip_grad_norm(
             f"{', '.join(str(g.shape) for g in grads)}"
         )
     with np.errstate(over="ignore", invalid="ignore"):
-        norm = np.sqrt(sum(np.square(norm_of(g, replicas)) for g in grads))
-        coefficient = np.minimum(max_norm / (norm + 1e-6), 1.0)
-        for g in grads:
-            axes = (-1, *(1,) * (g.ndim - 1))
-            each = coefficient if replicas is None else coefficient.reshape(axes)
-            np.multiply(g, each, out=g)
-            stamp_write(g)
+        norm = clip_arrays(grads, max_norm, replicas)
+    for g in grads:
+        stamp_write(g)
     return Tensor(norm if devices.is_array(norm) else np.asarray(norm))
+
+
+@Routine
+def clip_arrays(grads: Sequence[Array], max_norm: float, replicas: int | None) -> Array:
+    """Scale the arrays in place, see `clip_grad_norm`; the norm before, () or (replicas,)."""
+    norm = np.sqrt(sum(np.square(norm_of(g, replicas)) for g in grads))
+    coefficient = np.minimum(max_norm / (norm + 1e-6), 1.0)
+    for g in grads:
+        axes = (-1, *(1,) * (g.ndim - 1))
+        each = coefficient if replicas is None else coefficient.reshape(axes)
+        np.multiply(g, each, out=g)
+    return norm
 
 
 def norm_of(g: Array, replicas: int | None) -> Array:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.capture import refuse_recording
 from minigrad.graph import Array
 from minigrad.inplace import stamp_write
 from minigrad.kernel import Routine
@@ -30,6 +31,10 @@ from minigrad.nn.module import as_array, mismatches, report
 from minigrad.tensor import Tensor
 
 PIECE = 32768  # elements: five float32 arrays of it take 640 KiB
+
+# the arrays of a parameter and its gradient, its slots, and the options of its group
+Update = tuple[Array, Array, dict[str, Any], dict[str, Any]]
+Rates = tuple[float, float, float, "Number", "Number", "Number"]  # see `Adam.rates_of`
 Number = float | tuple[float, ...]  # several: one for each replica of a stacked model
 Numbers = float | Sequence[float] | np.ndarray[Any, Any]  # what may be given as such
 
@@ -132,23 +137,27 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient, in place. Nothing is read from a GPU."""
         self._columns.clear()
+        updates: list[Update] = []
+        for group in self.groups:
+            for p in group["params"]:
+                grad = p.grad
+                if grad is None:
+                    continue
+                if not p.data.flags.c_contiguous:
+                    raise ValueError(f"step: a parameter of shape {p.shape} is not in C order")
+                updates.append((p.data, grad.data, self._slots_of(p), group))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for group in self.groups:
-                lr = each(operator.mul, self.lr, group["lr_scale"])
-                for p in group["params"]:
-                    grad = p.grad
-                    if grad is None:
-                        continue
-                    if not p.data.flags.c_contiguous:
-                        raise ValueError(f"step: a parameter of shape {p.shape} is not in C order")
-                    self.update(p.data, grad.data, self._slots_of(p), lr, group)
-                    stamp_write(p.data)
+            self.update_all(updates)
+        for param, *_ in updates:
+            stamp_write(param)
 
-    def update(
-        self, param: Array, grad: Array, slots: dict[str, Any], lr: Number, options: dict[str, Any]
-    ) -> None:
-        """Change the array `param` and its slots in place, given its gradient."""
+    def update_all(self, updates: Sequence[Update]) -> None:
+        """Change every parameter and its slots in place, given its gradient."""
         raise NotImplementedError
+
+    def rate(self, options: dict[str, Any]) -> Number:
+        """The learning rate of a group."""
+        return each(operator.mul, self.lr, options["lr_scale"])
 
     def check_options(self, options: dict[str, Any]) -> None:
         """ValueError for options out of range."""
@@ -443,10 +452,16 @@ class SGD(Optimizer):
         if options["nesterov"] and not options["momentum"]:
             raise ValueError("nesterov needs momentum > 0")
 
+    def update_all(self, updates: Sequence[Update]) -> None:
+        refuse_recording("SGD.step")
+        for update in updates:
+            self.update(*update)
+
     def update(
-        self, param: Array, grad: Array, slots: dict[str, Any], lr: Number, options: dict[str, Any]
+        self, param: Array, grad: Array, slots: dict[str, Any], options: dict[str, Any]
     ) -> None:
         mu, wd, nesterov = options["momentum"], options["weight_decay"], options["nesterov"]
+        lr = self.rate(options)
         buffers = [slots["momentum_buffer"]] if mu else []
         rates = wd, lr, each(lambda rate: mu * rate, lr)
         for p, g, *buffer, decay, rate, rate_ahead, s in self.pieces(
@@ -505,19 +520,51 @@ class Adam(Optimizer):
         check_range("eps", options["eps"], 0.0)
         check_range("weight_decay", options["weight_decay"], 0.0)
 
-    def update(
-        self, param: Array, grad: Array, slots: dict[str, Any], lr: Number, options: dict[str, Any]
-    ) -> None:
+    def update_all(self, updates: Sequence[Update]) -> None:
+        arrays = [(p, g, slots["exp_avg"], slots["exp_avg_sq"]) for p, g, slots, _ in updates]
+        adam_update_all(self.pieces, arrays, lambda: self.rates(updates))
+
+    def rates(self, updates: Sequence[Update]) -> tuple[list[Rates], list[int]]:
+        """The numbers of a step, which is counted: those that differ, and whose each update has."""
+        found: dict[tuple[int, int], int] = {}
+        rows: list[Rates] = []
+        which: list[int] = []
+        for _, _, slots, options in updates:
+            slots["step"] = t = slots["step"] + 1
+            key = t, id(options)
+            if key not in found:
+                found[key] = len(rows)
+                rows.append(self.rates_of(t, options))
+            which.append(found[key])
+        return rows, which
+
+    def rates_of(self, t: int, options: dict[str, Any]) -> Rates:
+        """b1, b2, eps, rate, decay, keep of `adam_update`, for update t."""
         (b1, b2), eps, wd = options["betas"], options["eps"], options["weight_decay"]
-        slots["step"] = t = slots["step"] + 1
+        lr = self.rate(options)
         # m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) = ratio * m / (sqrt(v) + eps*root): the corrections
         # are numbers, and applied to numbers they cost no pass over the arrays
         root = math.sqrt(1.0 - b2**t)
         rate = each(lambda lr: lr * root / (1.0 - b1**t), lr)
         kept = each(lambda lr, wd: 1.0 - lr * wd, lr, wd)
         decay, keep = (0.0, kept) if self.decoupled else (wd, 1.0)
-        moments = slots["exp_avg"], slots["exp_avg_sq"]
-        adam_update(self.pieces, param, grad, *moments, b1, b2, eps * root, rate, decay, keep)
+        return b1, b2, eps * root, rate, decay, keep
+
+
+@Routine
+def adam_update_all(
+    pieces: Callable[..., Iterator[list[Array]]],
+    arrays: Sequence[tuple[Array, ...]],
+    rates: Callable[[], tuple[list[Rates], list[int]]],
+) -> None:
+    """`adam_update` for every parameter.
+
+    arrays: of each the parameter, its gradient, exp_avg and exp_avg_sq.    rates: see `Adam.rates`
+    """
+    refuse_recording("Adam.step")
+    rows, which = rates()
+    for four, i in zip(arrays, which, strict=True):
+        adam_update(pieces, *four, *rows[i])
 
 
 @Routine

@@ -1,0 +1,155 @@
+"""Registers, spills and shared memory of the attention kernels, in every tile. Needs no GPU.
+
+    python -m benchmarks.gpu_resources      writes docs/results/gpu/attention.json
+
+The kernels are compiled for each architecture as for a launch, and the machine code is asked what
+it uses. A kernel that needs more registers than there are keeps numbers in memory (it spills), which
+costs far more than a smaller tile. The program ends with an error if one does.
+
+Each tile is compiled twice: "causal", with a head size that is a power of two and addresses that
+are multiples of 16 bytes, which is the usual case; and "everything", with a mask, ALiBi, a padded
+head size and no such addresses, which needs the most registers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import triton
+from triton.runtime.jit import JITFunction
+
+from kernels.cuda import attention
+from kernels.cuda.attention import TILES, Tile
+from kernels.cuda.launch import TYPES, compile_only
+
+ARCHITECTURES = 80, 90, 100
+DTYPES = {"half": ("float16", "bfloat16"), "tf32": ("float32",), "ieee": ("float32",)}
+FEATURES = "causal", "everything", "odd"
+MOST_SHARED = 99 << 10  # bytes a block; what compute capability 8.6 and 8.9 have, 8.0 and 9.0 more
+TABLE = Path(__file__).parent.parent / "docs" / "results" / "gpu" / "attention.json"
+
+
+class Variant(NamedTuple):
+    """One kernel as it is compiled for a launch."""
+
+    kernel: str
+    kind: str
+    dtype: str
+    d: int  # padded
+    tile: Tile
+    features: str
+
+    def __str__(self) -> str:
+        queries, keys, warps, stages = self.tile
+        tile = f"{queries}x{keys} warps {warps} stages {stages}"
+        dtype = self.dtype if self.kind == "half" else self.kind
+        return f"{self.kernel}, {dtype}, d {self.d}, {tile}, {self.features}"
+
+
+def variants() -> Iterator[Variant]:
+    """All that is shipped."""
+    for kernel, kinds in TILES.items():
+        for kind, sizes in kinds.items():
+            for dtype in DTYPES[kind]:
+                for d, tiles in sizes.items():
+                    for tile in tiles:
+                        for features in FEATURES:
+                            yield Variant(kernel, kind, dtype, d, tile, features)
+
+
+class Usage(NamedTuple):
+    registers: int  # of each thread
+    spilled: int  # bytes of stack and local memory of each thread
+    shared: int  # bytes of each block
+
+
+def usage(variant: Variant, architecture: int) -> Usage:
+    """What a variant needs on an architecture (90 is compute capability 9.0)."""
+    fn, everything = attention.KERNELS[variant.kernel], variant.features != "causal"
+    d = {"causal": variant.d, "everything": max(16, variant.d * 3 // 4), "odd": variant.d - 1}
+    aligned = d[variant.features] % 16 == 0
+    constants = {
+        **attention.numbers(variant.kind, d[variant.features]),
+        **{"BD": variant.d, "BM": variant.tile.queries, "BN": variant.tile.keys},
+        **{"CAUSAL": True, "KEYS": everything, "ALIBI": everything},
+    }
+    names = [name for name in fn.arg_names if name not in constants]
+    types = [type_of(name, variant.dtype, aligned) for name in names]
+    compiled = compile_only(
+        fn, types, constants, architecture, variant.tile.warps, variant.tile.stages
+    )
+    found = resources(compiled.asm["cubin"])
+    return Usage(found["REG"], found["STACK"] + found["LOCAL"], compiled.metadata.shared)
+
+
+def type_of(name: str, dtype: str, aligned: bool) -> str:
+    """The type of a parameter of the attention kernels, for `compile_only`."""
+    if name == "scale":
+        return "fp32"
+    if name in ("heads", "T", "S"):
+        return "i32"
+    if name[-2:] in ("_b", "_h", "_t"):
+        kind = "i32"
+    else:
+        kind = {"allowed": "*u8", "lse": "*fp32", "delta": "*fp32"}.get(name, "*" + TYPES[dtype])
+    return kind + ":16" if aligned else kind
+
+
+def resources(cubin: bytes) -> dict[str, int]:
+    """What the CUDA toolkit says that a kernel needs: REG, STACK, LOCAL …"""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        command = [tool, "--dump-resource-usage", file.name]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {name: int(n) for name, n in re.findall(r"\b(REG|STACK|LOCAL):(\d+)", text)}
+
+
+def digest() -> str:
+    """Of the source of the kernels and of what they call."""
+    functions = [f for f in vars(attention).values() if isinstance(f, JITFunction)]
+    text = "".join(sorted(f.src for f in functions))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def row(variant: Variant) -> tuple[str, dict[str, Any]]:
+    each = {f"sm_{n}": usage(variant, n)._asdict() for n in ARCHITECTURES}
+    return str(variant), each
+
+
+def main() -> None:
+    wanted, rows = list(variants()), {}
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+        for n, (name, each) in enumerate(pool.map(row, wanted), 1):
+            rows[name] = each
+            print(f"\r{n} of {len(wanted)}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    table = {"triton": triton.__version__, "digest": digest(), "rows": rows}
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"  {json.dumps(name)}: {json.dumps(each)}" for name, each in sorted(rows.items())]
+    head = json.dumps({k: v for k, v in table.items() if k != "rows"})[:-1]
+    TABLE.write_text(head + ', "rows": {\n' + ",\n".join(lines) + "\n}}\n")
+    bad = [name for name, each in rows.items() if any(misfit(u) for u in each.values())]
+    if bad:
+        sys.exit("These spill registers or need too much shared memory:\n" + "\n".join(bad))
+
+
+def misfit(used: dict[str, int]) -> bool:
+    return used["spilled"] > 0 or used["shared"] > MOST_SHARED
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""layer_norm, some rows a program, with the equations of `minigrad.ops.norm`.
+
+    x̂ = (x - μ) r        r = 1 / √(σ² + ε)        y = x̂ w + b
+    ĝ = g w              gx = r (ĝ - mean(ĝ) - x̂ mean(ĝ x̂))        gw = Σ g x̂        gb = Σ g
+
+Kept: μ and r of each row, from which the way back makes x̂ again. The sums over rows are made in two
+steps, and in the same order every time: each of at most `PROGRAMS` programs adds up its own rows,
+and a second kernel adds up what they found.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import triton
+import triton.language as tl
+
+from kernels.cuda.arrays import rows_of, tile, warps
+from kernels.cuda.launch import launch, unfit
+from minigrad import ops
+from minigrad.kernel import Declined, kernel
+
+WIDEST = 4096  # columns: a row is held in registers
+PROGRAMS = 256
+SUM_ROWS, SUM_COLS = 32, 32  # the tile of the second step
+
+
+@triton.jit
+def forward_kernel(
+    x, weight, bias, y, mean, scale, rows, size, eps,
+    WEIGHT: tl.constexpr, BIAS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+):  # fmt: skip
+    """x, y (rows, size); mean, scale (rows,): μ and r."""
+    i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    j = tl.arange(0, COLS)
+    here = (i < rows)[:, None] & (j < size)[None, :]
+    at = i[:, None].to(tl.int64) * size + j[None, :]
+    v = tl.load(x + at, mask=here, other=0.0).to(tl.float32)
+    mu = tl.sum(v, axis=1) / size
+    centered = tl.where(here, v - mu[:, None], 0.0)
+    r = 1.0 / tl.sqrt(tl.sum(centered * centered, axis=1) / size + eps)
+    out = centered * r[:, None]
+    if WEIGHT:
+        out *= tl.load(weight + j, mask=j < size, other=0.0).to(tl.float32)[None, :]
+    if BIAS:
+        out += tl.load(bias + j, mask=j < size, other=0.0).to(tl.float32)[None, :]
+    tl.store(y + at, out, mask=here)
+    tl.store(mean + i, mu, mask=i < rows)
+    tl.store(scale + i, r, mask=i < rows)
+
+
+@triton.jit
+def backward_kernel(
+    g, x, weight, mean, scale, gx, gw_parts, gb_parts, rows, size,
+    WEIGHT: tl.constexpr, SUMS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+):  # fmt: skip
+    """gx (rows, size) and, if SUMS, one row of gw_parts and gb_parts (programs, size) each."""
+    part = tl.program_id(0)
+    j = tl.arange(0, COLS)
+    gw = tl.zeros([ROWS, COLS], tl.float32)
+    gb = tl.zeros([ROWS, COLS], tl.float32)
+    if WEIGHT:
+        w = tl.load(weight + j, mask=j < size, other=0.0).to(tl.float32)[None, :]
+    for first in range(part * ROWS, rows, tl.num_programs(0) * ROWS):
+        i = first + tl.arange(0, ROWS)
+        here = (i < rows)[:, None] & (j < size)[None, :]
+        at = i[:, None].to(tl.int64) * size + j[None, :]
+        mu = tl.load(mean + i, mask=i < rows, other=0.0)[:, None]
+        r = tl.load(scale + i, mask=i < rows, other=0.0)[:, None]
+        v = tl.load(x + at, mask=here, other=0.0).to(tl.float32)
+        xhat = tl.where(here, (v - mu) * r, 0.0)
+        ghat = tl.load(g + at, mask=here, other=0.0).to(tl.float32)
+        if SUMS:
+            gw += ghat * xhat
+            gb += ghat
+        if WEIGHT:
+            ghat *= w
+        inner = tl.sum(ghat * xhat, axis=1) / size
+        ghat -= (tl.sum(ghat, axis=1) / size)[:, None]
+        tl.store(gx + at, (ghat - xhat * inner[:, None]) * r, mask=here)
+    if SUMS:
+        at = part.to(tl.int64) * size + j
+        tl.store(gw_parts + at, tl.sum(gw, axis=0), mask=j < size)
+        tl.store(gb_parts + at, tl.sum(gb, axis=0), mask=j < size)
+
+
+@triton.jit
+def sum_kernel(gw_parts, gb_parts, gw, gb, parts, size, ROWS: tl.constexpr, COLS: tl.constexpr):
+    """gw = Σ rows of gw_parts, by programs (·, 0), and gb likewise, by programs (·, 1)."""
+    j = tl.program_id(0) * COLS + tl.arange(0, COLS)
+    total = tl.zeros([ROWS, COLS], tl.float32)
+    for first in range(0, parts, ROWS):
+        i = first + tl.arange(0, ROWS)
+        here = (i < parts)[:, None] & (j < size)[None, :]
+        at = i[:, None] * size + j[None, :]
+        if tl.program_id(1) == 0:
+            total += tl.load(gw_parts + at, mask=here, other=0.0)
+        else:
+            total += tl.load(gb_parts + at, mask=here, other=0.0)
+    if tl.program_id(1) == 0:
+        tl.store(gw + j, tl.sum(total, axis=0), mask=j < size)
+    else:
+        tl.store(gb + j, tl.sum(total, axis=0), mask=j < size)
+
+
+@kernel(ops.layer_norm, device="cuda")
+def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    if why := unfit(x, weight, bias):
+        return why
+    size = x.shape[-1] if x.ndim else 0
+    if not (size and x.size) or any(p is not None and p.shape != (size,) for p in (weight, bias)):
+        return Declined("shapes")
+    if size > WIDEST:
+        return Declined("long rows")
+    rows = x.size // size
+    x = rows_of(x)
+    w = x if weight is None else rows_of(weight)  # without one, any address
+    b = x if bias is None else rows_of(bias)
+    y = np.empty_like(x)
+    mean, scale = (np.empty_like(x, shape=(rows,), dtype=np.float32) for _ in range(2))
+    sides = tile(size, widest=WIDEST)
+    blocks = triton.cdiv(rows, sides["ROWS"])
+    constants = {"WEIGHT": weight is not None, **sides}
+    args = x, w, b, y, mean, scale, rows, size, float(eps)
+    launch(
+        forward_kernel, (blocks,), args, {**constants, "BIAS": bias is not None}, warps=warps(sides)
+    )
+
+    def pull(g: Any) -> tuple[Any, ...]:
+        gx = np.empty_like(x)
+        parts = min(blocks, PROGRAMS)
+        sums = weight is not None or bias is not None
+        partial = [np.empty_like(mean, shape=(parts, size)) for _ in range(2 if sums else 0)]
+        args = rows_of(g), x, w, mean, scale, gx, *(partial or (mean, mean)), rows, size
+        launch(backward_kernel, (parts,), args, {**constants, "SUMS": sums}, warps=warps(sides))
+        if not sums:
+            return gx, None, None
+        gw, gb = (np.empty_like(x, shape=(size,)) for _ in range(2))
+        grid, sides_of_sum = (triton.cdiv(size, SUM_COLS), 2), {"ROWS": SUM_ROWS, "COLS": SUM_COLS}
+        launch(sum_kernel, grid, (*partial, gw, gb, parts, size), sides_of_sum)
+        return gx, None if weight is None else gw, None if bias is None else gb
+
+    return y, pull

@@ -1,0 +1,492 @@
+"""The attention kernels against the plain op in float64: values and gradients.
+
+`test_triton.py` runs this file in a process of its own: with TRITON_INTERPRET=1 on NumPy arrays,
+which needs no GPU, and where there is a GPU also without it on CuPy arrays.
+
+The tolerance of every number is a bound of its own rounding errors, computed beside it (`bounds`).
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from kernels.cuda import attention, tune
+from kernels.cuda.launch import INTERPRETED
+from minigrad import device as devices
+from minigrad import inplace, ops
+from minigrad.kernel import Declined
+
+plain = ops.scaled_dot_product_attention.op.body
+fused = attention.scaled_dot_product_attention
+
+if not INTERPRETED and not devices.available():
+    pytest.skip("needs a GPU, or TRITON_INTERPRET=1", allow_module_level=True)
+
+FLOAT32, FLOAT16 = np.dtype(np.float32), np.dtype(np.float16)
+DTYPES = [FLOAT32, FLOAT16]
+if not INTERPRETED:  # where tl.dot multiplies the bits of bfloat16
+    import ml_dtypes
+
+    DTYPES.append(np.dtype(ml_dtypes.bfloat16))
+TINY = attention.Tile(16, 16, 1)
+
+
+def to_device(a):
+    """A copy for the kernel, in the same layout."""
+    return a if INTERPRETED else devices.cupy().asarray(a)
+
+
+def to_float64(a):
+    return devices.to_numpy(a).astype(np.float64)
+
+
+# --- reference ------------------------------------------------------------------------------------
+def alibi_bias(heads, T, S):
+    """-slope |i + S - T - j| for each head, after Press et al. (2022)."""
+    slopes = 2.0 ** (-8.0 * np.arange(1, heads + 1) / heads)
+    distance = np.abs(np.arange(T)[:, None] + S - T - np.arange(S))
+    return -slopes[:, None, None] * distance
+
+
+def reference(q, k, v, g, mask=None, *, causal=False, alibi=False, scale=None):
+    """(y, gq, gk, gv) by the plain op in float64, and how far a kernel may be from each."""
+    q, k, v, g = (to_float64(x) for x in (q, k, v, g))
+    T, S = q.shape[-2], k.shape[-2]
+    bias = np.zeros((*q.shape[:-2], T, S))
+    if alibi:
+        bias += alibi_bias(q.shape[-3], T, S)
+    bias = bias if mask is None else np.where(mask, bias, -np.inf)
+    (y, p), pull = plain(q, k, v, bias, causal=causal, scale=scale, return_weights=True)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return (y, *pull((g, None))[:3]), (q, k, v, g, y, p, bias, scale)
+
+
+def bounds(exact, dtype, q, k, v, g, y, p, bias, scale):
+    """The largest errors that rounding can make in y, gq, gk and gv, to first order.
+
+    eps is float32's, of sums and functions; of n terms a sum is off by n eps Σ |term| at most. u
+    and tiny are the rounding of a number to 16 bits: what is stored, and p and gs before they enter
+    a product. TF32 is not meant.
+    """
+    half = dtype.itemsize == 2
+    info = np.finfo if dtype.kind == "f" else ml_dtypes.finfo
+    u = float(info(dtype).eps) / 2 if half else 0.0
+    tiny = float(info(dtype).smallest_subnormal) / 2 if half else 0.0
+    eps, (T, d), S = float(np.finfo(np.float32).eps), q.shape[-2:], k.shape[-2]
+    mT = lambda x: np.swapaxes(x, -1, -2)
+    total = lambda x: x.sum(-1, keepdims=True)
+    aq, ak, av, ag = (np.abs(x) for x in (q, k, v, g))
+    s = scale * aq @ mT(ak) + np.where(np.isfinite(bias), np.abs(bias), 0.0)
+    gp, gp_size = g @ mT(v), ag @ mT(av)
+    delta = total(p * gp)
+    gs = p * (gp - delta)
+    # the scores' error is an exponent's, so p's is relative; 24 eps for 2^s, its sum, and log2
+    dp = p * eps * ((d + 8) * s + S + 24)
+    dgp = (d + 2) * eps * gp_size
+    ddelta = total(dp * np.abs(gp)) + (d + S) * eps * total(p * gp_size) + u * total(ag * np.abs(y))
+    dgs = dp * (np.abs(gp) + np.abs(delta)) + p * (dgp + ddelta) + 4 * eps * np.abs(gs)
+    dgs, p16 = dgs + u * np.abs(gs) + tiny, dp + u * p + tiny
+    found = (
+        p16 @ av + S * eps * (p @ av),
+        scale * (dgs @ ak + S * eps * (np.abs(gs) @ ak)),
+        scale * (mT(dgs) @ aq + T * eps * (mT(np.abs(gs)) @ aq)),
+        mT(p16) @ ag + T * eps * (mT(p) @ ag),
+    )
+    return [b + (u + 2 * eps) * np.abs(x) + tiny for b, x in zip(found, exact, strict=True)]
+
+
+# --- one comparison -------------------------------------------------------------------------------
+def drawn(rng, q_shape, keys, dtype):
+    """q, k, v and a cotangent on the device; heads lie beside each other, as a product has them."""
+    *lead, T, d = q_shape
+    shapes = [(*lead, n, d) for n in (T, keys, keys, T)]
+    if len(lead) == 2:
+        batch, heads = lead
+        lie = [rng.standard_normal((batch, s[2], heads, d)).swapaxes(1, 2) for s in shapes]
+    else:
+        lie = [rng.standard_normal(s) for s in shapes]
+    return [to_device(np.asarray(x).astype(dtype)) for x in lie]
+
+
+def check(q, k, v, g, mask=None, **how):
+    """The kernel's value and gradients are within the bounds. Returns them."""
+    answer = fused(q, k, v, None if mask is None else to_device(mask), **how)
+    assert not isinstance(answer, Declined), answer.reason
+    y, pull = answer
+    found = (y, *pull(g)[:3])
+    exact, parts = reference(q, k, v, g, mask, **how)
+    for name, a, b, limit in zip(
+        ("y", "gq", "gk", "gv"), found, exact, bounds(exact, q.dtype, *parts), strict=True
+    ):
+        assert a.dtype == q.dtype
+        assert a.shape == b.shape, name
+        error = np.abs(to_float64(a) - b)
+        worst = np.unravel_index((error - limit).argmax(), error.shape)
+        assert (error <= limit).all(), f"{name}{worst}: {error[worst]:.3g} > {limit[worst]:.3g}"
+    return found
+
+
+@pytest.fixture
+def tile(monkeypatch):
+    """Sets the tile of all kernels, and with it that the backward pass takes two of them."""
+
+    def set_to(*sizes):
+        only = attention.Tile(*sizes)
+        monkeypatch.setattr(
+            attention.Call, "tiles", lambda self, name: [] if name == "one tile" else [only]
+        )
+
+    return set_to
+
+
+def each_dtype(f):
+    return pytest.mark.parametrize("dtype", DTYPES, ids=str)(f)
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+@each_dtype
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("length", [1, 6, 16, 17, 64, 65, 150])
+def test_lengths(length, causal, dtype, rng):
+    """One tile, exactly one, one and a row; ragged ones, in the default tiles."""
+    check(*drawn(rng, (1, 2, length, 16), length, dtype), causal=causal)
+
+
+@each_dtype
+@pytest.mark.parametrize("d", [1, 8, 16, 24, 32, 64, 80, 128])
+def test_head_sizes(d, dtype, rng, tile):
+    """Others than powers of two are padded. By one kernel or by two."""
+    arrays = drawn(rng, (1, 2, 19, d), 19, dtype)
+    check(*arrays, causal=True)
+    tile(16, 16, 1)
+    check(*arrays, causal=True)
+
+
+@each_dtype
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("queries", "keys"), [(1, 40), (5, 37), (37, 5), (40, 90), (90, 40)])
+def test_more_keys_than_queries_and_fewer(queries, keys, causal, dtype, rng):
+    """With fewer keys, causal, the first queries see nothing."""
+    arrays = drawn(rng, (2, 1, queries, 16), keys, dtype)
+    y, gq, _, _ = check(*arrays, causal=causal)
+    blind = max(0, queries - keys) if causal else 0
+    assert not to_float64(y)[..., :blind, :].any()
+    assert not to_float64(gq)[..., :blind, :].any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize(("queries", "keys"), [(50, 70), (70, 50), (64, 64)])
+@pytest.mark.parametrize("sizes", [(16, 32), (32, 16), (16, 64), (64, 16)], ids=str)
+def test_tiles_that_are_not_square(sizes, queries, keys, causal, rng, tile):
+    """Where full tiles end and the diagonal begins depends on both sizes."""
+    tile(*sizes, 4)
+    mask = rng.random((1, 1, 1, keys)) < 0.8
+    check(*drawn(rng, (1, 1, queries, 16), keys, FLOAT32), causal=causal)
+    check(*drawn(rng, (1, 1, queries, 16), keys, FLOAT32), mask, causal=causal)
+
+
+# --- options --------------------------------------------------------------------------------------
+@each_dtype
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+def test_masked_keys(causal, small, dtype, rng, tile):
+    """One sequence may attend to nothing, one not to its first keys, one to all."""
+    if small:
+        tile(16, 16, 1)
+    mask = rng.random((4, 1, 1, 40)) < 0.6
+    mask[0], mask[1, ..., :18], mask[2] = False, False, True
+    arrays = drawn(rng, (4, 2, 40, 16), 40, dtype)
+    found = check(*arrays, mask, causal=causal)
+    for x in found:
+        assert not to_float64(x)[0].any()
+    for x in found[2:]:  # no gradient for what nobody attends to
+        assert not to_float64(x)[1, :, :18].any()
+    if causal:
+        assert not to_float64(found[0])[1, :, :18].any()
+
+
+@pytest.mark.parametrize("shape", [(23,), (1, 23), (1, 1, 23), (1, 1, 1, 1), (2, 1, 1, 1)])
+def test_masks_broadcast(shape, rng):
+    check(*drawn(rng, (2, 2, 9, 16), 23, FLOAT32), rng.random(shape) < 0.5)
+
+
+@each_dtype
+@pytest.mark.parametrize("heads", [1, 2, 3, 8])
+@pytest.mark.parametrize("causal", [False, True])
+def test_alibi(causal, heads, dtype, rng, tile):
+    arrays = drawn(rng, (1, heads, 21, 16), 27, dtype)
+    check(*arrays, causal=causal, alibi=True)
+    tile(16, 16, 1)
+    check(*arrays, rng.random((1, 1, 1, 27)) < 0.7, causal=causal, alibi=True, scale=0.7)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 0.3, 2.0])
+def test_scale(scale, rng):
+    check(*drawn(rng, (1, 2, 20, 16), 20, FLOAT32), scale=scale, causal=True)
+
+
+@pytest.mark.parametrize("size", [1e-20, 30.0])
+def test_tiny_and_great_scores(size, rng):
+    """2^s would overflow were the maximum not taken away; p is then 0 or 1 nearly everywhere."""
+    q, k, v, g = drawn(rng, (1, 1, 50, 16), 50, FLOAT32)
+    check(q * FLOAT32.type(size), k, v, g, causal=True)
+
+
+# --- memory ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("lead", [(), (3,), (2, 1, 3)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_leading_axes(lead, masked, rng):
+    mask = rng.random((*lead[:-1], *(1,) * (2 if lead else 1), 21)) < 0.7 if masked else None
+    check(*drawn(rng, (*lead, 18, 16), 21, FLOAT32), mask)
+
+
+def test_views_into_one_product_are_not_copied(rng, monkeypatch):
+    """(B, T, 3, H, d), rows beside those of the other heads; and values lie that way, too."""
+    made = to_device(rng.standard_normal((2, 20, 3, 4, 16)).astype(np.float32))
+    q, k, v = (made[:, :, n].swapaxes(1, 2) for n in range(3))
+    g = to_device(rng.standard_normal((2, 20, 64)).astype(np.float32))
+    g = g.reshape(2, 20, 4, 16).swapaxes(1, 2)
+    monkeypatch.setattr(np, "ascontiguousarray", None)
+    for x in check(q, k, v, g, causal=True):
+        assert x.swapaxes(1, 2).flags.c_contiguous
+
+
+LAYOUTS = {
+    "fortran": lambda x: np.asarray(x, order="F"),
+    "reversed": lambda x: x[..., ::-1, :].copy()[..., ::-1, :],
+    "every other column": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
+    "read-only": lambda x: np.broadcast_to(x, x.shape),
+}
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="layouts of NumPy arrays")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(layout, rng):
+    check(*(LAYOUTS[layout](x) for x in drawn(rng, (1, 2, 20, 16), 20, FLOAT32)))
+
+
+def test_a_cotangent_that_is_one_number_repeated(rng):
+    q, k, v, _ = drawn(rng, (1, 2, 20, 16), 20, FLOAT32)
+    one = to_device(np.ones((), np.float32))
+    check(q, k, v, np.broadcast_to(one, q.shape))
+
+
+def surrounded(x, around=np.nan, rows=70):
+    """The same numbers with others before and behind every sequence and head: a view, and all."""
+    *lead, n, d = x.shape
+    wide = np.full_like(x, around, shape=(*lead, n + 2 * rows, d + 8), order="C")
+    view = wide[..., rows:-rows, 4:-4]
+    view[...] = x
+    return view, wide
+
+
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("d", [16, 24])
+def test_nothing_is_read_or_written_beyond_the_arrays(d, small, rng, tile, monkeypatch):
+    """What is read there is NaN, and what is written there would no longer be 7."""
+    made = []
+
+    def empty(x):
+        view, wide = surrounded(x, 7.0)
+        made.append((view, wide))
+        return view
+
+    if small:
+        tile(16, 16, 1)
+    arrays = drawn(rng, (1, 1, 21, d), 27, FLOAT32)
+    mask = rng.random((1, 1, 1, 27)) < 0.7
+    clean = check(*arrays, mask, causal=True)
+    arrays = [surrounded(x)[0] for x in arrays]
+    for a, b in zip(check(*arrays, mask, causal=True), clean, strict=True):
+        assert np.array_equal(to_float64(a), to_float64(b))
+
+    # outputs are (B, T, heads, d) in memory; one of one sequence and head is padded the same way
+    flat = lambda x: np.full_like(x, 7.0, shape=x.size + 512)
+    monkeypatch.setattr(
+        attention,
+        "empty",
+        lambda x: made.append(flat(x)) or made[-1][256:-256].reshape(x.shape),
+    )
+    check(*arrays, mask, causal=True)
+    assert len(made) == 4
+    for wide in made:
+        ends = to_float64(wide)[np.r_[:256, -256:0]]
+        assert (ends == 7.0).all()
+
+
+@each_dtype
+def test_masked_keys_may_hold_nan(dtype, rng, tile):
+    q, k, v, g = drawn(rng, (2, 1, 40, 16), 40, dtype)
+    mask = rng.random((2, 1, 1, 40)) < 0.6
+    for sizes in (None, (16, 16, 1)):
+        if sizes:
+            tile(*sizes)
+        clean = check(q, k, v, g, mask)
+        hidden = to_device(np.broadcast_to(~mask[:, :, 0, :, None], k.shape))
+        nan = to_device(np.array(np.nan, dtype))
+        dirty = [np.where(hidden, nan, x) for x in (k, v)]
+        y, pull = fused(q, *dirty, to_device(mask))
+        for a, b in zip((y, *pull(g)[:3]), clean, strict=True):
+            assert np.array_equal(to_float64(a), to_float64(b))
+
+
+def test_nan_stays_in_its_row_and_in_its_head(rng):
+    q, k, v, g = drawn(rng, (2, 2, 40, 16), 40, FLOAT32)
+    clean, _ = fused(q, k, v, causal=True)
+    q[0, 1, 7, 3] = np.nan
+    y, pull = fused(q, k, v, causal=True)
+    bad = np.isnan(to_float64(y))
+    assert bad[0, 1, 7].all()
+    assert bad.sum() == 16
+    assert np.array_equal(to_float64(y)[~bad], to_float64(clean)[~bad])
+    for x in pull(g)[:3]:
+        bad = np.isnan(to_float64(x))
+        assert bad[0, 1].any()
+        bad[0, 1] = False
+        assert not bad.any()
+
+
+@pytest.mark.parametrize("length", [20, 90])
+def test_two_walks_give_the_same_bits_and_write_to_nothing_that_is_kept(length, rng):
+    q, k, v, g = drawn(rng, (1, 2, length, 16), length, FLOAT32)
+    kept = [x.copy() for x in (q, k, v, g)]
+    y, pull = fused(q, k, v, causal=True)
+    value = y.copy()
+    first, second = pull(g), pull(g)
+    for a, b in zip(first[:3], second[:3], strict=True):
+        assert a is not b
+        assert np.array_equal(to_float64(a), to_float64(b))
+    for a, b in zip((q, k, v, g, y), (*kept, value), strict=True):
+        assert np.array_equal(to_float64(a), to_float64(b))
+
+
+def test_the_engine_finds_the_arrays_that_are_kept(rng):
+    """So that writing to one before the walk back is an error."""
+    q, k, v, _ = drawn(rng, (1, 2, 20, 16), 20, FLOAT32)
+    y, pull = fused(q, k, v)
+    kept = [id(inplace.owner(x)) for x in inplace.saved_arrays(pull)]
+    for x in (q, k, v, y):
+        assert id(inplace.owner(x)) in kept
+
+
+def test_memory_grows_with_the_length_and_not_with_its_square(rng, monkeypatch):
+    """Numbers allocated: y, L, gq, gk, gv and D, that is T (4 d + 2) for each head."""
+    made = []
+    real = np.empty_like
+
+    def counting(x, **how):
+        made.append(real(x, **how))
+        return made[-1]
+
+    monkeypatch.setattr(np, "empty_like", counting)
+    for length in (100, 200):
+        q, k, v, g = drawn(rng, (1, 1, length, 16), length, FLOAT32)
+        made.clear()
+        _, pull = fused(q, k, v, causal=True)
+        pull(g)
+        assert sum(x.size for x in made) == length * (4 * 16 + 2)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="needs a GPU")
+def test_memory_on_the_gpu():
+    """16,384 queries and keys of one head: the scores alone would be 1 GiB. Allowed is 32 MiB."""
+    cupy = devices.cupy()
+    pool = cupy.get_default_memory_pool()
+    q = cupy.ones((1, 1, 1 << 14, 64), np.float16)
+    before = pool.used_bytes()
+    limit, seen = 32 << 20, []
+    y, pull = fused(q, q, q, causal=True)
+    seen.append(pool.used_bytes() - before)
+    grads = pull(y)
+    seen.append(pool.used_bytes() - before)
+    assert max(seen) < limit
+    del grads
+
+
+def test_number_of_launches(rng, monkeypatch):
+    """One forward; one backward where all fits a tile, else two."""
+    names = []
+    real = attention.Call.start
+
+    def counting(self, name, *rest):
+        names.append(name)
+        real(self, name, *rest)
+
+    monkeypatch.setattr(attention.Call, "start", counting)
+    for length, backward in ((6, ["one tile"]), (150, ["queries", "keys"])):
+        q, k, v, g = drawn(rng, (1, 1, length, 16), length, FLOAT32)
+        names.clear()
+        fused(q, k, v)[1](g)
+        assert names == ["forward", *backward]
+
+
+# --- what is left to the plain op -----------------------------------------------------------------
+def reason(*args, **how):
+    answer = fused(*args, **how)
+    return answer.reason if isinstance(answer, Declined) else None
+
+
+def test_what_is_declined(rng):
+    q, k, v, _ = drawn(rng, (2, 2, 5, 16), 7, FLOAT32)
+    key_mask = to_device(np.ones((2, 1, 1, 7), bool))
+    assert reason(q, k, v, key_mask) is None
+    assert reason(q, k, v, return_weights=True) == "weights asked for"
+    assert reason(q, k, v, scale=0.0) == "a scale that is not positive"
+    double = [x.astype(np.float64) for x in (q, k, v)]
+    assert reason(*double) == "float64"
+    assert reason(q, k, v.astype(np.float16)) == "dtypes"
+    assert reason(q[0], k, v) == "leading axes that broadcast"
+    assert reason(q, k[:, :1], v[:, :1]) == "leading axes that broadcast"
+    assert reason(q[..., :8], k, v) == "shapes"
+    assert reason(q, k, v[..., :8]) == "shapes"
+    assert reason(q, k[:, :, :3], v) == "shapes"
+    assert reason(q[:, :, :0], k, v) == "empty"
+    assert reason(q, k[:, :, :0], v[:, :, :0]) == "empty"
+    assert reason(q[0, 0], k[0, 0], v[0, 0], alibi=True) == "no axis of heads"
+    wide = [np.concatenate([x] * 9, axis=-1) for x in (q, k, v)]
+    assert reason(*wide) == "head size 144"
+    for shape in [
+        (5, 7),
+        (2, 2, 1, 7),
+        (2, 1, 5, 1),
+        (3, 1, 1, 7),
+        (2, 1, 1, 5),
+        (1, 2, 1, 1, 7),
+        (),
+    ]:
+        mask = to_device(np.ones(shape, bool))
+        assert reason(q, k, v, mask) == "a mask that differs between queries or heads", shape
+    floating = key_mask.astype(np.float32)
+    assert reason(q, k, v, floating) == "a floating point mask"
+
+
+@pytest.mark.skipif(not INTERPRETED, reason="an array that takes no memory")
+def test_too_large_to_count_in_32_bits():
+    one = np.zeros(1, np.float32)
+    long = np.lib.stride_tricks.as_strided(one, (1, 1, 1 << 27, 16), (0, 0, 64, 4))
+    assert reason(long[:, :, :4], long, long) == "too large"
+
+
+# --- tiles ----------------------------------------------------------------------------------------
+def test_there_is_a_tile_for_everything():
+    kernels = itertools.product(attention.TILES, ("half", "tf32", "ieee"), (16, 32, 64, 128))
+    for name, kind, d in kernels:
+        tiles = attention.TILES[name][kind][d]
+        assert TINY in tiles
+        assert len({*tiles}) == len(tiles)
+
+
+def test_the_default_tile_is_not_larger_than_the_data(rng):
+    for length, largest in ((1, 16), (16, 16), (17, 32), (33, 64), (1000, 64)):
+        q, k, v, _ = drawn(rng, (1, 1, length, 16), length, FLOAT16)
+        call = attention.Call(q, k, v, None, False, False, 1.0)
+        for name in ("forward", "queries", "keys"):
+            tile = call.tiles(name)[0]
+            assert max(tile.queries, tile.keys) <= max(largest, 16)
+            assert call.tiles(name) != []
+
+
+def test_the_interpreter_takes_the_default(monkeypatch):
+    monkeypatch.setattr(tune, "INTERPRETED", True)
+    assert tune.choose(("x",), [TINY, None], None) is TINY
