@@ -383,17 +383,20 @@ def test_help_explains_every_option(capsys):
         "resume",
         "out",
         "workers",
+        "replicas",
         "share-prefixes",
     ):
         assert f"--{option}" in text
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_saves_and_exits_with_130(workers, tmp_path):
-    command = [sys.executable, "-m", "experiments.sanity", "--model", "gpt", "--workers"]
-    command += [str(workers), "--steps", "5000", "--out", str(tmp_path / "run")]
+@pytest.mark.parametrize(
+    ("count", "how"), [(1, []), (2, ["--workers", "2"]), (2, ["--replicas"])], ids=str
+)
+def test_ctrl_c_saves_and_exits_with_130(count, how, tmp_path):
+    command = [sys.executable, "-m", "experiments.sanity", "--model", "gpt", *how]
+    command += ["--steps", "5000", "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    folders = [tmp_path / "run" / f"gpt-seed{seed}" for seed in (0, 42)[:workers]]
+    folders = [tmp_path / "run" / f"gpt-seed{seed}" for seed in (0, 42)[:count]]
     try:
         deadline = time.monotonic() + 60
         while not all(lines(folder) > 2 for folder in folders):
