@@ -81,8 +81,12 @@ def usage(variant: Variant, architecture: int) -> Usage:
     aligned = d[variant.features] % 16 == 0
     constants = {
         **attention.numbers(variant.kind, d[variant.features]),
-        **{"BD": variant.d, "BM": variant.tile.queries, "BN": variant.tile.keys},
-        **{"CAUSAL": True, "KEYS": everything, "ALIBI": everything},
+        "BD": variant.d,
+        "BM": variant.tile.queries,
+        "BN": variant.tile.keys,
+        "CAUSAL": True,
+        "KEYS": everything,
+        "ALIBI": everything,
     }
     names = [name for name in fn.arg_names if name not in constants]
     types = [type_of(name, variant.dtype, aligned) for name in names]

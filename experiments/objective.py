@@ -17,6 +17,7 @@ import numpy as np
 import minigrad as mg
 from experiments.modular import Equations
 from minigrad import device as devices
+from minigrad.tensor import raw
 from models import PrefixTree
 
 Array = Any  # numpy.ndarray or cupy.ndarray
@@ -46,13 +47,14 @@ class Batch:
     def __len__(self) -> int:
         return self.ids.shape[-2]
 
-    def take(self, rows: Array) -> Batch:
-        """The samples at an index array (on the host) or slice; of a tree, a tree.
+    def take(self, rows: Any) -> Batch:
+        """The samples at a slice, an index array on the host, or a tensor of indices beside them.
 
+        Of a tree, a tree; it is made on the host and takes no tensor.
         For replicas an index array is (R, n): of each its own samples.
         """
         ids = self.ids
-        here = devices.move(rows, ids.device) if isinstance(rows, np.ndarray) else rows
+        here = devices.move(rows, ids.device) if isinstance(rows, np.ndarray) else raw(rows)
         if self.targets.ndim == 3:
             every = devices.namespace(self.targets).arange(len(self.targets))[:, None]
             here = (slice(None) if isinstance(rows, slice) else every), here

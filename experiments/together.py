@@ -16,12 +16,12 @@ import numpy as np
 import minigrad as mg
 from experiments import objective
 from experiments.training import (
+    Stepper,
     Trial,
     TrialRun,
     Watcher,
     measure,
     optimizer_of,
-    train_step,
     train_until,
 )
 from minigrad import device as devices
@@ -104,13 +104,13 @@ class Replicas:
         }
         before = {"stepped": states[0]["stepped"], "slots": slots}
         self.optimizer.load_state_dict(self.optimizer.state_dict() | before)
+        self.stepper = Stepper(self.model, self.optimizer, self.train, self.trial.clip)
         for run in runs:
             run.started = perf_counter()
 
     def update(self) -> None:
         """One step of training of every replica, on batches of its own."""
-        rows = np.stack([next(run.rows) for run in self.runs])
-        train_step(self.model, self.optimizer, self.train.take(rows), self.trial.clip)
+        self.stepper.update(np.stack([next(run.rows) for run in self.runs]))
         self.step += 1
 
     def log(self, watcher: Watcher) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, Protocol
@@ -22,7 +23,8 @@ from experiments.objective import Batch
 from minigrad import device as devices
 from minigrad import nn, optim
 from minigrad.files import load_checkpoint, save_checkpoint
-from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel
+from minigrad.kernel import enabled
+from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel, PrefixTree
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_PERIOD = 1000  # steps
@@ -63,7 +65,8 @@ class Trial:
     eval_period: int = 100  # then every 100th; step 0 and the last always
 
     # how it is computed: from a `PrefixTree`, which changes rounding alone. Ignored where it would
-    # change more: in training with dropout, and where several trials run together
+    # change more, in training with dropout, and where it would cost more: where several trials run
+    # together, and on a GPU, where a small batch takes no longer than a part of it
     share_prefixes: bool = True
 
     def __post_init__(self) -> None:
@@ -152,6 +155,38 @@ def train_step(model: Any, optimizer: Any, batch: Batch, clip: float) -> mg.Tens
     optim.clip_grad_norm(optimizer.parameters(), clip, replicas=model.replicas)
     optimizer.step()
     return loss
+
+
+class Stepper:
+    """`train_step` on rows of one batch, recorded where that is possible (`mg.capture`).
+
+    That is on a GPU, with kernels and nvmath-python, for Adam on plain batches. There is a
+    recording for each size of batch; with dropout too, whose kernel draws what the CPU draws.
+    """
+
+    def __init__(self, model: Any, optimizer: Any, drawn_from: Batch, clip: float) -> None:
+        self.model, self.optimizer = model, optimizer
+        self.drawn_from, self.clip = drawn_from, clip
+        self.recorded = (
+            drawn_from.ids.device != "cpu"
+            and enabled()
+            and find_spec("nvmath") is not None
+            and isinstance(optimizer, optim.Adam)
+            and not isinstance(drawn_from.ids, PrefixTree)
+        )
+        self.steps: dict[int, Any] = {}
+
+    def update(self, rows: Any) -> mg.Tensor:
+        """One step on the samples at an index array on the host, (n,) or for replicas (R, n)."""
+        if not self.recorded:
+            return self.train(rows)
+        size = rows.shape[-1]
+        if size not in self.steps:
+            self.steps[size] = mg.capture(self.train)
+        return self.steps[size](mg.Tensor(devices.move(rows, self.drawn_from.ids.device)))
+
+    def train(self, rows: Any) -> mg.Tensor:
+        return train_step(self.model, self.optimizer, self.drawn_from.take(rows), self.clip)
 
 
 def measure(model: Any, step: int, train: Batch, val: Batch) -> Any:
@@ -258,7 +293,7 @@ class TrialRun:
             for part in (self.train_set, self.val_set)
         )
         self.drawn_from = self.train
-        if share_prefixes and self.trial.dropout > 0:
+        if share_prefixes and (self.trial.dropout > 0 or device != "cpu"):
             self.drawn_from = objective.batch_of(self.train_set, device)
 
     def begin(self, device: str, *, keep_on: str | None = None) -> None:
@@ -277,6 +312,7 @@ class TrialRun:
         self.rows = batch_rows(len(self.train_set), self.batch_size, self.trial.seed, self.step)
         self.random = mg.random.get_state()  # of its own streams, where runs go side by side
         self.model.train()
+        self.stepper = Stepper(self.model, self.optimizer, self.drawn_from, self.trial.clip)
         self.seconds = self.seconds if self.step else 0.0
         self.started = perf_counter()
         if self.step == self.total:  # it was stopped after the last checkpoint, before the status
@@ -284,9 +320,7 @@ class TrialRun:
 
     def update(self) -> None:
         """One step of training."""
-        train_step(
-            self.model, self.optimizer, self.drawn_from.take(next(self.rows)), self.trial.clip
-        )
+        self.stepper.update(next(self.rows))
         self.step += 1
 
     def log(self, watcher: Watcher) -> bool:

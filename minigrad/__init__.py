@@ -3,6 +3,7 @@
 from minigrad import debug, nn, ops, optim, random
 from minigrad.capture import CaptureError, capture
 from minigrad.create import arange, from_dlpack, full, ones, tensor, zeros
+from minigrad.device import check_indices
 from minigrad.files import CheckpointError, load, load_checkpoint, save, save_checkpoint
 from minigrad.gradcheck import GradcheckError, gradcheck
 from minigrad.kernel import use_kernels
@@ -20,6 +21,7 @@ __all__ = [
     "Tensor",
     "arange",
     "capture",
+    "check_indices",
     "checkpoint",
     "debug",
     "enable_grad",

@@ -209,4 +209,7 @@ def keep(*objects: Any) -> None:
 def refuse_recording(what: str) -> None:
     """RuntimeError while something is recorded: Python's numbers would stay as they are then."""
     if State.boards is not None:
-        raise RuntimeError(f"{what}: only the kernel of Adam can be recorded; mg.use_kernels()")
+        raise RuntimeError(
+            f"{what}: takes numbers from the host, which a recording would keep as they are now; "
+            f"the kernels of Adam and dropout do not: mg.use_kernels()"
+        )

@@ -118,14 +118,39 @@ def keep_memory() -> bool:
 
 
 # --- indexing -----------------------------------------------------------------------------------
-def check_index(index: Array, n: int) -> None:
-    """IndexError unless -n <= index < n everywhere; CuPy would wrap silently, NumPy looks itself.
+class check_indices:
+    """Switch the checks of indices and class ids on arrays of a GPU on or off; they start on.
 
-    The host waits for the answer, so nothing is checked while a CUDA graph is being captured.
+        mg.check_indices(False)            from here on
+        with mg.check_indices(False):      inside, and as before afterwards
+
+    For a check the host waits for the GPU. Without it, and always while a step is recorded
+    (`mg.capture`), an id out of range reads something else or gives NaN. On the CPU all is checked.
     """
-    if isinstance(index, np.ndarray) or not index.size:
-        return
-    if cupy().cuda.get_current_stream().is_capturing():
+
+    on = True
+
+    def __init__(self, on: bool = True) -> None:
+        self.before = check_indices.on
+        check_indices.on = on
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        check_indices.on = self.before
+
+
+def checked(array: Array) -> bool:
+    """Whether to look at the values of an array of indices."""
+    if isinstance(array, np.ndarray):
+        return True
+    return check_indices.on and not cupy().cuda.get_current_stream().is_capturing()
+
+
+def check_index(index: Array, n: int) -> None:
+    """IndexError unless -n <= index < n: CuPy would wrap silently, and NumPy looks itself."""
+    if isinstance(index, np.ndarray) or not index.size or not checked(index):
         return
     low, high = int(index.min()), int(index.max())
     if low < -n or high >= n:

@@ -76,6 +76,14 @@ def forbidden(what):
         raise CaptureUnsupportedError(f"operation not permitted when stream is capturing: {what}")
 
 
+def soon(launch):
+    """Launch now, or in a capture whenever the graph is."""
+    if Stream.notes is None:
+        launch()
+    else:
+        Stream.notes.append(launch)
+
+
 def called(func, args, kwargs):
     """func on the values of fake arrays, as fake arrays; in a capture also noted."""
     out = kwargs.get("out")
@@ -83,7 +91,8 @@ def called(func, args, kwargs):
         result = func(*to_host(args), **to_host(kwargs))
         return out if out is not None else to_device(result)
     spare = {k: v for k, v in kwargs.items() if k != "out"}
-    result = to_device(func(*to_host(args), **to_host(spare)))
+    with np.errstate(all="ignore"):  # of numbers that nobody has computed yet
+        result = to_device(func(*to_host(args), **to_host(spare)))
     place = out if out is not None else result
     if func in (np.empty, np.empty_like):  # a place and no launch
         return place
@@ -145,16 +154,13 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
         def write():
             self.values[to_host(index)] = to_host(value)
 
-        if Stream.notes is None:
-            write()
-        else:
-            Stream.notes.append(write)
+        soon(write)
 
     def __len__(self):
         return len(self.values)
 
     def __iter__(self):
-        return (to_device(item) for item in self.values)
+        return (self[i] for i in range(len(self)))
 
     def __bool__(self):
         forbidden("bool()")
@@ -192,6 +198,7 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
             "ndim",
             "size",
             "strides",
+            "itemsize",
             "nbytes",
             "flags",
         ):
@@ -240,7 +247,7 @@ class FakeCupy:
 def segment_sum(values, order, starts, width, out, size):
     """What the CUDA kernel of `minigrad.device.segment_sum` computes."""
     if Stream.notes is not None:
-        Stream.notes.append(lambda: segment_sum(values, order, starts, width, out, size))
+        soon(lambda: segment_sum(values, order, starts, width, out, size))
         return
     rows, bounds = values.values.reshape(-1, width)[order.values], starts.values
     flat = out.values.reshape(-1, width)

@@ -27,6 +27,7 @@ def column_major(pointer, kind, rows, columns, leading, step, count):
 
 class Library:
     calls = 0
+    run = staticmethod(lambda product: product())
 
     def handle(self):
         return 7
@@ -41,11 +42,15 @@ class Library:
             for p in (alpha, beta)
         )
         assert (handle, one[0], zero[0], algorithm) == (7, 1.0, 0.0, -1)
-        a = column_major(a, kind_a, *((k, m) if op_a else (m, k)), lda, step_a, count)
-        b = column_major(b, kind_b, *((n, k) if op_b else (k, n)), ldb, step_b, count)
-        a, b = (x.swapaxes(1, 2) if t else x for x, t in ((a, op_a), (b, op_b)))
-        c = column_major(c, kind_c, m, n, ldc, step_c, count)
-        c[...] = a @ b
+        left = a, kind_a, *((k, m) if op_a else (m, k)), lda, step_a, count
+        right = b, kind_b, *((n, k) if op_b else (k, n)), ldb, step_b, count
+
+        def product():
+            x, y = column_major(*left), column_major(*right)
+            x, y = (z.swapaxes(1, 2) if t else z for z, t in ((x, op_a), (y, op_b)))
+            column_major(c, kind_c, m, n, ldc, step_c, count)[...] = x @ y
+
+        self.run(product)
 
 
 @pytest.fixture(autouse=True)

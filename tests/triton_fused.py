@@ -678,10 +678,7 @@ def fake(monkeypatch):
     def on_host(fn, grid, args, constants, **how):
         assert not any(isinstance(a, np.ndarray) for a in args)
         args = [a.values if isinstance(a, fake_gpu.FakeArray) else a for a in args]
-        if fake_gpu.Stream.notes is None:
-            launch(fn, grid, args, constants, **how)
-        else:
-            fake_gpu.Stream.notes.append(lambda: launch(fn, grid, args, constants, **how))
+        fake_gpu.soon(lambda: launch(fn, grid, args, constants, **how))
 
     for module in (adamw, cross_entropy, dropout, gelu, layer_norm, lstm):
         monkeypatch.setattr(module, "launch", on_host)

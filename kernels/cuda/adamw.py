@@ -149,7 +149,7 @@ def in_order(*arrays: Any) -> bool:
 
 
 def in_columns(rows: Sequence[Any]) -> Any:
-    """Rates of `Adam.rates_of` as `update_kernel` reads them, for each row and replica 8 numbers."""
+    """Rates of `Adam.rates_of` as `update_kernel` reads them: 8 for each row and replica."""
     replicas = max(len(x) if isinstance(x, tuple) else 1 for row in rows for x in row)
     table = np.empty((len(rows), replicas, 8), np.float32)
     for i, (b1, b2, *rest) in enumerate(rows):

@@ -345,22 +345,22 @@ TILES: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             128: (Tile(64, 64, 8, 2), SMALL, TINY),
         },
         "tf32": {n: (Tile(64, 64, 4, 2), SMALL, TINY) for n in (16, 32, 64, 128)},
-        "ieee": {n: (SMALL, TINY) for n in (16, 32, 64, 128)},
+        "ieee": dict.fromkeys((16, 32, 64, 128), (SMALL, TINY)),
     },
     "queries": {
         "half": {n: (Tile(64, 64, 4, 2), SMALL, TINY) for n in (16, 32, 64, 128)},
         "tf32": {n: (Tile(64, 64, 4, 2), SMALL, TINY) for n in (16, 32, 64, 128)},
-        "ieee": {n: (SMALL, TINY) for n in (16, 32, 64, 128)},
+        "ieee": dict.fromkeys((16, 32, 64, 128), (SMALL, TINY)),
     },
     "keys": {
         "half": {n: (Tile(64, 64, 4, 2), SMALL, TINY) for n in (16, 32, 64, 128)},
         "tf32": {n: (Tile(64, 64, 4, 2), SMALL, TINY) for n in (16, 32, 64, 128)},
-        "ieee": {n: (SMALL, TINY) for n in (16, 32, 64, 128)},
+        "ieee": dict.fromkeys((16, 32, 64, 128), (SMALL, TINY)),
     },
     "one tile": {
         "half": {n: (TINY, SMALL, Tile(64, 64, 4)) for n in (16, 32, 64, 128)},
         "tf32": {n: (TINY, SMALL, Tile(64, 64, 4)) for n in (16, 32, 64, 128)},
-        "ieee": {n: (TINY, SMALL) for n in (16, 32, 64, 128)},
+        "ieee": dict.fromkeys((16, 32, 64, 128), (TINY, SMALL)),
     },
 }
 KERNELS = {
@@ -551,7 +551,9 @@ class Call(NamedTuple):
     def constants(self) -> dict[str, Any]:
         return {
             **numbers(kind_of(self.q.dtype), self.q.shape[3]),
-            **{"CAUSAL": self.causal, "ALIBI": self.alibi, "KEYS": self.allowed is not None},
+            "CAUSAL": self.causal,
+            "ALIBI": self.alibi,
+            "KEYS": self.allowed is not None,
         }
 
     def tiles(self, name: str) -> list[Tile]:

@@ -20,7 +20,7 @@ import numpy as np
 import triton
 import triton.language as tl
 
-from kernels.cuda.arrays import capturing, rows_of, tile
+from kernels.cuda.arrays import rows_of, tile
 from kernels.cuda.functions import tanh
 from kernels.cuda.launch import launch, unfit
 from minigrad import device as devices
@@ -195,8 +195,7 @@ def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
     if from_rows:
         if weights[0].shape[1:] != weights[1].shape[:1] or type(x) is not type(weights[0]):
             return Declined("shapes")
-        if not capturing(x):  # within a graph the states become NaN
-            check_ids(x, len(weights[0]), "row")
+        check_ids(x, len(weights[0]), "row")  # unchecked, the states become NaN
         x = x.astype(np.int64, copy=False)
     layers: list[Layer] = []
     y = x

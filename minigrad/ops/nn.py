@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad import random
-from minigrad.capture import live
+from minigrad.capture import live, refuse_recording
 from minigrad.graph import Array
 from minigrad.op import Result, op
 from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
@@ -48,7 +48,7 @@ def check_ids(ids: Array, count: int, what: str, lowest: int = 0) -> None:
     """IndexError unless lowest <= ids < count: NumPy would wrap -1, and CuPy anything."""
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{what} must be integers, got {ids.dtype}")
-    if ids.size and (ids.min() < lowest or ids.max() >= count):
+    if ids.size and devices.checked(ids) and (ids.min() < lowest or ids.max() >= count):
         bad = ids[(ids < lowest) | (ids >= count)][0]
         raise IndexError(f"{what} {int(bad)} not in [{lowest}, {count - 1}]")
 
@@ -127,6 +127,7 @@ def _dropout(x: Array, p: float, draw: Any) -> Result:
 
     draw: which numbers, from `random.draw`.
     """
+    refuse_recording("dropout")
     keep = random.philox(*draw).random(x.shape, dtype=np.float32) >= p
     scale = 0.0 if p == 1.0 else 1.0 / (1.0 - p)
     mask = devices.move(keep.astype(x.dtype) * x.dtype.type(scale), devices.of(raw(x)))

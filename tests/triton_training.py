@@ -1,0 +1,91 @@
+"""Training steps with all GPU kernels, recorded and replayed, on arrays that stand for CuPy's.
+
+`test_triton.py` runs this file in a process of its own, with TRITON_INTERPRET=1.
+"""
+
+import fake_gpu
+import numpy as np
+import pytest
+import test_products
+
+import kernels.cuda
+import minigrad as mg
+from experiments import objective, training
+from kernels.cuda import adamw, products
+from kernels.cuda.launch import INTERPRETED, launch
+from minigrad.kernel import KERNELS
+
+if not INTERPRETED:
+    pytest.skip("the stand-in needs the interpreter", allow_module_level=True)
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """The GPU kernels, on; they get the memory of fake arrays."""
+    fake_gpu.install(monkeypatch)
+
+    def on_host(fn, grid, args, constants, **how):
+        assert not any(isinstance(a, np.ndarray) for a in args)
+        given = [a.values if isinstance(a, fake_gpu.FakeArray) else a for a in args]
+        fake_gpu.soon(lambda: launch(fn, grid, given, constants, **how))
+
+    class Library(test_products.Library):
+        run = staticmethod(fake_gpu.soon)
+
+    for module in vars(kernels.cuda).values():
+        if hasattr(module, "launch") and module is not kernels.cuda.launch:
+            monkeypatch.setattr(module, "launch", on_host)
+        if hasattr(module, "unfit"):
+            monkeypatch.setattr(module, "unfit", lambda *arrays, **how: None)
+    monkeypatch.setattr(products, "cublas", Library)
+    for module in (adamw, products):
+        name = "address_of" if module is adamw else "address"
+        monkeypatch.setattr(module, name, lambda a: a.values.ctypes.data)
+    adamw.blocks_of.cache_clear()
+    yield
+    adamw.blocks_of.cache_clear()
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("kind", ["lstm", "gpt"])
+def test_recorded_steps_have_the_losses_of_the_cpu(kind, replicas, gpu, monkeypatch):
+    """Four steps in float32: losses equal to 1e-5, some 50 roundings of an eps of 1.2e-7."""
+    trials = [
+        training.Trial(model=kind, p=3, d=16, seed=n, lr=1e-3 * (n + 1)) for n in range(replicas)
+    ]
+
+    def losses(device):
+        models, batches = [], []
+        for trial in trials:
+            mg.random.seed(trial.seed)
+            data, _ = training.data_of(trial)
+            models.append(training.model_of(trial, data.vocabulary, data.inputs.shape[1]))
+            batches.append(objective.batch_of(data, device))
+        one = replicas == 1
+        model = (models[0] if one else mg.nn.stack(models)).to(device)
+        batch = batches[0] if one else objective.stacked(batches)
+        optimizer = training.optimizer_of(trials[0], model, trials[1:])
+
+        stepper = training.Stepper(model, optimizer, batch, 1.0)
+        rng, found = np.random.default_rng(0), []
+        for _ in range(4):
+            rows = [rng.permutation(len(data)) for _ in trials]
+            found.append(stepper.update(rows[0] if one else np.stack(rows)).tolist())
+        assert [step.graph is not None for step in stepper.steps.values()] == [
+            True
+        ] * stepper.recorded
+        assert stepper.recorded == (device == "cuda")
+        return np.array(found)
+
+    monkeypatch.setattr(training, "enabled", lambda: True)
+    monkeypatch.setattr(training, "find_spec", lambda name: name)
+    wanted = losses("cpu")
+    for k in KERNELS:
+        monkeypatch.setattr(k.routine, "run", k.routine.choose)
+    np.testing.assert_allclose(losses("cuda"), wanted, rtol=1e-5)
+    used = {k.routine.name for k in KERNELS if k.used}
+    common = {"linear", "cross_entropy", "adam_update_all", "clip_arrays"}
+    of_model = {"lstm": {"lstm"}, "gpt": {"scaled_dot_product_attention", "gelu", "layer_norm"}}
+    assert used >= (
+        common | of_model[kind] if replicas == 1 else {"adam_update_all", "clip_arrays"}
+    )
