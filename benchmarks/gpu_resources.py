@@ -3,17 +3,18 @@
     python -m benchmarks.gpu_resources      writes docs/results/gpu/attention.json
 
 The kernels are compiled for each architecture as for a launch, and the machine code is asked what
-it uses. A kernel that needs more registers than there are keeps numbers in memory (it spills), which
-costs far more than a smaller tile. The program ends with an error if one does.
+it uses. A kernel that needs more registers than there are keeps numbers in memory (it spills),
+which costs far more than a smaller tile. The program ends with an error if one does.
 
-Each tile is compiled twice: "causal", with a head size that is a power of two and addresses that
-are multiples of 16 bytes, which is the usual case; and "everything", with a mask, ALiBi, a padded
-head size and no such addresses, which needs the most registers.
+Each tile is compiled with causal masking alone, as most are used ("causal"); with a mask over keys,
+ALiBi and a padded head size as well ("everything"); and the smallest, which serve such heads, also
+with a head size that is no multiple of 16 ("odd").
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -30,12 +31,13 @@ import triton
 from triton.runtime.jit import JITFunction
 
 from kernels.cuda import attention
-from kernels.cuda.attention import TILES, Tile
+from kernels.cuda.attention import Tile
 from kernels.cuda.launch import TYPES, compile_only
 
 ARCHITECTURES = 80, 90, 100
 DTYPES = {"half": ("float16", "bfloat16"), "tf32": ("float32",), "ieee": ("float32",)}
 FEATURES = "causal", "everything", "odd"
+HEAD_SIZES = 16, 32, 64, 128
 MOST_SHARED = 99 << 10  # bytes a block; what compute capability 8.6 and 8.9 have, 8.0 and 9.0 more
 TABLE = Path(__file__).parent.parent / "docs" / "results" / "gpu" / "attention.json"
 
@@ -59,13 +61,11 @@ class Variant(NamedTuple):
 
 def variants() -> Iterator[Variant]:
     """All that is shipped."""
-    for kernel, kinds in TILES.items():
-        for kind, sizes in kinds.items():
-            for dtype in DTYPES[kind]:
-                for d, tiles in sizes.items():
-                    for tile in tiles:
-                        for features in FEATURES:
-                            yield Variant(kernel, kind, dtype, d, tile, features)
+    for kernel, kind, d in itertools.product(attention.KERNELS, DTYPES, HEAD_SIZES):
+        known = attention.tiles(kernel, kind, d)
+        for dtype, features, tile in itertools.product(DTYPES[kind], FEATURES, known):
+            if features != "odd" or tile == known[-1]:
+                yield Variant(kernel, kind, dtype, d, tile, features)
 
 
 class Usage(NamedTuple):
@@ -77,17 +77,11 @@ class Usage(NamedTuple):
 def usage(variant: Variant, architecture: int) -> Usage:
     """What a variant needs on an architecture (90 is compute capability 9.0)."""
     fn, everything = attention.KERNELS[variant.kernel], variant.features != "causal"
-    d = {"causal": variant.d, "everything": max(16, variant.d * 3 // 4), "odd": variant.d - 1}
-    aligned = d[variant.features] % 16 == 0
-    constants = {
-        **attention.numbers(variant.kind, d[variant.features]),
-        "BD": variant.d,
-        "BM": variant.tile.queries,
-        "BN": variant.tile.keys,
-        "CAUSAL": True,
-        "KEYS": everything,
-        "ALIBI": everything,
-    }
+    d = {"causal": variant.d, "everything": max(16, min(variant.d, variant.d // 2 + 16))}
+    constants = attention.numbers(variant.kind, d.get(variant.features, variant.d - 1))
+    constants |= {"BM": variant.tile.queries, "BN": variant.tile.keys, "CAUSAL": True}
+    constants |= {"KEYS": everything, "ALIBI": everything}
+    aligned = variant.features != "odd"
     names = [name for name in fn.arg_names if name not in constants]
     types = [type_of(name, variant.dtype, aligned) for name in names]
     compiled = compile_only(

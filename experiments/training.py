@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, Protocol
@@ -160,7 +159,7 @@ def train_step(model: Any, optimizer: Any, batch: Batch, clip: float) -> mg.Tens
 class Stepper:
     """`train_step` on rows of one batch, recorded where that is possible (`mg.capture`).
 
-    That is on a GPU, with kernels and nvmath-python, for Adam on plain batches. There is a
+    That is on a GPU with kernels, for Adam on plain batches. There is a
     recording for each size of batch; with dropout too, whose kernel draws what the CPU draws.
     """
 
@@ -170,7 +169,6 @@ class Stepper:
         self.recorded = (
             drawn_from.ids.device != "cpu"
             and enabled()
-            and find_spec("nvmath") is not None
             and isinstance(optimizer, optim.Adam)
             and not isinstance(drawn_from.ids, PrefixTree)
         )

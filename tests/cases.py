@@ -654,6 +654,17 @@ def attention(*shapes, torch=SDPA, **kwargs):
     return case(*(x(*s) for s in shapes), torch=torch, terms=32, **kwargs)
 
 
+def torch_alibi(q, keys, causal):
+    """Element by element: -2^(-8 (h + 1) / H) |i + S - T - j|, and -inf for a later key."""
+    heads, queries = q.shape[-3:-1]
+    bias = torch.empty(heads, queries, keys, dtype=q.dtype)
+    for h, i, j in np.ndindex(heads, queries, keys):
+        before = i + keys - queries - j
+        hidden = causal and before < 0
+        bias[h, i, j] = -torch.inf if hidden else -(2 ** (-8 * (h + 1) / heads)) * abs(before)
+    return bias
+
+
 def torch_gathered(q, k, v, keys, scale=None):
     listed, index = (keys >= 0)[:, None], keys.clamp(min=0)
     s = torch.einsum("mhd,mshd->mhs", q, k[index]) * (scale or q.shape[-1] ** -0.5)
@@ -708,6 +719,19 @@ FUSED = {
             torch=lambda q, k, v: (SDPA(q, k, v, scale=0.7), (0.7 * q @ k.mT).softmax(-1)),
         ),
         attention((2, 2, 1, 3, 4), (2, 2, 1, 5, 4), (2, 2, 1, 5, 6)),
+        attention(
+            *((2, 3, 4, 3),) * 3,
+            causal=True,
+            alibi=True,
+            torch=lambda q, k, v: SDPA(q, k, v, attn_mask=torch_alibi(q, 4, causal=True)),
+        ),
+        attention(
+            (2, 3, 4),
+            (2, 5, 4),
+            (2, 5, 6),
+            alibi=True,
+            torch=lambda q, k, v: SDPA(q, k, v, attn_mask=torch_alibi(q, 5, causal=False)),
+        ),
     ],
     "gathered_attention": [
         gathered((5, 2, 4), (5, 2, 4), (5, 2, 4)),

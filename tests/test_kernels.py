@@ -242,6 +242,8 @@ DECLINED = {
     "scaled_dot_product_attention-4": "a mask",
     "scaled_dot_product_attention-5": "a mask",
     "scaled_dot_product_attention-6": "weights asked for",
+    "scaled_dot_product_attention-8": "alibi",
+    "scaled_dot_product_attention-9": "alibi",
     "cross_entropy-2": "label smoothing",
     "cross_entropy-4": "label smoothing",
     "cross_entropy-6": "label smoothing",

@@ -73,21 +73,19 @@ def test_nothing_needs_pytorch():
 def test_an_old_triton_is_refused(monkeypatch):
     monkeypatch.setattr(triton, "__version__", "3.4.0")
     with pytest.raises(ImportError, match=r"Triton 3\.4\.0 is too old: install triton>=3\.6"):
-        runpy.run_module("kernels.cuda.launch")
+        runpy.run_path(launching.__file__)
 
 
 # --- machine code ---------------------------------------------------------------------------------
 def sample():
-    """Some variants with an architecture: all kernels, kinds and architectures, the largest tiles."""
-    for n, variant in enumerate(gpu_resources.variants()):
-        tiles = gpu_resources.TILES[variant.kernel][variant.kind][variant.d]
-        largest = variant.tile == max(tiles)
-        if variant.d >= 64 and largest and variant.dtype != "float16":
-            if variant.features == "everything":
-                yield variant, gpu_resources.ARCHITECTURES[n % 3]
+    """The default tiles of wide heads, all kernels and kinds, one architecture after the other."""
+    wanted = [v for v in gpu_resources.variants() if v.d >= 64 and v.dtype != "float16"]
+    defaults = {(v.kernel, v.dtype, v.kind, v.d, v.features): v for v in reversed(wanted)}
+    for n, variant in enumerate(defaults.values()):
+        yield variant, gpu_resources.ARCHITECTURES[n % 3]
 
 
-@pytest.mark.parametrize(("variant", "architecture"), sample(), ids=str)
+@pytest.mark.parametrize(("variant", "architecture"), [*sample()], ids=str)
 def test_no_registers_are_spilled(variant, architecture):
     """And the shared memory is what every GPU has on which the kernels run."""
     used = gpu_resources.usage(variant, architecture)
@@ -108,11 +106,10 @@ def test_the_table_of_resources_is_of_these_kernels_and_tiles():
 
 
 def test_a_spill_would_be_seen():
-    """Tiles that are too large for the registers."""
-    big = gpu_resources.Variant(
-        "keys", "ieee", "float32", 64, gpu_resources.Tile(64, 64, 4), "causal"
-    )
-    assert gpu_resources.usage(big, 90).spilled > 1000
+    """In a tile for which one warp has not enough registers."""
+    tile = gpu_resources.Tile(16, 16, 1)
+    variant = gpu_resources.Variant("keys", "ieee", "float32", 64, tile, "causal")
+    assert gpu_resources.usage(variant, 90).spilled > 100
 
 
 # --- launches -------------------------------------------------------------------------------------
@@ -127,7 +124,7 @@ def product_kernel(x, y, N: tl.constexpr):
     at = tl.arange(0, N)[:, None] * N + tl.arange(0, N)[None, :]
     a = tl.load(x + at)
     for _ in range(2):
-        a = tl.dot(a, a).to(tl.float16)
+        a = tl.dot(a, a).to(x.dtype.element_ty)
     tl.store(y + at, a)
 
 
@@ -271,21 +268,21 @@ def test_alignment_is_used():
 
 
 def test_shared_memory_beyond_48_kilobytes_is_asked_for(cupy):
-    x = Array(np.float16)
-    launch(product_kernel, (1,), (x, x), {"N": 64})
+    x = Array(np.float32)
+    launch(product_kernel, (1,), (x, x), {"N": 32})
     assert cupy.attributes == []
-    launch(product_kernel, (1,), (x, x), {"N": 256}, warps=8)
+    launch(product_kernel, (1,), (x, x), {"N": 128}, warps=8)
     shared = cupy.launches[-1][-1]
     assert shared > 48 << 10
     assert cupy.attributes == [(4711, 8, shared)]
 
 
 def test_too_much_shared_memory_is_an_error_that_says_so(cupy, monkeypatch):
-    small = Cupy(shared=64 << 10)
+    small = Cupy(shared=48 << 10)
     monkeypatch.setattr(devices, "cupy", lambda: small)
-    x = Array(np.float16)
-    with pytest.raises(RuntimeError, match=r"product_kernel: needs \d+ bytes .* GPU has 65536"):
-        launch(product_kernel, (1,), (x, x), {"N": 256}, warps=8)
+    x = Array(np.float32)
+    with pytest.raises(RuntimeError, match=r"product_kernel: needs \d+ bytes .* GPU has 49152"):
+        launch(product_kernel, (1,), (x, x), {"N": 128}, warps=8)
     assert small.launches == []
 
 

@@ -78,7 +78,6 @@ def test_recorded_steps_have_the_losses_of_the_cpu(kind, replicas, gpu, monkeypa
         return np.array(found)
 
     monkeypatch.setattr(training, "enabled", lambda: True)
-    monkeypatch.setattr(training, "find_spec", lambda name: name)
     wanted = losses("cpu")
     for k in KERNELS:
         monkeypatch.setattr(k.routine, "run", k.routine.choose)

@@ -285,13 +285,16 @@ def scaled_dot_product_attention(
     mask: Any = None,
     *,
     causal: bool = False,
+    alibi: bool = False,
     scale: float | None = None,
     return_weights: bool = False,
 ) -> Any:
     if why := unfit(q, k, v):
         return why
-    if mask is not None or return_weights:
-        return Declined("a mask" if mask is not None else "weights asked for")
+    if mask is not None or alibi:
+        return Declined("a mask" if mask is not None else "alibi")
+    if return_weights:
+        return Declined("weights asked for")
     if q.ndim == k.ndim == v.ndim == 5:
         return together(q, k, v, causal, scale)
     if not q.ndim == k.ndim == v.ndim == 4 or not q.shape[:2] == k.shape[:2] == v.shape[:2]:

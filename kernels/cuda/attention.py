@@ -15,8 +15,9 @@ which any tile of the weights can be made again: p = 2^(s - L).
     gp = g vᵀ             gs = p (gp - D)       D = Σ_j p_j gp_j = Σ_j p_j v_j · g = y · g
     gq = scale gs k       gk = scale gsᵀ q
 
-gq sums over keys, gk and gv sum over queries, so they are two kernels, each with the sum in its own
-registers: no atomic additions, and the same bits every time. The first also leaves D for the second.
+gq sums over keys, gk and gv sum over queries, so they are two kernels, each with the sums in its
+own registers: no atomic additions, and the same bits every time. The first also leaves D for the
+second.
 If all queries and all keys fit one tile, as in short sequences, one kernel does everything.
 
 Source: Dao, FlashAttention-2 (2023), algorithms 1 and 2. ALiBi: Press et al., Train Short, Test
@@ -334,33 +335,47 @@ class Tile(NamedTuple):
     stages: int = 1
 
 
-# For each kernel, kind of number (see `kind_of`) and padded head size: the first that is not larger
-# than the data is the default, the others are what `tune` may try. None spills registers, and none
-# needs more shared memory than any GPU from 8.0 on has: docs/gpu.md, `benchmarks.gpu_resources`.
-TINY, SMALL = Tile(16, 16, 1), Tile(32, 32, 4)
-TILES: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
+# By kernel, kind of number (see `kind_of`) and the greatest head size they are for. The first that
+# is not larger than the data is the default, the others `tune` may try. None spills registers, and
+# none needs more shared memory than any GPU from 8.0 on has: see `benchmarks.gpu_resources`.
+LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
     "forward": {
         "half": {
-            **{n: (Tile(64, 64, 4, 2), SMALL, TINY) for n in (16, 32, 64)},
-            128: (Tile(64, 64, 8, 2), SMALL, TINY),
+            64: (Tile(64, 64, 4, 2), Tile(128, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(64, 64, 8, 2), Tile(128, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
         },
-        "tf32": {n: (Tile(64, 64, 4, 2), SMALL, TINY) for n in (16, 32, 64, 128)},
-        "ieee": dict.fromkeys((16, 32, 64, 128), (SMALL, TINY)),
+        "tf32": {
+            64: (Tile(64, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(32, 64, 4, 2), Tile(32, 32, 4)),
+        },
+        "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
     },
     "queries": {
-        "half": {n: (Tile(64, 64, 4, 2), SMALL, TINY) for n in (16, 32, 64, 128)},
-        "tf32": {n: (Tile(64, 64, 4, 2), SMALL, TINY) for n in (16, 32, 64, 128)},
-        "ieee": dict.fromkeys((16, 32, 64, 128), (SMALL, TINY)),
+        "half": {
+            64: (Tile(64, 64, 4, 2), Tile(128, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(64, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+        },
+        "tf32": {
+            64: (Tile(64, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
+        },
+        "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
     },
     "keys": {
-        "half": {n: (Tile(64, 64, 4, 2), SMALL, TINY) for n in (16, 32, 64, 128)},
-        "tf32": {n: (Tile(64, 64, 4, 2), SMALL, TINY) for n in (16, 32, 64, 128)},
-        "ieee": dict.fromkeys((16, 32, 64, 128), (SMALL, TINY)),
+        "half": {
+            64: (Tile(64, 64, 4, 2), Tile(64, 64, 8, 2), Tile(32, 64, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(64, 64, 8, 2), Tile(32, 64, 8, 2), Tile(32, 32, 4)),
+        },
+        "tf32": {
+            64: (Tile(32, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
+        },
+        "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(16, 32, 8),), 128: ()},
     },
     "one tile": {
-        "half": {n: (TINY, SMALL, Tile(64, 64, 4)) for n in (16, 32, 64, 128)},
-        "tf32": {n: (TINY, SMALL, Tile(64, 64, 4)) for n in (16, 32, 64, 128)},
-        "ieee": dict.fromkeys((16, 32, 64, 128), (TINY, SMALL)),
+        "half": {128: (Tile(64, 64, 4), Tile(32, 32, 4))},
+        "tf32": {64: (Tile(64, 64, 4), Tile(32, 32, 4)), 128: (Tile(32, 32, 4),)},
+        "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
     },
 }
 KERNELS = {
@@ -369,6 +384,18 @@ KERNELS = {
     "keys": keys_kernel,
     "one tile": one_tile_kernel,
 }
+
+
+def tiles(name: str, kind: str, d: int) -> list[Tile]:
+    """The tiles of a kernel for heads of size d, the smallest last.
+
+    That one alone if d is no multiple of 16, for then rows do not begin at multiples of 16 bytes,
+    and a thread has more addresses than registers.
+    """
+    smallest = Tile(16, 16, 8 if kind == "ieee" and d > 64 else min(4, padded(d) // 16))
+    known = LARGER[name][kind]
+    return [*(() if d % 16 else known[min(n for n in known if d <= n)]), smallest]
+
 
 # CuPy's own switch for the products of float32 arrays: 10 bits of mantissa, on the tensor cores
 TF32 = os.environ.get("CUPY_TF32") == "1"
@@ -381,7 +408,7 @@ def kind_of(dtype: Any) -> str:
 
 def numbers(kind: str, d: int) -> dict[str, Any]:
     """The constants that say how products of rows of d numbers are made."""
-    chunk = min(16, padded(d)) if kind == "ieee" else padded(d)
+    chunk = 16 if kind == "ieee" else padded(d)
     precision = "tf32" if kind == "tf32" else "ieee"
     return {"D": d, "BD": padded(d), "CHUNK": chunk, "PRECISION": precision}
 
@@ -437,9 +464,13 @@ def reach(x: Any) -> int:
 
 
 def batched(x: Any) -> Any:
-    """(..., heads, T, d) as (B, heads, T, d), the numbers of a row side by side."""
+    """(..., heads, T, d) as (B, heads, T, d), the numbers of a row side by side.
+
+    Copied if they are not, or if rows are not multiples of 16 numbers apart though they could be.
+    """
     x = x if x.ndim == 4 else x.reshape(-1, *(1, *x.shape)[-3:])
-    return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
+    odd = not x.shape[-1] % 16 and any(n % (16 * x.itemsize) for n in x.strides[:-1])
+    return np.ascontiguousarray(x) if odd or x.strides[-1] != x.itemsize else x
 
 
 def empty(x: Any) -> Any:
@@ -557,9 +588,9 @@ class Call(NamedTuple):
         }
 
     def tiles(self, name: str) -> list[Tile]:
-        """The tiles that a kernel may have here, the default first."""
-        known = TILES[name][kind_of(self.q.dtype)][padded(self.q.shape[3])]
+        """The tiles that a kernel may have here, the default first. No "one tile" may be enough."""
+        known = tiles(name, kind_of(self.q.dtype), self.q.shape[3])
         queries, keys = padded(self.q.shape[2]), padded(self.k.shape[2])
         if name == "one tile":
-            return [t for t in known if queries <= t.queries and keys <= t.keys][:1]
-        return [t for t in known if t.queries <= queries and t.keys <= keys] or [known[-1]]
+            return [t for t in reversed(known) if queries <= t.queries and keys <= t.keys][:1]
+        return [t for t in known if t.queries <= queries and t.keys <= keys] or known[-1:]

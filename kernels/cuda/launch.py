@@ -41,11 +41,9 @@ ALIGNMENT = 16  # bytes of an address, or a factor of an integer, that make wide
 FREE_SHARED = 48 << 10  # bytes of shared memory that a block may have without asking
 
 TYPES = {
-    "float16": "fp16",
-    "bfloat16": "bf16",
-    "float32": "fp32",
-    "float64": "fp64",
     "bool": "u8",
+    "bfloat16": "bf16",
+    **{f"float{n}": f"fp{n}" for n in (16, 32, 64)},
     **{f"int{n}": f"i{n}" for n in (8, 16, 32, 64)},
     **{f"uint{n}": f"u{n}" for n in (8, 16, 32, 64)},
 }

@@ -9,8 +9,9 @@ in column order with a leading dimension, a step from one matrix of a stack to t
 to transpose. Memory in row order is the transpose in column order, so instead of y = a b it is
 asked for yᵀ = bᵀ aᵀ.
 
-cuBLAS is called through nvmath-python where it is installed, and else through CuPy, which then
-refuses in a capture. Products of float32 are exact, or TF32 if CUPY_TF32=1 was set at the start.
+cuBLAS is called through nvmath-python where it is installed, and else through CuPy; in a capture,
+which CuPy refuses, Triton then makes the product (`gemm`). Products of float32 are exact, or TF32
+if CUPY_TF32=1 was set at the start.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernels.cuda import gemm
+from kernels.cuda.arrays import capturing
 from minigrad import device as devices
 
 Array = Any
@@ -90,9 +93,12 @@ def product(a: Array, b: Array, out: Array | None = None) -> Array:
         y[...] = 0
         return y
     left, right = operand(b, lead), operand(a, lead)
+    library = cublas()
+    if isinstance(library, Cupy) and capturing(y) and a.dtype.name in gemm.DTYPES:
+        gemm.multiply(right.array, right.step, left.array, left.step, y)
+        return y
     data, compute, factor = KINDS[a.dtype.name]
     one, zero = np.ones((), factor), np.zeros((), factor)
-    library = cublas()
     library.gemm_strided_batched_ex(
         library.handle(), left.operation, right.operation, m, n, k, one.ctypes.data,
         address(left.array), data, left.leading, left.step,
@@ -131,7 +137,7 @@ class Nvmath:
 
 
 class Cupy:
-    """By CuPy, which refuses in a capture."""
+    """By CuPy."""
 
     def __init__(self) -> None:
         self.gemm_strided_batched_ex = devices.cupy().cuda.cublas.gemmStridedBatchedEx

@@ -40,6 +40,20 @@ def allowed_keys(q: Array, k: Array, mask: Array, causal: bool) -> Array:
     return allowed
 
 
+def alibi_bias(q: Array, k: Array) -> Array:
+    """-slope |i + S - T - j|, (H, T, S); the slope of head h of H is 2^(-8 (h + 1) / H).
+
+    Source: Press et al., Train Short, Test Long (2022), section 3; |…| makes it serve without
+    `causal` as well.
+    """
+    if q.ndim < 3:
+        raise ValueError("alibi: expected q (..., H, T, d)")
+    xp, (heads, rows), columns = devices.namespace(q), q.shape[-3:-1], k.shape[-2]
+    slopes = 2.0 ** (-8.0 / heads * xp.arange(1, heads + 1))
+    distance = xp.abs(xp.arange(rows)[:, None] + (columns - rows) - xp.arange(columns))
+    return (-slopes[:, None, None] * distance).astype(q.dtype)
+
+
 def attention_composite(
     q: Any,
     k: Any,
@@ -47,12 +61,15 @@ def attention_composite(
     mask: Any = None,
     *,
     causal: bool = False,
+    alibi: bool = False,
     scale: float | None = None,
     return_weights: bool = False,
 ) -> Any:
     """`scaled_dot_product_attention` spelled in smaller ops."""
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     s = matmul(q, k.mT) * scale
+    if alibi:
+        s = s + Tensor(alibi_bias(q.data, k.data))
     allowed = allowed_keys(q.data, k.data, raw(mask), causal)
     if mask is not None and mask.dtype.kind != "b":
         s = s + mask
@@ -76,6 +93,7 @@ def scaled_dot_product_attention(
     mask: Array = None,
     *,
     causal: bool = False,
+    alibi: bool = False,
     scale: float | None = None,
     return_weights: bool = False,
 ) -> Result:
@@ -86,6 +104,7 @@ def scaled_dot_product_attention(
     mask:   broadcasts to (..., T, S). Boolean: True where a query may attend. Floating point: added
             to the scores (it may carry a gradient, as a learned position bias does).
     causal: query i attends to keys j <= i + S - T.
+    alibi:  with Press et al.'s bias for each head, see `alibi_bias`; it replaces positions.
     scale:  1/√d unless given.
     return_weights: also return p (..., T, S).
 
@@ -98,6 +117,8 @@ def scaled_dot_product_attention(
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     s = np.matmul(q, k.swapaxes(-1, -2))
     s *= scale
+    if alibi:
+        s += alibi_bias(q, k)
     if mask is not None and mask.dtype.kind != "b":
         s = s + mask
     allowed = allowed_keys(q, k, mask, causal)
