@@ -48,6 +48,8 @@ def run_tests(file, **environment):
 
 @pytest.mark.parametrize("file", FILES)
 def test_numbers_in_the_interpreter(file):
+    if triton.__version__.startswith("3.6."):
+        pytest.skip("loops in the interpreter of Triton 3.6 use what NumPy 2.4 no longer allows")
     run_tests(file, TRITON_INTERPRET="1")
 
 
@@ -77,34 +79,6 @@ def test_an_old_triton_is_refused(monkeypatch):
 
 
 # --- machine code ---------------------------------------------------------------------------------
-def sample():
-    """The default tiles of wide heads, all kernels and kinds, one architecture after the other."""
-    wanted = [v for v in gpu_resources.variants() if v.d >= 64 and v.dtype != "float16"]
-    defaults = {(v.kernel, v.dtype, v.kind, v.d, v.features): v for v in reversed(wanted)}
-    for n, variant in enumerate(defaults.values()):
-        yield variant, gpu_resources.ARCHITECTURES[n % 3]
-
-
-@pytest.mark.parametrize(("variant", "architecture"), [*sample()], ids=str)
-def test_no_registers_are_spilled(variant, architecture):
-    """And the shared memory is what every GPU has on which the kernels run."""
-    used = gpu_resources.usage(variant, architecture)
-    assert 16 <= used.registers <= 255
-    assert used.spilled == 0
-    assert 0 < used.shared <= gpu_resources.MOST_SHARED
-
-
-def test_the_table_of_resources_is_of_these_kernels_and_tiles():
-    """`python -m benchmarks.gpu_resources` makes it again."""
-    table = json.loads(gpu_resources.TABLE.read_text())
-    assert table["digest"] == gpu_resources.digest()
-    assert set(table["rows"]) == {str(v) for v in gpu_resources.variants()}
-    for name, each in table["rows"].items():
-        assert set(each) == {f"sm_{n}" for n in gpu_resources.ARCHITECTURES}
-        for used in each.values():
-            assert not gpu_resources.misfit(used), name
-
-
 def test_a_spill_would_be_seen():
     """In a tile for which one warp has not enough registers."""
     tile = gpu_resources.Tile(16, 16, 1)

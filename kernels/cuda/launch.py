@@ -87,20 +87,31 @@ def launch(
 
 
 def parameter(a: Any) -> tuple[str, Any]:
-    """One argument: its type, as `compile_only` wants it, and as CuPy has to be given it.
-
-    CuPy passes Python's numbers with 64 bits, of which the kernel would read the first 32.
-    """
+    """One argument: its type, as `compile_only` wants it, and as CuPy has to be given it."""
+    if a.__class__ is int:
+        return integer(a)
+    if a.__class__ is float:
+        return number(a)
+    if isinstance(a, devices.cupy().ndarray):
+        name = pointer_to(a.dtype)
+        return (name if a.data.ptr % ALIGNMENT else name + ":16"), a
     if isinstance(a, (int, np.integer)):
-        if not -(1 << 31) <= a < 1 << 31:
-            raise ValueError(f"expected an integer of 32 bits, got {a}")
-        return ("i32" if a % ALIGNMENT else "i32:16"), np.int32(a)
-    if isinstance(a, (float, np.floating)):
-        return "fp32", np.float32(a)
-    if not devices.is_array(a) or isinstance(a, np.ndarray):
-        raise TypeError(f"expected a CuPy array or a number, got {type(a).__name__}")
-    name = pointer_to(a.dtype)
-    return (name if a.data.ptr % ALIGNMENT else name + ":16"), a
+        return integer(int(a))
+    if isinstance(a, np.floating):
+        return number(float(a))
+    raise TypeError(f"expected a CuPy array or a number, got {type(a).__name__}")
+
+
+# CuPy passes Python's numbers with 64 bits, of which the kernel would read the first 32.
+@functools.lru_cache(1 << 12)  # sizes and strides come again at every launch
+def integer(a: int) -> tuple[str, Any]:
+    if not -(1 << 31) <= a < 1 << 31:
+        raise ValueError(f"expected an integer of 32 bits, got {a}")
+    return ("i32" if a % ALIGNMENT else "i32:16"), np.int32(a)
+
+
+def number(a: float) -> tuple[str, Any]:
+    return "fp32", np.float32(a)
 
 
 @functools.cache
