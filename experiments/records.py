@@ -30,6 +30,7 @@ from minigrad import kernel
 from minigrad.files import write_file
 
 Record = dict[str, Any]  # one line of metrics.jsonl: step, train_loss, train_accuracy, ...
+VERSION = 1  # of these files; settings.json says it, and where it does not it is this
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -83,6 +84,14 @@ def read_records(path: Path) -> list[Record]:
     ]
 
 
+def check_version(path: Path, content: Any) -> None:
+    """ValueError unless a file holds an object of this version."""
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
+    if (found := content.get("version", VERSION)) != VERSION:
+        raise ValueError(f"{path}: is of version {found}; this program reads version {VERSION}")
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """What a trial has left: its settings, one dict an evaluated step, and how far it came."""
@@ -94,11 +103,16 @@ class TrialRecord:
 
 
 def read_trial(folder: Path) -> TrialRecord:
-    """The record in a folder; without status or metrics if it never got that far."""
-    status = folder / "status.json"
+    """The record in a folder; without status or metrics if it never got that far.
+
+    ValueError, which names the file, for a record of another version or what is none.
+    """
+    status, path = folder / "status.json", folder / "settings.json"
+    settings = read_json(path)
+    check_version(path, settings)
     return TrialRecord(
         folder=folder,
-        settings=read_json(folder / "settings.json"),
+        settings=settings,
         records=read_records(folder / "metrics.jsonl"),
         status=read_json(status) if status.exists() else {},
     )

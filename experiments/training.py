@@ -73,6 +73,10 @@ class Trial:
         for name in ("layers", "d", "heads", "batch_size", "steps", "eval_period"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0 < self.r_train <= 1:
+            raise ValueError(f"r_train: expected a fraction in (0, 1], got {self.r_train}")
+        if self.model == "gpt" and (self.heads < 1 or self.d % self.heads):
+            raise ValueError(f"d: expected a multiple of {self.heads} heads, got {self.d}")
 
 
 def data_of(trial: Trial) -> tuple[modular.Equations, modular.Equations]:
@@ -301,7 +305,8 @@ class TrialRun:
         keep_on: where they lie, if that is elsewhere.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        records.write_json(self.folder / "settings.json", in_json(asdict(self.trial)))
+        settings = {"version": records.VERSION, **in_json(asdict(self.trial))}
+        records.write_json(self.folder / "settings.json", settings)
         mg.random.seed(self.trial.seed)
         words, length = self.train_set.vocabulary, self.train_set.inputs.shape[1]
         self.model = model_of(self.trial, words, length).to(keep_on or device)
@@ -440,6 +445,12 @@ def in_json(settings: dict[str, Any]) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}
 
 
+def trial_of(settings: dict[str, Any]) -> Trial:
+    """The trial whose settings `in_json` gave."""
+    known = {k: v for k, v in settings.items() if k != "version"}
+    return Trial(**{**known, "orders": tuple(known["orders"])})
+
+
 def check_folder(folder: Path, trial: Trial) -> None:
     """ValueError if a folder holds another trial.
 
@@ -450,6 +461,7 @@ def check_folder(folder: Path, trial: Trial) -> None:
     if not path.exists():
         return
     found, wanted = records.read_json(path), in_json(asdict(trial))
+    records.check_version(path, found)
     for k in wanted:
         if k not in ("steps", "share_prefixes") and found.get(k) != wanted[k]:
             raise ValueError(f"{folder}: holds a trial with {k}={found.get(k)}, not {wanted[k]}")
@@ -467,8 +479,10 @@ def read_status(folder: Path) -> dict[str, Any]:
 
 def load_model(folder: Path) -> tuple[Trial, LSTMLanguageModel | GPT, tuple[str, ...]]:
     """The trial in a folder, its model as last saved, in eval mode, and the vocabulary."""
-    settings = records.read_json(folder / "settings.json")
-    trial = Trial(**{**settings, "orders": tuple(settings["orders"])})
+    path = folder / "settings.json"
+    settings = records.read_json(path)
+    records.check_version(path, settings)
+    trial = trial_of(settings)
     words = modular.vocabulary(trial.p, trial.operator)
     model = model_of(trial, words, 2 * max(trial.orders) + 2)
     load_checkpoint(folder / CHECKPOINT, model=model)
