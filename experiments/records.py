@@ -17,10 +17,12 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import numpy as np
@@ -90,6 +92,18 @@ def check_version(path: Path, content: Any) -> None:
         raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
     if (found := content.get("version", VERSION)) != VERSION:
         raise ValueError(f"{path}: is of version {found}; this program reads version {VERSION}")
+
+
+def last_step(folder: Path) -> int:
+    """The last evaluated step of a trial; 0 if there is none yet."""
+    try:
+        with open(folder / "metrics.jsonl", "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 4096))  # a line has some hundred bytes
+            lines = [s for s in file.read().splitlines(True) if s.endswith(b"}\n")]
+        return int(json.loads(lines[-1])["step"])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 @dataclass(frozen=True)
@@ -178,3 +192,35 @@ def fit_for_writing(folder: Path) -> None:
     probe = folder / f".probe.{os.getpid()}"
     probe.write_bytes(b"")
     probe.unlink()
+
+
+HOLD_SECONDS = 30.0  # what a process whose node or parent has died takes to end
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make a folder and keep other processes from writing into it.
+
+    One that holds it already gets `HOLD_SECONDS` to end, then BlockingIOError names the folder. The
+    system takes the lock of a process away when it ends, however it ends. Where there are no such
+    locks (Windows), nothing is held.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    place, deadline = os.open(folder, os.O_RDONLY), monotonic() + HOLD_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if monotonic() > deadline:
+                    raise BlockingIOError(f"{folder}: another process writes into it") from None
+                sleep(0.1)
+        yield
+    finally:
+        os.close(place)

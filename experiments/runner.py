@@ -1,4 +1,4 @@
-"""Run trials, one after the other here or side by side in processes, until done or interrupted."""
+"""Run trials, one after the other here or side by side elsewhere, until done or interrupted."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from experiments.progress import Progress
+from experiments import records
+from experiments.progress import Overview, Progress
 from experiments.records import THREADS
 from experiments.together import run_trials_together
 from experiments.training import Interrupted, Trial, Watcher, run_trial
@@ -21,6 +22,7 @@ from minigrad import kernel, use_kernels
 from minigrad.files import CheckpointError
 
 Job = Sequence[tuple[Trial, Path]]  # a trial and the folder it writes, or several as replicas
+Launcher = Literal["here", "processes", "ray"]
 
 
 class TrialFailed(Exception):
@@ -53,29 +55,55 @@ def caught_signals() -> Iterator[Signals]:
 
 
 def run_all(
-    jobs: Sequence[Job], signals: Signals, *, device: str = "cpu", workers: int = 1
+    jobs: Sequence[Job],
+    signals: Signals,
+    *,
+    device: str = "cpu",
+    launcher: Launcher = "here",
+    workers: int = 2,
+    address: str | None = None,
+    gpus: float = 0.0,
+    seconds: Sequence[float] | None = None,
 ) -> None:
     """Run every job, as far as its trials are not finished.
 
-    workers: how many run at a time; more than one are processes of their own, each with its share
-             of the cores as threads. They use kernels if this process does.
+    launcher: "here", one after the other in this process; "processes", each in one of its own with
+              its share of the cores as threads; "ray", each as a task (`experiments.on_ray`, which
+              reads address and gpus). All use kernels if this process does.
+    workers:  how many run at a time, elsewhere than here.
+    seconds:  how long each job should take, by which the end is foretold.
+
+    Whatever kills a process or a node, the job starts again from its checkpoint, `RESTARTS` times.
     Raises Interrupted when a signal was received and every running job has saved a checkpoint,
-    TrialFailed if a process failed, whose own words are on stderr.
+    TrialFailed if a job failed, whose own words are on stderr.
     """
-    if workers > 1:
-        run_in_processes(jobs, signals, device, workers)
-        return
-    for job in jobs:
-        run_job(job, device, Progress(name_of(job), signals.stopping))
+    overview = Overview([[folder for _, folder in job] for job in jobs], seconds)
+    try:
+        if launcher == "processes":
+            run_in_processes(jobs, signals, device, workers, overview)
+        elif launcher == "ray":
+            from experiments.on_ray import run_on_ray
+
+            run_on_ray(jobs, signals, device, workers, overview, address=address, gpus=gpus)
+        else:
+            for i, job in enumerate(jobs):
+                overview.start(i)
+                run_job(job, device, Progress(name_of(job), signals.stopping, overview=overview))
+                overview.end(i)
+    finally:
+        overview.close()
 
 
 def run_job(job: Job, device: str, watcher: Watcher) -> None:
-    """Run one trial, or several together."""
+    """Run one trial, or several together, and hold their folders meanwhile."""
     trials, folders = zip(*job, strict=True)
-    if len(job) == 1:
-        run_trial(trials[0], folders[0], device=device, watcher=watcher)
-    else:
-        run_trials_together(trials, folders, device=device, watcher=watcher)
+    with ExitStack() as held:
+        for folder in folders:
+            held.enter_context(records.held(folder))
+        if len(job) == 1:
+            run_trial(trials[0], folders[0], device=device, watcher=watcher)
+        else:
+            run_trials_together(trials, folders, device=device, watcher=watcher)
 
 
 def name_of(job: Job) -> str:
@@ -84,26 +112,48 @@ def name_of(job: Job) -> str:
     return job[0][1].name + (f" and {others} more" if others else "")
 
 
-def run_in_processes(jobs: Sequence[Job], signals: Signals, device: str, workers: int) -> None:
+# --- processes ------------------------------------------------------------------------------------
+RESTARTS = 3  # of a job whose process or node has died
+INTERRUPTED = 128 + signal.SIGINT  # the exit status of a process that was stopped
+
+
+def run_in_processes(
+    jobs: Sequence[Job], signals: Signals, device: str, workers: int, overview: Overview
+) -> None:
     """See `run_all`. Processes are spawned, not forked: a fork would share the parent's GPU."""
     context = multiprocessing.get_context("spawn")
     lock = context.RLock()
-    waiting = deque(enumerate(jobs))
-    running: list[Any] = []
+    waiting = deque(range(len(jobs)))
+    restarts = dict.fromkeys(waiting, 0)
+    lines = deque(range(1, workers + 1))  # of the bars; the overview has the first
+    running: dict[Any, tuple[int, int]] = {}  # the job and the line of each process
     failed = False
     try:
         while running or (waiting and not failed and not signals.stopping()):
-            while waiting and len(running) < workers and not (failed or signals.stopping()):
-                place, job = waiting.popleft()
-                settings = device, place, lock, kernel.enabled()
-                process = context.Process(target=work, args=(job, *settings))
+            while waiting and lines and not (failed or signals.stopping()):
+                i, line = waiting.popleft(), lines.popleft()
+                settings = device, line, lock, kernel.enabled(), os.getpid()
+                process = context.Process(target=work, args=(jobs[i], *settings))
                 with environment(threads_each(workers)), ignored(signal.SIGINT):
                     process.start()
-                running.append(process)
+                running[process] = i, line
+                overview.start(i)
             multiprocessing.connection.wait([p.sentinel for p in running], timeout=0.2)
+            overview.show()
             for process in [p for p in running if p.exitcode is not None]:
-                running.remove(process)
-                failed |= process.exitcode not in (0, INTERRUPTED)
+                i, line = running.pop(process)
+                lines.appendleft(line)
+                if process.exitcode == 0:
+                    overview.end(i)
+                elif signals.stopping() or failed:
+                    failed |= process.exitcode == 1
+                elif process.exitcode == 1 or restarts[i] == RESTARTS:
+                    failed = True
+                else:  # killed, by the system if memory ran out
+                    restarts[i] += 1
+                    say_restart(name_of(jobs[i]), restarts[i])
+                    overview.stop(i)
+                    waiting.appendleft(i)
             if failed or signals.stopping():
                 for process in running:
                     process.terminate()  # SIGTERM: it saves a checkpoint and ends
@@ -118,21 +168,29 @@ def run_in_processes(jobs: Sequence[Job], signals: Signals, device: str, workers
         raise TrialFailed("a trial failed; its message is above")
 
 
-INTERRUPTED = 128 + signal.SIGINT  # the exit status of a process that was stopped
+def say_restart(name: str, times: int) -> None:
+    print(
+        f"{name}: its process was killed; starts again from its checkpoint ({times} of {RESTARTS})",
+        file=sys.stderr,
+    )
 
 
-def work(job: Job, device: str, place: int, lock: Any, kernels: bool) -> None:
-    """One job in a process of its own. A signal makes it save and exit."""
+def work(job: Job, device: str, line: int, lock: Any, kernels: bool, parent: int) -> None:
+    """One job in a process of its own. A signal, or its parent's death, makes it save and exit.
+
+    line: of its bar.
+    """
     from tqdm import tqdm
 
     tqdm.set_lock(lock)
     use_kernels(kernels)
     with caught_signals() as signals:
+        stopping = lambda: signals.stopping() or os.getppid() != parent
         try:
-            run_job(job, device, Progress(name_of(job), signals.stopping, place))
+            run_job(job, device, Progress(name_of(job), stopping, line))
         except Interrupted:
             sys.exit(INTERRUPTED)
-        except (CheckpointError, OSError) as error:
+        except (CheckpointError, ValueError, OSError) as error:
             print(f"{name_of(job)}: error: {error}", file=sys.stderr)
             sys.exit(1)
 

@@ -19,18 +19,20 @@ DuckDB and polars read trials.jsonl and */metrics.jsonl as they are.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from experiments import cli, metrics, records
+from experiments import cli, metrics, on_ray, records
+from experiments.estimate import seconds_of
 from experiments.records import VERSION, TrialRecord
 from experiments.results import Results, write_results
 from experiments.runner import Job, TrialFailed, caught_signals, run_all
 from experiments.together import MAY_DIFFER
-from experiments.training import Interrupted, Trial, check_folder, in_json, trial_of
+from experiments.training import Interrupted, Trial, TrialRun, check_folder, in_json, trial_of
 from minigrad import device as devices
 from minigrad import use_kernels
 from minigrad.files import CheckpointError
@@ -142,6 +144,8 @@ def main(experiment: Experiment, args: Sequence[str] | None = None, *, descripti
     options = cli.parse(experiment.options, args, prog=prog, description=description)
     try:
         device = devices.parse(device_of(options))
+        if options.launcher == "ray":
+            on_ray.connect(options.address, options.workers)
         folder = prepare(experiment, options)
     except (devices.DeviceError, ValueError, OSError) as error:
         cli.fail(prog, error)
@@ -157,13 +161,41 @@ def run(experiment: Experiment, options: Options, folder: Path, device: str) -> 
     prog, jobs = experiment.prog, jobs_of(options, folder)
     with caught_signals() as signals, use_kernels(wanted_kernels(options, prog)):
         try:
-            run_all(jobs, signals, device=device, workers=options.workers)
+            seconds = announced(experiment, options, jobs, device)
+            run_all(
+                jobs, signals, device=device, launcher=options.launcher, workers=options.workers,
+                address=options.address, gpus=options.gpus, seconds=seconds,
+            )  # fmt: skip
         except Interrupted:
             print(f"{prog}: stopped and saved; go on with --resume", file=sys.stderr)
             return 128 + (signals.received or 0)
         except (TrialFailed, CheckpointError, OSError) as error:
             cli.fail(prog, error, status=1)
     return 0
+
+
+def announced(
+    experiment: Experiment, options: Options, jobs: Sequence[Job], device: str
+) -> list[float]:
+    """Say on stderr what is about to run; the seconds that each job should take."""
+    runs = [TrialRun(trial, folder) for job in jobs for trial, folder in job]
+    seconds = seconds_of(jobs, device)
+    text = f"{experiment.name}, {options.scale} scale: {len(runs)} trials"
+    if finished := sum(run.finished for run in runs):
+        text += f" ({finished} finished)"
+    text += f" of {sum(run.total for run in runs if not run.finished):,} steps in all to go"
+    if sum(seconds) > 0:
+        text += f", about {duration(sum(seconds))} on this machine, by a few steps of each kind"
+    print(text, file=sys.stderr)
+    return seconds
+
+
+def duration(seconds: float) -> str:
+    """Of at least a second, for people."""
+    minutes, hours = math.ceil(seconds / 60), math.floor(seconds / 3600)
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} min" if minutes < 90 else f"{hours} h {math.ceil(seconds / 60 % 60)} min"
 
 
 def device_of(options: Options) -> str:

@@ -298,6 +298,17 @@ class TrialRun:
         if share_prefixes and (self.trial.dropout > 0 or device != "cpu"):
             self.drawn_from = objective.batch_of(self.train_set, device)
 
+    def make(self, device: str) -> None:
+        """The untrained model and its optimizer; writes nothing."""
+        mg.random.seed(self.trial.seed)
+        words, length = self.train_set.vocabulary, self.train_set.inputs.shape[1]
+        self.model = model_of(self.trial, words, length).to(device)
+        self.model.train()
+        self.optimizer = optimizer_of(self.trial, self.model)
+        self.stepper = Stepper(self.model, self.optimizer, self.drawn_from, self.trial.clip)
+        self.step = 0
+        self.rows = batch_rows(len(self.train_set), self.batch_size, self.trial.seed, 0)
+
     def begin(self, device: str, *, keep_on: str | None = None) -> None:
         """Model and optimizer, from the checkpoint if there is one.
 
@@ -307,15 +318,10 @@ class TrialRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = {"version": records.VERSION, **in_json(asdict(self.trial))}
         records.write_json(self.folder / "settings.json", settings)
-        mg.random.seed(self.trial.seed)
-        words, length = self.train_set.vocabulary, self.train_set.inputs.shape[1]
-        self.model = model_of(self.trial, words, length).to(keep_on or device)
-        self.optimizer = optimizer_of(self.trial, self.model)
+        self.make(keep_on or device)
         self.step = pick_up(self.folder, self.trial, self.total, device, self.model, self.optimizer)
         self.rows = batch_rows(len(self.train_set), self.batch_size, self.trial.seed, self.step)
         self.random = mg.random.get_state()  # of its own streams, where runs go side by side
-        self.model.train()
-        self.stepper = Stepper(self.model, self.optimizer, self.drawn_from, self.trial.clip)
         self.seconds = self.seconds if self.step else 0.0
         self.started = perf_counter()
         if self.step == self.total:  # it was stopped after the last checkpoint, before the status
