@@ -25,7 +25,7 @@ import minigrad as mg
 from experiments import metrics, modular, records, sweep
 from experiments.modular import Equations
 from experiments.records import TrialRecord
-from experiments.results import Claim, Drawing, Results, Table, Verdict
+from experiments.results import Claim, Drawing, Results, Table, Verdict, verdict_of
 from experiments.sweep import Experiment, ModelName
 from experiments.training import CHECKPOINT, Trial, data_of, load_model
 
@@ -256,8 +256,8 @@ def shares_table(found: Found) -> Table:
     note = (
         "Attention of the queries “=”, which predicts the answer, and r, the answer, which "
         "predicts EOS, while reading BOS a + b = r: mean over all equations of two numbers. The "
-        "rest is BOS, +, = and, for r, r itself. Spread evenly, “=” would give a and b 0.20 each and the rest "
-        "0.60, and r 0.17 each and the rest 0.67."
+        "rest is BOS, +, = and, for r, r itself. Spread evenly, “=” would give a and b 0.20 each "
+        "and the rest 0.60, and r 0.17 each and the rest 0.67."
     )
     return Table("attention", "Attention to the numbers", columns, rows, note, data)
 
@@ -285,45 +285,38 @@ def claims(found: Found) -> list[Claim]:
 Shares = Sequence[tuple[str, dict[str, np.ndarray[Any, Any]]]]  # (name of the model, its shares)
 
 
-def verdict_of(held: int, of: int) -> Verdict:
-    """agrees where something always held, differs where it held less than half of the time."""
-    if held == of:
-        return "agrees"
-    return "differs" if 2 * held < of else "undecided"
-
-
 def most_on_numbers(general: Shares) -> tuple[str, Verdict]:
     """Heads that give both numbers together more than all else, at "=" and at the answer."""
-    lines, held, count = [], 0, 0
+    lines, held = [], list[bool]()
     for name, share in general:
         ok = (share["= both"] > 0.5) & (share["r both"] > 0.5)
-        held, count = held + int(ok.sum()), count + ok.size
+        held += ok.ravel().tolist()
         lines.append(
             f"{name}: mean {share['= both'].mean():.2f} at “=” and {share['r both'].mean():.2f} "
             f"at r, more than half at both in {ok.sum()} of {ok.size} heads"
         )
-    return "; ".join(lines), verdict_of(held, count)
+    return "; ".join(lines), verdict_of(held)
 
 
 def most_on_second(general: Shares) -> tuple[str, Verdict]:
     """Heads in which the second number gets more than the first at "="."""
-    lines, held, count = [], 0, 0
+    lines, held = [], list[bool]()
     for name, share in general:
         ok = share["= b"] > share["= a"]
-        held, count = held + int(ok.sum()), count + ok.size
+        held += ok.ravel().tolist()
         lines.append(
             f"{name}: at “=” a {share['= a'].mean():.2f} and b {share['= b'].mean():.2f} on "
             f"average, b more in {ok.sum()} of {ok.size} heads"
         )
-    return "; ".join(lines), verdict_of(held, count)
+    return "; ".join(lines), verdict_of(held)
 
 
 def unequal_heads(general: Shares) -> tuple[str, Verdict]:
     """Models whose heads differ by more than `UNEQUAL` in what "=" gives to both numbers."""
     ranges = [(name, share["= both"].min(), share["= both"].max()) for name, share in general]
     text = "; ".join(f"{n}: a and b get {low:.2f} to {high:.2f} at “=”" for n, low, high in ranges)
-    held = sum(high - low > UNEQUAL for _, low, high in ranges)
-    return f"{text} (a difference above {UNEQUAL} counts)", verdict_of(held, len(ranges))
+    held = [bool(high - low > UNEQUAL) for _, low, high in ranges]
+    return f"{text} (a difference above {UNEQUAL} counts)", verdict_of(held)
 
 
 EXPERIMENT = Experiment("attention_maps", "Where GPTs look while they add", Options, results)

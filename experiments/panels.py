@@ -47,7 +47,7 @@ class Quantity(NamedTuple):
 
 LOSS = Quantity("loss", "loss (nats a token)", log=True)
 ACCURACY = Quantity("accuracy", "accuracy")
-NORM = Quantity("norm", "norm of parameters, ‖θ‖₂", log=True)
+NORM = Quantity("norm", "norm of parameters, ‖θ‖₂")
 
 
 class Setting(NamedTuple):
