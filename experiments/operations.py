@@ -35,7 +35,7 @@ SAID = {"code": "mask of the released code", "handout": "mask of the assignment'
 KINDS = ("all", *ORDERS.values())
 LEARNT = 0.9  # validation accuracy
 NAMES = ("L_train", "L_val", "A_train", "A_val", "t_f(L_val)", "t_f(A_val)")
-FIRST = f"A_val ≥ {LEARNT} at"
+FIRST = f"step of A_val ≥ {LEARNT}"
 ALIKE = 0.05  # difference in accuracy up to which two are called alike
 
 
@@ -304,8 +304,8 @@ def claims(trials: Sequence[TrialRecord]) -> list[Claim]:
         name: [average(r, "train_accuracy") - average(r, "val_accuracy") for r in pair]
         for name, pair in apart.items()
     }
-    known = [pair for pair in steps.values() if any(step is not None for step in pair)]
-    earlier = [(math.inf if t is None else t) < (math.inf if b is None else b) for b, t in known]
+    reached = [[math.inf if s is None else s for s in pair] for pair in steps.values()]
+    earlier = [ternary < binary for binary, ternary in reached if ternary != binary]
     learnt = {
         name: " and ".join("never" if step is None else f"{step:,}" for step in pair)
         for name, pair in steps.items()

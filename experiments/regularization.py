@@ -17,7 +17,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from experiments.results import Claim, Drawing, Results, Table, verdict_of
 from experiments.sweep import Experiment
 from experiments.table import LABELS, cell, label
 from experiments.training import Trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LEARNT = 0.9  # validation accuracy from which a model is said to generalize
 FLAT = 0.05  # of its plateau: how near to it the norm counts as flat
@@ -243,44 +246,48 @@ def drawings_of(
         title = f"Best values: {panels.shared(ended)}"
         figure = panels.best_against(lines, decay, title=title)
         found.append(Drawing("best", "Best values and their steps against weight decay.", figure))
-    if any(norm.learnt is not None for norm in norms.values()):
+    if ended:
         caption = (
-            f"The step since which the norm is flat, and that of a validation accuracy of "
-            f"{LEARNT}, of each trial that reached it: above the line the norm was flat first."
+            f"The norm of each trial on a linear scale of steps: circles where it has come within "
+            f"{FLAT:.0%} of its plateau for good, triangles where the validation accuracy has come "
+            f"to {LEARNT}."
         )
-        found.append(Drawing("flat", caption, flat_figure(ended, norms)))
+        found.append(Drawing("norm", caption, norm_figure(ended, norms)))
     return found
 
 
-def flat_figure(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> Any:
-    """When the norm is flat against when a trial generalizes."""
+def norm_figure(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> Figure:
+    """The norm against the step: a row a model, a column a weight decay, a line a trial."""
     import matplotlib as mpl
 
     from experiments import panels
-    from experiments.figures import STYLE, draw_grid
+    from experiments.figures import COLORS, STYLE, draw_grid
 
-    decays = sorted({t.settings["weight_decay"] for t in trials})
-    setting = panels.Setting("weight_decay", "weight decay")
-    colors, markers = panels.color_bar(setting, decays), {"lstm": "o", "gpt": "^"}
+    models = panels.by_model(trials)
+    decays = [*panels.grouped(trials, "weight_decay")]
+    markers = {"flat": ("o", "flat from here"), "learnt": ("^", f"A_val ≥ {LEARNT} from here")}
     with mpl.rc_context(STYLE):
-        title = "Is the norm flat before a trial generalizes?"
-        figure, axes = panels.grid_of_panels(1, 1, title)
-        ax = axes[0, 0]
-        draw_grid(ax)
-        for trial in trials:
-            norm, s = norms[trial.folder.name], trial.settings
-            if norm.learnt is not None:
-                style = {"color": colors.to_rgba(s["weight_decay"]), "markersize": 7}
-                ax.plot(norm.flat, norm.learnt, markers[s["model"]], **style)
-        ends = [0, max(*ax.get_xlim(), *ax.get_ylim())]
-        ax.plot(ends, ends, color="0.5", linewidth=0.8, zorder=0)
-        ax.set(xlim=ends, ylim=ends, aspect="equal")
-        ax.set_xlabel(f"norm within {FLAT:.0%} of its plateau since step")
-        ax.set_ylabel(f"validation accuracy {LEARNT} at step")
-        for model in panels.by_model(trials):
-            ax.plot([], [], markers[model], color="0.3", label=LABELS[model])
-        ax.legend(loc="lower right")
-        panels.draw_color_bar(figure, axes, colors, setting, decays)
+        title = "The norm of the parameters, trial by trial"
+        figure, axes = panels.grid_of_panels(len(models), len(decays), title, sharey="row")
+        for row, (model, group) in zip(axes, models.items(), strict=True):
+            for ax, decay in zip(row, decays, strict=True):
+                for trial in panels.grouped(group, "weight_decay").get(decay, []):
+                    at = {r["step"]: r["norm"] for r in trial.records}
+                    ax.plot([*at], [*at.values()], color=COLORS[model], linewidth=0.8)
+                    for name, (marker, _) in markers.items():
+                        step = getattr(norms[trial.folder.name], name)
+                        if step is not None:
+                            ax.plot(step, at[step], marker, color="black", markersize=5)
+                draw_grid(ax)
+                ax.set_title(f"{LABELS[model]}, weight decay {decay:g}", loc="left")
+                ax.ticklabel_format(axis="x", style="sci", scilimits=(3, 3), useMathText=True)
+            row[0].set_ylabel(panels.NORM.label)
+        for ax in axes[-1]:
+            ax.set_xlabel("training step")
+        for marker, text in markers.values():
+            axes[0, 0].plot([], [], marker, color="black", markersize=5, label=text)
+        axes[0, 0].legend(loc="upper right")
+        figure.set_size_inches(1.5 + 2.6 * len(decays), 0.8 + 2.3 * len(models))
     return figure
 
 
@@ -377,8 +384,8 @@ def norm_claims(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> list[C
         Claim(
             "001, 4.7 (d)",
             "Spikes of the norm are weight decay in action, which stomps them",
-            f"{spikes or 'no trial'}. Weight decay raises no norm: it cannot make a spike, and "
-            f"takes back at most a factor of 1 - lr·wd a step",
+            f"{spikes or 'no trial'}. Weight decay raises no norm, so no spike is its work; coming "
+            f"down from one may be, where no fall is faster",
             verdict_of([False] * len(spiky["lstm"]), ran=ran),
         ),
         Claim(
