@@ -20,6 +20,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from experiments import sweep
+from experiments.groups import by_model, comparable, finished
 from experiments.metrics import Spread, first_step, spread, summarize
 from experiments.records import Record, TrialRecord
 from experiments.results import Claim, Drawing, Results, Table, verdict_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 MASKS: tuple[Literal["code", "handout"], ...] = ("code", "handout")  # the seeds' first
 SAID = {"code": "mask of the released code", "handout": "mask of the assignment's text"}
+P = 11  # the seeds' modulus
 KINDS = ("all", *ORDERS.values())
 LEARNT = 0.9  # validation accuracy
 NAMES = ("L_train", "L_val", "A_train", "A_val", "t_f(L_val)", "t_f(A_val)")
@@ -43,7 +45,7 @@ ALIKE = 0.05  # difference in accuracy up to which two are called alike
 class Options(sweep.Options):
     """Question 4.4."""
 
-    p: int = 11
+    p: int = P
     """The modulus. There are p² sums of two and p³ of three."""
 
     def trials(self) -> dict[str, Trial]:
@@ -58,13 +60,12 @@ class Options(sweep.Options):
 
 
 def results(trials: Sequence[TrialRecord]) -> Results:
-    from experiments.panels import finished
-
     ended = finished(trials)
+    whole = comparable(ended, "p", "orders", "split_each_order", "mask")
     return Results(
         tables=[best_table(ended), mask_table(ended)],
         drawings=drawings_of(trials),
-        claims=claims(ended),
+        claims=claims([trial for trial in whole if trial.settings["p"] == P]),
     )
 
 
@@ -256,7 +257,7 @@ def masks_figure(trials: Sequence[TrialRecord]) -> Figure:
     from experiments import panels
     from experiments.figures import STYLE, draw_band
 
-    models = panels.by_model(trials)
+    models = by_model(trials)
     colors = {"code": "#009E73", "handout": "#CC79A7"}  # Okabe and Ito, and no model's or set's
     with mpl.rc_context(STYLE):
         title = f"Both masks\n{panels.shared(trials)}"
@@ -278,7 +279,10 @@ def masks_figure(trials: Sequence[TrialRecord]) -> Figure:
 
 # --- what the seeds say ---------------------------------------------------------------------------
 def claims(trials: Sequence[TrialRecord]) -> list[Claim]:
-    """Question 4.4 (c), by the trials with the mask that the seeds ran."""
+    """Question 4.4 (c), by the trials with the mask that the seeds ran.
+
+    trials: with the settings of the seeds, run to the end.
+    """
     runs = {model: [*select(trials, model, "code").values()] for model in LABELS}
     both = [t for model in LABELS for t in runs[model]]
     apart = {t.folder.name: [of_kind(t.records, kind) for kind in ORDERS.values()] for t in both}

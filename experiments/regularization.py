@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments import sweep
+from experiments.groups import by_model, comparable, finished, grouped
 from experiments.metrics import first_step, over_seeds, spread
 from experiments.records import TrialRecord
 from experiments.results import Claim, Drawing, Results, Table, verdict_of
@@ -32,6 +33,7 @@ from experiments.training import Trial
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+STEPS = 40_001
 LEARNT = 0.9  # validation accuracy from which a model is said to generalize
 FLAT = 0.05  # of its plateau: how near to it the norm counts as flat
 WINDOW = 11  # evaluations of the running median, which leaves spikes out
@@ -56,7 +58,7 @@ class Options(sweep.Options):
     def trials(self) -> dict[str, Trial]:
         return {
             f"{model}-wd{decay:g}-seed{seed}": self.trial(
-                model=model, weight_decay=decay, seed=seed, steps=40_001
+                model=model, weight_decay=decay, seed=seed, steps=STEPS
             )
             for model in self.models
             for seed in self.seeds
@@ -65,14 +67,13 @@ class Options(sweep.Options):
 
 
 def results(trials: Sequence[TrialRecord]) -> Results:
-    from experiments import panels
-
-    ended = [t for t in panels.finished(trials) if not t.status.get("diverged")]
+    ended = [t for t in finished(trials) if not t.status.get("diverged")]
+    whole = comparable(ended, "weight_decay", steps=STEPS)
     norms = {t.folder.name: norm_of(t) for t in ended}
     return Results(
         tables=[best_table(ended), norm_table(ended, norms)],
         drawings=drawings_of(trials, ended, norms),
-        claims=[*decay_claims(ended), *norm_claims(ended, norms)],
+        claims=[*decay_claims(whole), *norm_claims(whole, norms)],
     )
 
 
@@ -168,8 +169,6 @@ def near(flags: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 # --- tables ---------------------------------------------------------------------------------------
 def by_decay(trials: Sequence[TrialRecord], model: str) -> dict[float, list[TrialRecord]]:
     """The trials of a model at each weight decay."""
-    from experiments.panels import grouped
-
     return grouped([t for t in trials if t.settings["model"] == model], "weight_decay")
 
 
@@ -234,7 +233,7 @@ def drawings_of(
 
     decay, found = panels.Setting("weight_decay", "weight decay"), []
     rows = (panels.LOSS, panels.ACCURACY, panels.NORM)
-    for model, group in panels.by_model(trials).items():
+    for model, group in by_model(trials).items():
         figure = panels.curves(group, decay, title=LABELS[model], quantities=rows)
         caption = (
             f"{LABELS[model]}: loss, accuracy and norm of the parameters under each weight decay; "
@@ -263,15 +262,15 @@ def norm_figure(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> Figure
     from experiments import panels
     from experiments.figures import COLORS, STYLE, draw_grid
 
-    models = panels.by_model(trials)
-    decays = [*panels.grouped(trials, "weight_decay")]
+    models = by_model(trials)
+    decays = [*grouped(trials, "weight_decay")]
     markers = {"flat": ("o", "flat from here"), "learnt": ("^", f"A_val ≥ {LEARNT} from here")}
     with mpl.rc_context(STYLE):
         title = "The norm of the parameters, trial by trial"
         figure, axes = panels.grid_of_panels(len(models), len(decays), title, sharey="row")
         for row, (model, group) in zip(axes, models.items(), strict=True):
             for ax, decay in zip(row, decays, strict=True):
-                for trial in panels.grouped(group, "weight_decay").get(decay, []):
+                for trial in grouped(group, "weight_decay").get(decay, []):
                     at = {r["step"]: r["norm"] for r in trial.records}
                     ax.plot([*at], [*at.values()], color=COLORS[model], linewidth=0.8)
                     for name, (marker, _) in markers.items():

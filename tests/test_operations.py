@@ -101,17 +101,15 @@ def test_where_a_kind_is_missing_from_a_set_it_is_unknown():
 
 
 # --- results from records written by hand ---------------------------------------------------------
-def fake(folder, model, mask, seed, binary, ternary, steps=(0, 100, 200, 400)):
-    """A finished trial whose validation accuracies are given; all else follows."""
+def fake(folder, model, mask, seed, binary, ternary, **changes):
+    """A finished trial whose validation accuracies at four steps are given; all else follows."""
     folder = folder / f"{model}-{mask}-seed{seed}"
     folder.mkdir(parents=True)
-    settings = Trial(
-        model=model, mask=mask, seed=seed, p=11, orders=(2, 3), split_each_order=True, steps=400
-    )
-    records.write_json(folder / "settings.json", asdict(settings))
+    settings = Trial(model=model, mask=mask, seed=seed, p=11, orders=(2, 3), split_each_order=True)
+    records.write_json(folder / "settings.json", asdict(settings) | changes)
     records.write_json(folder / "status.json", {"step": 400, "finished": True, "diverged": False})
     lines = []
-    for step, two, three in zip(steps, binary, ternary, strict=True):
+    for step, two, three in zip((0, 100, 200, 400), binary, ternary, strict=True):
         line = {"step": step}
         for head, accuracy in (("", (two + three) / 2), ("binary_", two), ("ternary_", three)):
             line |= {f"{head}train_loss": 1 - accuracy, f"{head}train_accuracy": 1.0}
@@ -197,6 +195,15 @@ def test_without_a_trial_of_a_model_its_claims_were_not_run(tmp_path):
     assert {claim.verdict for claim in found.claims} == {"not run"}
     assert len(found.tables[0].rows) == 3
     assert not found.tables[1].rows
+
+
+@pytest.mark.parametrize("change", [{"p": 7}, {"steps": 400}, {"d": 32}])
+def test_trials_with_other_settings_decide_no_claim(change, tmp_path):
+    for mask in ("code", "handout"):
+        fake(tmp_path, "gpt", mask, 0, (0.0, 0.2, 0.6, 0.9), (0.0, 0.9, 0.9, 0.9), **change)
+    found = operations.results(records.read_trials(tmp_path))
+    assert {claim.verdict for claim in found.claims} == {"not run"}
+    assert len(found.tables[0].rows) == 6
 
 
 def test_average_counts_every_step_once():

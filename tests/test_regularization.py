@@ -18,13 +18,13 @@ def command(args):
     return sweep.main(regularization.EXPERIMENT, args, description=regularization.__doc__)
 
 
-def fake(folder, model="lstm", decay=1.0, seed=0, *, norm, val, loss=None):
+def fake(folder, model="lstm", decay=1.0, seed=0, *, norm, val, loss=None, steps=40_001):
     """A finished trial with these values at the evaluations 0, 100, 200, ..."""
     name = f"{model}-wd{decay:g}-seed{seed}"
     (folder / name).mkdir(parents=True)
     loss = [0.1] * len(norm) if loss is None else loss
     last = 100 * (len(norm) - 1)
-    settings = Trial(model=model, weight_decay=decay, seed=seed, steps=last)
+    settings = Trial(model=model, weight_decay=decay, seed=seed, steps=steps)
     records.write_json(folder / name / "settings.json", asdict(settings))
     status = {"step": last, "finished": True, "diverged": False}
     records.write_json(folder / name / "status.json", status)
@@ -192,6 +192,13 @@ def test_the_claims_are_decided_by_the_records(tmp_path):
 def test_without_the_lstm_its_claims_were_not_run(tmp_path):
     found = fake_sweep(tmp_path, ("gpt",))
     assert {claim.verdict for claim in found.claims} == {"not run"}
+
+
+def test_shorter_trials_decide_no_claim(tmp_path):
+    fake(tmp_path, norm=[40.0] * 101, val=learnt_at(60), steps=10_001)
+    found = regularization.results(records.read_trials(tmp_path))
+    assert {claim.verdict for claim in found.claims} == {"not run"}
+    assert len(found.tables[1].rows) == 1
 
 
 def test_spikes_of_the_lstm_are_no_weight_decay(tmp_path):
