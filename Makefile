@@ -16,10 +16,10 @@ help:
 	@echo "make wheel-check  build the wheel, run it in a clean environment without torch"
 
 sanity: $(VENV)/.experiments $(VENV)/.fast
-	$(BIN)/python -m experiments.sanity --workers 2
+	$(BIN)/python -m experiments.sanity --launcher processes --workers 2
 
 quick: $(VENV)/.experiments $(VENV)/.fast
-	$(BIN)/python -m experiments.sanity --quick --out runs/quick
+	$(BIN)/python -m experiments.sanity --scale small --out runs/quick
 
 test: $(VENV)/.test
 	$(BIN)/python -c 'import minigrad; minigrad.use_kernels()'  # compile once, not in each process
@@ -46,7 +46,7 @@ wheel-check: $(VENV)/bin/python
 	build/clean/bin/pip install --quiet "$$(echo build/wheel/minigrad-*.whl)[experiments]"
 	cd build/clean && bin/python -c "import importlib.util as u; assert u.find_spec('torch') is None"
 	cd build/clean && bin/python -m models.count --model gpt --d 128 --layers 2
-	cd build/clean && bin/python -m experiments.sanity --quick --out quick
+	cd build/clean && bin/python -m experiments.sanity --scale small --out quick
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -52,6 +52,11 @@ def best(records: Sequence[Record], key: str, cutoff: int | None = None) -> tupl
     return sign * value, step
 
 
+def first_step(records: Sequence[Record], key: str, at_least: float) -> int | None:
+    """The first evaluated step at which a value is `at_least` that much; None if there is none."""
+    return next((r["step"] for r in records if (r[key] or 0.0) >= at_least), None)
+
+
 def summarize(records: Sequence[Record], cutoff: int | None = None) -> dict[str, float]:
     """The ten numbers of `NAMES` for one trial."""
     loss = {part: best(records, f"{part}_loss", cutoff) for part in ("train", "val")}

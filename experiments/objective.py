@@ -47,6 +47,11 @@ class Batch:
     def __len__(self) -> int:
         return self.ids.shape[-2]
 
+    @property
+    def orders(self) -> np.ndarray[Any, Any]:
+        """(B,) or (R, B) how many operands each sample has, on the host: n put "=" at 2 n - 1."""
+        return (self.start + devices.to_numpy(self.rhs).argmax(axis=-1)) // 2
+
     def take(self, rows: Any) -> Batch:
         """The samples at a slice, an index array on the host, or a tensor of indices beside them.
 
@@ -173,3 +178,14 @@ def evaluate(model: Model, batch: Batch) -> tuple[Any, Any]:
         total = total + devices.to_numpy(loss(logits, part, "sum").data).astype(np.float64)
         right = right + np.asarray(accuracy(logits, part, "sum"))
     return (total / len(batch)).tolist(), (right / len(batch)).tolist()
+
+
+@mg.no_grad()
+def evaluate_each(model: Model, batch: Batch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """(loss, whether right) of every sample as `evaluate` sees it, on the host: (B,) or (R, B)."""
+    losses, right = [], []
+    for part in batch.parts(EVALUATION_BATCH):
+        logits = model(part.ids, start=part.start)
+        losses.append(devices.to_numpy(loss(logits, part, "none").data))
+        right.append(devices.to_numpy(correct(logits, part)))
+    return np.concatenate(losses, axis=-1), np.concatenate(right, axis=-1)

@@ -20,6 +20,20 @@ if TYPE_CHECKING:
 Verdict = Literal["agrees", "differs", "undecided", "not run"]
 
 
+def verdict_of(held: Sequence[bool], *, ran: bool = True) -> Verdict:
+    """How a claim fares that held in some trials, heads or models and not in others.
+
+    "agrees" if it held in three quarters of them or more, "differs" if in a quarter or less,
+    "undecided" between, and if there are none, that is where trials ran and tell nothing.
+
+    ran: whether any trial did; if not, "not run".
+    """
+    if not held:
+        return "undecided" if ran else "not run"
+    share = sum(held) / len(held)
+    return "agrees" if share >= 0.75 else "differs" if share <= 0.25 else "undecided"
+
+
 @dataclass(frozen=True)
 class Table:
     """A table as it is printed.

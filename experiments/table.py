@@ -3,48 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from experiments import records
 from experiments.metrics import NAMES, Spread, over_seeds
 from experiments.records import TrialRecord
-from minigrad.files import write_file
+from experiments.results import Claim, Table
+from experiments.seeds import SANITY, SANITY_STEPS, Column
 
-Column = Mapping[str, Spread]  # by the names of metrics.NAMES
 MODELS = ("lstm", "gpt")
 LABELS = {"lstm": "LSTM", "gpt": "GPT"}
 SOURCES = ("ours", "000", "001")
-
-
-def column(*cells: tuple[float, float | None]) -> dict[str, Spread]:
-    return {name: Spread(*cell) for name, cell in zip(NAMES, cells, strict=True)}
-
-
-# As printed, each in the order of metrics.NAMES. Seed 001 gives no standard deviation of steps.
-SEEDS: dict[str, dict[str, Column]] = {
-    "000": {  # table 1 of seed 000
-        "lstm": column(
-            (0.000095, 0.000006), (0.002156, 0.001363), (1.0, 0.0), (1.0, 0.0),
-            (10001, 0), (10001, 0), (300, 0), (8100, 500), (0, 0), (7800, 500),
-        ),
-        "gpt": column(
-            (0.000171, 1.394e-06), (0.0036328, 0.00296579), (1.0, 0.0), (0.99896, 0.0010395),
-            (8400, 800), (9800, 100), (100, 0), (7700, 1000), (1400, 100), (7600, 1000),
-        ),
-    },
-    "001": {  # table 1 of seed 001
-        "lstm": column(
-            (1.54e-4, 2.82e-7), (5.01e-3, 4.26e-3), (1.0, 0.0), (0.9979, 0.0021),
-            (9600, None), (10000, None), (100, None), (9200, None), (400, None), (9100, None),
-        ),
-        "gpt": column(
-            (9.66e-5, 1.42e-5), (8.88e-4, 2.36e-4), (1.0, 0.0), (1.0, 0.0),
-            (10001, None), (10001, None), (300, None), (8900, None), (0, None), (8600, None),
-        ),
-    },
-}  # fmt: skip
-SEED_STEPS = 10_001  # of the trials behind these numbers
+TELLING = ("t_f(A_train)", "t_f(L_train)", "L_train")  # where 000 and 001 are farthest apart
 
 
 def our_columns(trials: Sequence[TrialRecord]) -> dict[str, Column]:
@@ -90,7 +59,7 @@ def label(name: str) -> str:
 def table_data(trials: Sequence[TrialRecord]) -> dict[str, Any]:
     """Every number of the table, for JSON."""
     ours = our_columns(trials)
-    columns = {"ours": ours, **SEEDS}
+    columns = {"ours": ours, **SANITY}
     rows = {
         name: {
             model: {
@@ -120,7 +89,7 @@ def steps_of(trials: Sequence[TrialRecord]) -> int:
 
 def comparable(trials: Sequence[TrialRecord]) -> bool:
     """Whether the trials ran as long as the seeds'."""
-    return steps_of(trials) >= SEED_STEPS
+    return steps_of(trials) >= SANITY_STEPS
 
 
 def warning(trials: Sequence[TrialRecord]) -> str | None:
@@ -128,17 +97,15 @@ def warning(trials: Sequence[TrialRecord]) -> str | None:
     if comparable(trials):
         return None
     return (
-        f"SHORT RUN, {steps_of(trials):,} of {SEED_STEPS:,} steps: shows that everything works, "
+        f"SHORT RUN, {steps_of(trials):,} of {SANITY_STEPS:,} steps: shows that everything works, "
         f"says nothing about the models"
     )
 
 
-def markdown(trials: Sequence[TrialRecord]) -> str:
-    """The table as Markdown, and what it says about the labels of seed 001."""
-    ours = our_columns(trials)
-    columns: dict[str, Mapping[str, Column]] = {"ours": ours, **SEEDS}
-    head = ["", *(f"{LABELS[m]} {s}" for m in MODELS for s in SOURCES), "better, in each"]
-    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+def best_table(trials: Sequence[TrialRecord]) -> Table:
+    """The table, with the better of our two models in bold."""
+    columns: dict[str, Mapping[str, Column]] = {"ours": our_columns(trials), **SANITY}
+    rows = []
     for name in NAMES:
         cells = [label(name)]
         for model in MODELS:
@@ -147,45 +114,48 @@ def markdown(trials: Sequence[TrialRecord]) -> str:
                 best = better(columns[source], name) == LABELS[model]
                 cells.append(cell(name, value, bold=best and source == "ours"))
         cells.append(" / ".join(better(columns[source], name) for source in SOURCES))
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(cells)
     seeds = sorted({t.settings["seed"] for t in trials})
-    parts = [
-        "# Sanity check: our numbers beside seeds 000 and 001",
-        *([f"**{text}.**"] if (text := warning(trials)) else []),
+    note = (
         f"Mean ± population standard deviation over the seeds {', '.join(map(str, seeds))}. "
         f"L: least loss, A: greatest accuracy among evaluated steps, t_f: the first evaluated step "
         f"that has it, Δt: t_f(val) - t_f(train). ↓ less is better, ↑ more is better; the better "
         f"of our two models in bold. The last column names the better model by our numbers, by "
-        f"seed 000 and by seed 001.",
-        "\n".join(lines),
-        *(labels_of_001(ours) if comparable(trials) else []),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def labels_of_001(ours: Mapping[str, Column]) -> list[str]:
-    """Whether our trials have the sides of the rows that tell LSTM from GPT as 001 prints them."""
-    telling = ("t_f(A_train)", "t_f(L_train)", "L_train")  # where 000 and 001 are farthest apart
-    if not all(model in ours for model in MODELS):
-        return []
-    answers = {
-        source: sum(better(ours, name) == better(SEEDS[source], name) for name in telling)
-        for source in SEEDS
-    }
-    said = "; ".join(
-        f"{label(n)[:-2]}: LSTM {cell(n, ours['lstm'][n])}, GPT {cell(n, ours['gpt'][n])}"
-        for n in telling
+        f"seed 000 and by seed 001."
     )
-    return [
-        f"Seeds 000 and 001 contradict each other on which model fits the training set first and "
-        f"which lowest, as if the columns of 001 were swapped. Our trials agree with the order of "
-        f"000 in {answers['000']} and of 001 in {answers['001']} of these {len(telling)} rows "
-        f"({said})."
-    ]
+    return Table(
+        name="best",
+        title="Our numbers beside seeds 000 and 001",
+        columns=["", *(f"{LABELS[m]} {s}" for m in MODELS for s in SOURCES), "better, in each"],
+        rows=rows,
+        note=f"**{text}.** {note}" if (text := warning(trials)) else note,
+        data=table_data(trials),
+    )
 
 
-def write_tables(folder: Path) -> None:
-    """Write table.md and table.json beside the trials in a folder, from their records alone."""
-    trials = records.read_trials(folder)
-    write_file(folder / "table.md", markdown(trials).encode())
-    records.write_json(folder / "table.json", table_data(trials))
+def claims(trials: Sequence[TrialRecord]) -> list[Claim]:
+    """Which model is first and lowest on the training set: 000 and 001 say the opposite.
+
+    It tells whether the columns of table 1 of 001 are swapped (its erratum 1).
+    """
+    ours = our_columns(trials)
+    said = {
+        source: "; ".join(f"{label(n)[:-2]}: {better(SANITY[source], n)}" for n in TELLING)
+        for source in SANITY
+    }
+    if not all(model in ours for model in MODELS):
+        text = "one model alone was run"
+        return [Claim(f"{s}, 4.2", f"The better: {said[s]}", text, "not run") for s in SANITY]
+    text = "; ".join(
+        f"{label(n)[:-2]}: LSTM {cell(n, ours['lstm'][n])}, GPT {cell(n, ours['gpt'][n])}"
+        for n in TELLING
+    )
+    found = []
+    for source in SANITY:
+        same = sum(better(ours, name) == better(SANITY[source], name) for name in TELLING)
+        clear = {len(TELLING): "agrees", 0: "differs"}.get(same, "undecided")
+        verdict = clear if comparable(trials) else "undecided"
+        ours_text = f"{text}: as {source} in {same} of {len(TELLING)} rows"
+        source_text = f"{source}, 4.2" + " (erratum 1)" * (source == "001")
+        found.append(Claim(source_text, f"The better: {said[source]}", ours_text, verdict))
+    return found

@@ -27,6 +27,7 @@ from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel, PrefixTree
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_PERIOD = 1000  # steps
+ORDERS = {2: "binary", 3: "ternary"}
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Trial:
         for name in ("layers", "d", "heads", "batch_size", "steps", "eval_period"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay: expected at least 0, got {self.weight_decay}")
         if not 0 < self.r_train <= 1:
             raise ValueError(f"r_train: expected a fraction in (0, 1], got {self.r_train}")
         if self.model == "gpt" and (self.heads < 1 or self.d % self.heads):
@@ -194,38 +197,52 @@ class Stepper:
 def measure(model: Any, step: int, train: Batch, val: Batch) -> Any:
     """Loss and accuracy on both sets, and the norm of all parameters: a record.
 
+    Where equations have two operands and three, also those of the binary and the ternary ones.
     Of a stacked model a list of records, one a replica.
     """
     model.eval()
-    unknown = math.nan if model.replicas is None else [math.nan] * model.replicas
-    found = [
-        *objective.evaluate(model, train),
-        *(objective.evaluate(model, val) if len(val) else (unknown, unknown)),
-        parameter_norm(model),
-    ]
+    orders = np.union1d(train.orders, val.orders).tolist()
+    orders = orders if len(orders) > 1 else []
+    parts = {"train": train, "val": val}
+    found = {name: scores(model, part, orders) for name, part in parts.items()}
+    record: dict[str, Any] = {}
+    for i, group in enumerate(["", *(f"{ORDERS[n]}_" for n in orders)]):
+        for name in parts:
+            record[f"{group}{name}_loss"], record[f"{group}{name}_accuracy"] = found[name][i]
+        if not group:
+            record["norm"] = parameter_norm(model)
     model.train()
     if model.replicas is None:
-        return record_of(step, *found)
-    return [record_of(step, *each) for each in zip(*found, strict=True)]
+        return record_of(step, record)
+    return [record_of(step, {k: v[r] for k, v in record.items()}) for r in range(model.replicas)]
 
 
-def record_of(
-    step: int,
-    train_loss: float,
-    train_accuracy: float,
-    val_loss: float,
-    val_accuracy: float,
-    norm: float,
-) -> records.Record:
+def scores(model: Any, batch: Batch, orders: Sequence[int]) -> list[tuple[Any, Any]]:
+    """(loss, accuracy) of all samples, then of those with each number of operands in `orders`.
+
+    Floats, or for a stacked model lists of one a replica; NaN where there is no sample.
+    """
+    if not len(batch):
+        unknown = math.nan if model.replicas is None else [math.nan] * model.replicas
+        return [(unknown, unknown)] * (1 + len(orders))
+    if not orders:
+        return [objective.evaluate(model, batch)]
+    losses, right = objective.evaluate_each(model, batch)
+    of_order = [batch.orders == n for n in orders]
+    groups = [np.ones_like(right), *of_order]
+    return [(mean_within(losses, group), mean_within(right, group)) for group in groups]
+
+
+def mean_within(values: np.ndarray[Any, Any], group: np.ndarray[Any, Any]) -> Any:
+    """The mean over the last axis of the values in a group, (..., B) bool; NaN if it is empty."""
+    with np.errstate(invalid="ignore"):
+        total = np.where(group, values, 0.0).sum(axis=-1, dtype=np.float64)
+        return (total / group.sum(axis=-1)).tolist()
+
+
+def record_of(step: int, values: dict[str, float]) -> records.Record:
     """A line of metrics."""
-    return {
-        "step": step,
-        "train_loss": finite(train_loss),
-        "train_accuracy": finite(train_accuracy),
-        "val_loss": finite(val_loss),
-        "val_accuracy": finite(val_accuracy),
-        "norm": finite(norm),
-    }
+    return {"step": step, **{name: finite(value) for name, value in values.items()}}
 
 
 def finite(x: float) -> float | None:

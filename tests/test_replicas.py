@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import objective, records, sanity, training
+from experiments import objective, records, sanity, sweep, training
 from experiments.together import run_trials_together
 from experiments.training import Interrupted, Trial, Watcher, run_trial
 from minigrad import nn, optim
@@ -745,13 +745,17 @@ def test_trials_on_another_device(tmp_path, monkeypatch):
 
 
 # --- the command ----------------------------------------------------------------------------------
+def sanity_command(args):
+    return sweep.main(sanity.EXPERIMENT, args, description=sanity.__doc__)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_command_leaves_the_same_files(workers, tmp_path, capsys):
     command = ["--device", "cpu", "--steps", "2", "--no-kernels", "--seeds", "3", "4"]
     names = []
     for how in (["--replicas", "--workers", str(workers)], []):
         out = tmp_path / f"run-{len(how)}"
-        assert sanity.main([*command, "--out", str(out), *how]) == 0
+        assert sanity_command([*command, "--out", str(out), *how]) == 0
         files = [path for path in out.rglob("*") if path.is_file()]
         names.append(sorted(str(path.relative_to(out)) for path in files))
         for folder in out.glob("*-seed*"):
@@ -765,12 +769,13 @@ def test_the_command_leaves_the_same_files(workers, tmp_path, capsys):
 
 def test_the_command_goes_on_together_with_what_was_run_apart(tmp_path):
     command = ["--device", "cpu", "--model", "lstm", "--no-kernels", "--out", str(tmp_path / "run")]
-    assert sanity.main([*command, "--steps", "2"]) == 0
-    assert sanity.main([*command, "--steps", "4", "--resume", "--replicas"]) == 0
+    assert sanity_command([*command, "--steps", "2"]) == 0
+    assert sanity_command([*command, "--steps", "4", "--resume", "--replicas"]) == 0
     for seed in (0, 42):
         assert records.read_json(tmp_path / "run" / f"lstm-seed{seed}" / "status.json")["step"] == 4
 
 
 def test_one_seed_alone_is_run_as_ever():
-    settings = sanity.Settings(seeds=(5,), replicas=True)
-    assert [[trial.model for trial, _ in job] for job in settings.jobs()] == [["lstm"], ["gpt"]]
+    options = sanity.Options(seeds=(5,), replicas=True)
+    jobs = sweep.jobs_of(options, Path("run"))
+    assert [[trial.model for trial, _ in job] for job in jobs] == [["lstm"], ["gpt"]]

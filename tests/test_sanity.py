@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import objective, records, sanity, table, training
+from experiments import objective, records, sanity, seeds, sweep, table, training
 from experiments.training import Interrupted, Trial, Watcher, run_trial
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +29,11 @@ SMALL = {
     "eval_period": 3,
 }
 MODELS = ["lstm", "gpt"]
+
+
+def command(args):
+    """`python -m experiments.sanity` with these arguments."""
+    return sweep.main(sanity.EXPERIMENT, args, description=sanity.__doc__)
 
 
 class StopAt(Watcher):
@@ -219,7 +224,7 @@ def test_slugs():
 def fake_trial(folder, model, seed, rows):
     keys = ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
     folder.mkdir(parents=True)
-    records.write_json(folder / "settings.json", {"model": model, "seed": seed})
+    records.write_json(folder / "settings.json", asdict(Trial(model=model, seed=seed)))
     lines = [dict(zip(keys, row, strict=True)) for row in rows]
     records.rewrite(folder / "metrics.jsonl", lines)
 
@@ -236,8 +241,8 @@ def fake_experiment(folder, last=10_001):
 
 def test_the_table_is_that_of_the_trials_by_hand(tmp_path):
     fake_experiment(tmp_path)
-    table.write_tables(tmp_path)
-    data = records.read_json(tmp_path / "table.json")
+    found = sanity.results(records.read_trials(tmp_path))
+    data = found.tables[0].data
     assert data["comparable"]
     assert data["seeds"] == {"lstm": [0, 42], "gpt": [0, 42]}
     rows = data["rows"]
@@ -249,28 +254,41 @@ def test_the_table_is_that_of_the_trials_by_hand(tmp_path):
     assert rows["t_f(L_train)"]["gpt"]["001"] == {"mean": 10001, "std": None}
     assert rows["t_f(A_train)"]["better"] == {"ours": "GPT", "000": "GPT", "001": "LSTM"}
     assert rows["A_train"]["better"] == {"ours": "=", "000": "=", "001": "="}
-    text = (tmp_path / "table.md").read_text()
+    text = found.tables[0].markdown()
     lines = {line.split(" | ")[0].strip("| "): line for line in text.splitlines()}
     assert lines["A_val ↑"] == (
         "| A_val ↑ | **1.0000 ± 0.0000** | 1.0000 ± 0.0000 | 0.9979 ± 0.0021 "
         "| 0.9750 ± 0.0250 | 0.9990 ± 0.0010 | 1.0000 ± 0.0000 | LSTM / LSTM / GPT |"
     )
-    assert "of 000 in 3 and of 001 in 0 of these 3 rows" in text
     assert "SHORT" not in text
+    assert [(c.source[:3], c.verdict) for c in found.claims] == [
+        ("000", "agrees"), ("001", "differs"),
+    ]  # fmt: skip
+    assert "as 000 in 3 of 3 rows" in found.claims[0].ours
+    assert "as 001 in 0 of 3 rows" in found.claims[1].ours
+    assert "LSTM 300 ± 0, GPT 100 ± 0" in found.claims[0].ours
 
 
 def test_a_short_run_says_so_and_draws_no_conclusion(tmp_path):
     fake_experiment(tmp_path, last=500)
-    table.write_tables(tmp_path)
-    text = (tmp_path / "table.md").read_text()
-    assert "SHORT RUN, 500 of 10,001 steps" in text
-    assert "swapped" not in text
-    assert not records.read_json(tmp_path / "table.json")["comparable"]
+    found = sanity.results(records.read_trials(tmp_path))
+    assert "SHORT RUN, 500 of 10,001 steps" in found.tables[0].note
+    assert [claim.verdict for claim in found.claims] == ["undecided"] * 2
+    assert not found.tables[0].data["comparable"]
+
+
+def test_with_one_model_the_claims_were_not_run(tmp_path):
+    fake_experiment(tmp_path)
+    trials = [t for t in records.read_trials(tmp_path) if t.settings["model"] == "gpt"]
+    assert [claim.verdict for claim in table.claims(trials)] == ["not run"] * 2
+    assert {row[-1] for row in table.best_table(trials).rows} == {
+        "- / LSTM / GPT", "- / GPT / LSTM", "- / GPT / GPT", "- / = / =",
+    }  # fmt: skip
 
 
 def test_seed_numbers_are_those_of_the_documents():
     """Differences that the documents print must be those of the steps that they print."""
-    for column in (c for source in table.SEEDS.values() for c in source.values()):
+    for column in (c for source in seeds.SANITY.values() for c in source.values()):
         for quantity in "LA":
             t = [column[f"t_f({quantity}_{part})"].mean for part in ("val", "train")]
             assert column[f"dt({quantity})"].mean == t[0] - t[1]
@@ -278,18 +296,32 @@ def test_seed_numbers_are_those_of_the_documents():
 
 def test_a_folder_without_trials_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no trial"):
-        table.write_tables(tmp_path)
+        records.read_trials(tmp_path)
+
+
+def test_the_published_results_are_those_of_the_published_records(tmp_path):
+    published = ROOT / "docs" / "results" / "sanity"
+    copy = tmp_path / "sanity"
+    names = ("settings.json", "metrics.jsonl", "status.json")
+    for name in sweep.read_sweep(published)["trials"]:
+        (copy / name).mkdir(parents=True)
+        for file in names:
+            (copy / name / file).write_bytes((published / name / file).read_bytes())
+    (copy / "sweep.json").write_bytes((published / "sweep.json").read_bytes())
+    sweep.report(sanity.EXPERIMENT, copy)
+    for file in ("results.md", "results.json", "trials.jsonl"):
+        assert (copy / file).read_text() == (published / file).read_text(), file
 
 
 # --- the command ----------------------------------------------------------------------------------
 def test_the_whole_pipeline(tmp_path, capsys):
     out = tmp_path / "new" / "folder"
-    command = ["--device", "cpu", "--steps", "2", "--out", str(out)]
-    assert sanity.main(command) == 0
+    args = ["--device", "cpu", "--steps", "2", "--workers", "1", "--out", str(out)]
+    assert command(args) == 0
     names = {path.name for path in out.iterdir()}
     assert names == {
-        "settings.json", "lstm-seed0", "lstm-seed42", "gpt-seed0", "gpt-seed42", "sanity.png",
-        "sanity.pdf", "table.md", "table.json", "attention_6_plus_19.png", "attention_8_plus_8.png",
+        "sweep.json", "lstm-seed0", "lstm-seed42", "gpt-seed0", "gpt-seed42", "sanity.png",
+        "sanity.pdf", "trials.jsonl", "results.md", "results.json",
     }  # fmt: skip
     for folder in out.glob("*-seed*"):
         assert {path.name for path in folder.iterdir()} == {
@@ -300,18 +332,18 @@ def test_the_whole_pipeline(tmp_path, capsys):
     assert all((out / name).read_bytes()[:4] == b"\x89PNG" for name in names if name[-3:] == "png")
     assert b"CreationDate" not in (out / "sanity.pdf").read_bytes()
     printed = capsys.readouterr()
-    assert str(out / "table.md") in printed.out
+    assert str(out / "results.md") in printed.out
     assert "lstm-seed0: step 2 of 2" in printed.err  # plain lines where there is no terminal
 
     # again: nothing is trained, and the same records give the same files
-    files = ["table.md", "table.json", "sanity.png", "sanity.pdf", "attention_8_plus_8.png"]
+    files = ["results.md", "results.json", "trials.jsonl", "sanity.png", "sanity.pdf"]
     before = [(out / name).read_bytes() for name in files]
-    assert sanity.main([*command, "--resume"]) == 0
+    assert command([*args, "--resume"]) == 0
     assert [(out / name).read_bytes() for name in files] == before
     assert "step" not in capsys.readouterr().err
 
     with pytest.raises(SystemExit) as stop:  # without --resume nothing is overwritten
-        sanity.main(command)
+        command(args)
     assert stop.value.code == 2
     assert "--resume" in capsys.readouterr().err
 
@@ -335,7 +367,7 @@ def test_the_whole_pipeline(tmp_path, capsys):
 )
 def test_mistakes_are_one_line_and_status_2(args, said, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        sanity.main([*args, "--out", str(tmp_path / "run")])
+        command([*args, "--out", str(tmp_path / "run")])
     assert stop.value.code == 2
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
@@ -346,7 +378,7 @@ def test_a_gpu_that_is_not_there_is_one_line_and_status_2(tmp_path, capsys, monk
     if mg.device.available():
         monkeypatch.setattr("minigrad.device.gpu_count", lambda: 0)
     with pytest.raises(SystemExit) as stop:
-        sanity.main(["--device", "cuda", "--out", str(tmp_path / "run")])
+        command(["--device", "cuda", "--out", str(tmp_path / "run")])
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
@@ -355,23 +387,24 @@ def test_a_gpu_that_is_not_there_is_one_line_and_status_2(tmp_path, capsys, monk
 def test_a_folder_that_cannot_be_written_is_one_line_and_status_2(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemExit) as stop:
-        sanity.main(["--out", str(tmp_path / "file" / "run")])
+        command(["--out", str(tmp_path / "file" / "run")])
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_resuming_with_other_settings_is_one_line_and_status_2(tmp_path, capsys):
     run_trial(Trial(**SMALL), tmp_path / "lstm-seed0")
-    records.write_json(tmp_path / "settings.json", {})
+    listed = {"version": 1, "experiment": "sanity", "scale": "full", "trials": {}}
+    records.write_json(tmp_path / "sweep.json", listed)
     with pytest.raises(SystemExit) as stop:
-        sanity.main(["--resume", "--out", str(tmp_path)])
+        command(["--resume", "--out", str(tmp_path)])
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_help_explains_every_option(capsys):
     with pytest.raises(SystemExit) as stop:
-        sanity.main(["--help"])
+        command(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     for option in (
@@ -379,7 +412,8 @@ def test_help_explains_every_option(capsys):
         "steps",
         "seeds",
         "model",
-        "quick",
+        "scale",
+        "launcher",
         "resume",
         "out",
         "workers",
@@ -390,12 +424,18 @@ def test_help_explains_every_option(capsys):
 
 
 @pytest.mark.parametrize(
-    ("count", "how"), [(1, []), (2, ["--workers", "2"]), (2, ["--replicas"])], ids=str
+    ("count", "how"),
+    [
+        (1, ["--workers", "1"]),
+        (2, ["--launcher", "processes"]),
+        (2, ["--replicas", "--workers", "1"]),
+    ],
+    ids=str,
 )
 def test_ctrl_c_saves_and_exits_with_130(count, how, tmp_path):
-    command = [sys.executable, "-m", "experiments.sanity", "--model", "gpt", *how]
-    command += ["--steps", "5000", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    args = [sys.executable, "-m", "experiments.sanity", "--model", "gpt", *how]
+    args += ["--steps", "5000", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(args, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     folders = [tmp_path / "run" / f"gpt-seed{seed}" for seed in (0, 42)[:count]]
     try:
         deadline = time.monotonic() + 60
