@@ -29,6 +29,7 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
     "pdf.fonttype": 42,
 }
+SYMLOG = {"linthresh": 1, "linscale": 0.3}  # steps: from 0, as far as early ones can be seen
 QUANTITIES = (("loss", "loss (nats a token)"), ("accuracy", "accuracy"))
 PARTS = (("train", "training"), ("val", "validation"))
 
@@ -52,10 +53,13 @@ def save(figure: Figure, *paths: Path) -> list[Path]:
     """Write a figure into files of the kinds that their names say, without a date inside."""
     import io
 
+    import matplotlib as mpl
+
     for path in paths:
         data = io.BytesIO()
         date = {"CreationDate": None} if path.suffix == ".pdf" else {}
-        figure.savefig(data, format=path.suffix[1:], dpi=160, metadata=date)
+        with mpl.rc_context(STYLE):
+            figure.savefig(data, format=path.suffix[1:], dpi=160, metadata=date)
         write_file(path, data.getvalue())
     return list(paths)
 
@@ -71,11 +75,11 @@ def curves(trials: Sequence[TrialRecord]) -> Figure:
             for model in MODELS:
                 of_model = [t.records for t in trials if t.settings["model"] == model]
                 if of_model:
-                    draw_band(ax, of_model, f"{part}_{quantity}", model)
+                    key, color, text = f"{part}_{quantity}", COLORS[model], LABELS[model]
+                    draw_band(ax, of_model, key, color=color, label=text)
             ax.set_title(f"{title} {quantity}", loc="left")
-            ax.grid(color="0.9", linewidth=0.6)
-            ax.set_axisbelow(True)
-            ax.set_xscale("symlog", linthresh=1, linscale=0.3)
+            draw_grid(ax)
+            ax.set_xscale("symlog", **SYMLOG)
             ax.set_xlim(left=0)
             if quantity == "loss":
                 ax.set_yscale("log")
@@ -89,16 +93,36 @@ def curves(trials: Sequence[TrialRecord]) -> Figure:
     return figure
 
 
-def draw_band(ax: Any, trials: Sequence[Sequence[records.Record]], key: str, model: str) -> None:
-    """One model's mean and band, at the steps that all its trials have evaluated."""
+def draw_band(
+    ax: Any,
+    trials: Sequence[Sequence[records.Record]],
+    key: str,
+    *,
+    color: Any,
+    label: str | None = None,
+) -> None:
+    """Mean and band of trials, at the steps that all of them have evaluated."""
     by_step = [{r["step"]: r[key] for r in trial} for trial in trials]
     steps = sorted(set.intersection(*(set(found) for found in by_step)))
     values = np.array([[found[s] for s in steps] for found in by_step], dtype=float)  # None: NaN
+    mean, low, high = band(values)
+    ax.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0)
+    ax.plot(steps, mean, color=color, linewidth=1.2, label=label)
+
+
+def band(values: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
+    """Mean, mean - std and mean + std over the first axis (ddof = 0); NaN where one value is.
+
+    Of two seeds mean - std is the lesser; of more it could fall below zero, off a log axis, and
+    there the least value stands for it.
+    """
     mean, std = values.mean(axis=0), values.std(axis=0)
-    # of two seeds mean - std is the lesser; of more it could fall below zero, off the log axis
-    low = np.maximum(mean - std, values.min(axis=0))
-    ax.fill_between(steps, low, mean + std, color=COLORS[model], alpha=0.25, linewidth=0)
-    ax.plot(steps, mean, color=COLORS[model], linewidth=1.2, label=LABELS[model])
+    return mean, np.maximum(mean - std, values.min(axis=0)), mean + std
+
+
+def draw_grid(ax: Any) -> None:
+    ax.grid(color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
 
 
 def caption(trials: Sequence[TrialRecord]) -> str:
