@@ -1,4 +1,4 @@
-"""Figures of the sanity check: four panels of curves (4.1) and attention maps (4.8).
+"""Pieces of figures, and the sanity check's: four panels of curves (4.1), attention maps (4.8).
 
 Made from the folders of trials alone: the same records give the same figure, byte for byte.
 """
@@ -100,6 +100,7 @@ def draw_band(
     *,
     color: Any,
     label: str | None = None,
+    width: float = 1.2,
 ) -> None:
     """Mean and band of trials, at the steps that all of them have evaluated."""
     by_step = [{r["step"]: r[key] for r in trial} for trial in trials]
@@ -107,7 +108,7 @@ def draw_band(
     values = np.array([[found[s] for s in steps] for found in by_step], dtype=float)  # None: NaN
     mean, low, high = band(values)
     ax.fill_between(steps, low, high, color=color, alpha=0.25, linewidth=0)
-    ax.plot(steps, mean, color=color, linewidth=1.2, label=label)
+    ax.plot(steps, mean, color=color, linewidth=width, label=label)
 
 
 def band(values: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:

@@ -17,8 +17,8 @@ from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments import metrics
 from experiments.figures import COLORS, PARTS, STYLE, SYMLOG, band, draw_band, draw_grid
+from experiments.groups import best, by_model, finished, grouped
 from experiments.records import Record, TrialRecord
 from experiments.table import LABELS
 
@@ -78,26 +78,6 @@ class Line(NamedTuple):
     cutoff: int | None = None
 
 
-# --- groups -------------------------------------------------------------------------------------
-def grouped(trials: Sequence[TrialRecord], name: str) -> dict[Any, list[TrialRecord]]:
-    """The trials at each value of a setting, by value."""
-    found: dict[Any, list[TrialRecord]] = {}
-    for trial in sorted(trials, key=lambda t: t.settings[name]):
-        found.setdefault(trial.settings[name], []).append(trial)
-    return found
-
-
-def finished(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Those that ran to their end: of others best values are not known yet."""
-    return [trial for trial in trials if trial.status.get("finished")]
-
-
-def by_model(trials: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:
-    """The trials of each model that has any, LSTM first as in the seeds."""
-    found = grouped(trials, "model")
-    return {model: found[model] for model in LABELS if model in found}
-
-
 def lines_of_models(trials: Sequence[TrialRecord], name: str) -> list[Line]:
     """A line for each model, against a setting."""
     return [
@@ -126,7 +106,7 @@ def curves(
         for ax, (part, name) in zip(row, PARTS, strict=True):
             for value, group in groups.items():
                 shown = [t.records for t in finished(group) or group]
-                draw_band(ax, shown, quantity.key(part), color=colors.to_rgba(value))
+                draw_band(ax, shown, quantity.key(part), color=colors.to_rgba(value), width=0.9)
             about = "norm" if quantity is NORM else f"{name} {quantity.name}"
             ax.set_title(about, loc="left")
             style_axes(ax, quantity)
@@ -208,14 +188,6 @@ def best_against(
         axes[0, 0].legend(handles=part_handles(), fontsize=8)
         draw_color_bar(figure, axes, color_bar(*bar), *bar)
     return figure
-
-
-def best(trial: TrialRecord, key: str, cutoff: int | None) -> tuple[float, float]:
-    """(best value, t_f), or NaN where all of a curve was not a number."""
-    try:
-        return metrics.best(trial.records, key, cutoff)
-    except ValueError:
-        return math.nan, math.nan
 
 
 # --- pieces ---------------------------------------------------------------------------------------

@@ -1,0 +1,132 @@
+"""Trials of a sweep by their settings, what they come down to, and tables of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from experiments import metrics
+from experiments.metrics import NAMES, Spread, spread
+from experiments.records import TrialRecord
+from experiments.results import Table
+from experiments.table import LABELS, cell, label
+from experiments.training import Trial, in_json
+
+
+# --- groups -------------------------------------------------------------------------------------
+def grouped(trials: Sequence[TrialRecord], name: str) -> dict[Any, list[TrialRecord]]:
+    """The trials at each value of a setting, by value."""
+    found: dict[Any, list[TrialRecord]] = {}
+    for trial in sorted(trials, key=lambda t: t.settings[name]):
+        found.setdefault(trial.settings[name], []).append(trial)
+    return found
+
+
+def by_model(trials: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:
+    """The trials of each model that has any, LSTM first as in the seeds."""
+    found = grouped(trials, "model")
+    return {model: found[model] for model in LABELS if model in found}
+
+
+def finished(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Those that ran to their end: of others best values are not known yet."""
+    return [trial for trial in trials if trial.status.get("finished")]
+
+
+def comparable(
+    trials: Sequence[TrialRecord], *varied: str, steps: int = Trial.steps
+) -> list[TrialRecord]:
+    """Those that ran to the end as the seeds' did, which can be held against their claims.
+
+    varied: settings that the sweep varies; all others must be the seeds'.
+    """
+    free = {"model", "seed", "steps", "share_prefixes", *varied}
+    usual = {k: v for k, v in in_json(asdict(Trial())).items() if k not in free}
+    return [
+        t for t in finished(trials)
+        if t.settings["steps"] == steps and all(t.settings[k] == v for k, v in usual.items())
+    ]  # fmt: skip
+
+
+# --- numbers --------------------------------------------------------------------------------------
+def best(trial: TrialRecord, key: str, cutoff: int | None = None) -> tuple[float, float]:
+    """(best value, t_f) of a curve, as `metrics.best`; NaN where none of it was a number."""
+    try:
+        return metrics.best(trial.records, key, cutoff)
+    except ValueError:
+        return math.nan, math.nan
+
+
+def number(trial: TrialRecord, name: str, cutoff: int | None = None) -> float:
+    """One of `metrics.NAMES`, or NaN."""
+    if name.startswith("dt("):  # dt(L), dt(A)
+        of = name[3]
+        return number(trial, f"t_f({of}_val)", cutoff) - number(trial, f"t_f({of}_train)", cutoff)
+    quantity, part = name.removeprefix("t_f(").removesuffix(")").split("_")
+    curve = {"L": "loss", "A": "accuracy"}[quantity]
+    return best(trial, f"{part}_{curve}", cutoff)[name.startswith("t_f(")]
+
+
+def over_seeds(
+    trials: Sequence[TrialRecord], name: str, cutoff: int | None = None
+) -> Spread | None:
+    """Mean and standard deviation of `number`; None where it is not known of every trial."""
+    values = [number(trial, name, cutoff) for trial in trials]
+    return spread(values) if values and all(map(math.isfinite, values)) else None
+
+
+def roughness(trial: TrialRecord, key: str) -> float:
+    """How much a curve jumps: the mean of |change| from one evaluation to the next, or NaN.
+
+    Over the second half of training, where the seeds' evaluations are evenly spaced; of a loss the
+    change of its log10. A curve that falls or rises smoothly has little of it.
+    """
+    half = trial.records[-1]["step"] / 2
+    values = [r[key] for r in trial.records if r["step"] >= half and r[key] is not None]
+    if key.endswith("loss"):
+        values = [math.log10(v) for v in values if v > 0]
+    changes = [abs(b - a) for a, b in zip(values, values[1:], strict=False)]
+    return math.fsum(changes) / len(changes) if changes else math.nan
+
+
+# --- tables ---------------------------------------------------------------------------------------
+def best_table(
+    name: str, trials: Sequence[TrialRecord], varied: Mapping[str, str], *, note: str = ""
+) -> Table:
+    """Every number of `metrics.NAMES` for each model and setting, mean ± std over seeds.
+
+    varied: the settings that tell rows apart, with the heads of their columns.
+    """
+    groups: dict[tuple[Any, ...], list[TrialRecord]] = {}
+    for model, of_model in by_model(finished(trials)).items():
+        key = lambda t: tuple(t.settings[k] for k in varied)
+        for trial in sorted(of_model, key=key):
+            groups.setdefault((model, *key(trial)), []).append(trial)
+    rows, data = [], []
+    for (model, *values), group in groups.items():
+        found = {each: over_seeds(group, each) for each in NAMES}
+        seeds = sorted(t.settings["seed"] for t in group)
+        shown = [f"{value:g}" for value in values]
+        rows.append([
+            LABELS[model], *shown, ", ".join(map(str, seeds)),
+            *(cell(each, found[each]) for each in NAMES),
+        ])  # fmt: skip
+        data.append(
+            {"model": model, **dict(zip(varied, values, strict=True)), "seeds": seeds}
+            | {each: value and value._asdict() for each, value in found.items()}
+        )
+    about = (
+        "Mean ± population standard deviation over the seeds, of trials that ran to their end. "
+        "L: least loss, A: greatest accuracy among evaluated steps, t_f: the first evaluated step "
+        "that has it, Δt: t_f(val) - t_f(train)."
+    )
+    return Table(
+        name,
+        "Best values, and when they were reached",
+        ["model", *varied.values(), "seeds", *map(label, NAMES)],
+        rows,
+        note=f"{about} {note}".strip(),
+        data={"rows": data},
+    )
