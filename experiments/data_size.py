@@ -1,7 +1,7 @@
 """How much data is enough? Question 4.3 of seeds 000 and 001: the fraction r used for training.
 
     python -m experiments.data_size                # the whole experiment
-    python -m experiments.data_size --scale small  # half a minute: shows that everything works
+    python -m experiments.data_size --scale small  # shows that everything works
     python -m experiments.data_size --resume       # go on after Ctrl-C, or make results again
 
 LSTM and GPT learn a + b mod 31 from a fraction r = .1 ... .9 of all sums. Figures: loss and
@@ -12,15 +12,22 @@ one that learns by heart to one that generalises (4.3 d). Claims: what both seed
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from experiments.groups import (
-    best_table, by_model, comparable, finished, grouped, number, roughness,
-)  # fmt: skip
+    accuracy,
+    best_table,
+    by_model,
+    comparable,
+    finished,
+    grouped,
+    log_loss,
+    number,
+    roughness,
+)
 from experiments.records import TrialRecord
 from experiments.results import Claim, Drawing, Results, Table, Verdict
 from experiments.sweep import Experiment, Options, main
@@ -43,15 +50,16 @@ class DataSize(Options):
 
     def trials(self) -> dict[str, Trial]:
         fractions = self.fractions or self.pick(FRACTIONS, (0.3, 0.6, 0.9))
+        p = self.pick(Trial.p, 11)
         if len(set(fractions)) != len(fractions):
             raise ValueError("--fractions: expected different numbers")
         for r in fractions:
-            if not 0 < r < 1 or not 0 < round(r * Trial.p**2) < Trial.p**2:
+            if not 0 < r < 1 or not 0 < round(r * p**2) < p**2:
                 raise ValueError(
                     f"--fractions: expected 0 < r < 1, with sums left on both sides, got {r:g}"
                 )
         return {
-            f"{model}-r{r:g}-seed{seed}": self.trial(model=model, seed=seed, r_train=r)
+            f"{model}-r{r:g}-seed{seed}": self.trial(model=model, seed=seed, p=p, r_train=r)
             for seed in self.seeds
             for r in sorted(fractions, key=lambda r: abs(r - 0.5))  # near .5 it is decided
             for model in self.models
@@ -184,15 +192,6 @@ def paired(
 
 def of_fraction(trials: Sequence[TrialRecord], r: float) -> list[TrialRecord]:
     return [t for t in trials if t.settings["r_train"] == r]
-
-
-def log_loss(trial: TrialRecord) -> float:
-    loss = number(trial, "L_val")
-    return math.log10(loss) if loss > 0 else math.nan
-
-
-def accuracy(trial: TrialRecord) -> float:
-    return number(trial, "A_val")
 
 
 def rough_loss(trial: TrialRecord) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 from experiments import metrics
@@ -77,6 +78,17 @@ def over_seeds(
     return spread(values) if values and all(map(math.isfinite, values)) else None
 
 
+def accuracy(trial: TrialRecord) -> float:
+    """A_val."""
+    return number(trial, "A_val")
+
+
+def log_loss(trial: TrialRecord, cutoff: int | None = None) -> float:
+    """log10 L_val: losses differ by factors."""
+    loss = number(trial, "L_val", cutoff)
+    return math.log10(loss) if loss > 0 else math.nan
+
+
 def roughness(trial: TrialRecord, key: str) -> float:
     """How much a curve jumps: the mean of |change| from one evaluation to the next, or NaN.
 
@@ -87,7 +99,7 @@ def roughness(trial: TrialRecord, key: str) -> float:
     values = [r[key] for r in trial.records if r["step"] >= half and r[key] is not None]
     if key.endswith("loss"):
         values = [math.log10(v) for v in values if v > 0]
-    changes = [abs(b - a) for a, b in zip(values, values[1:], strict=False)]
+    changes = [abs(b - a) for a, b in pairwise(values)]
     return math.fsum(changes) / len(changes) if changes else math.nan
 
 

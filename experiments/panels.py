@@ -16,6 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from experiments.figures import COLORS, PARTS, STYLE, SYMLOG, band, draw_band, draw_grid
 from experiments.groups import best, by_model, finished, grouped
@@ -47,7 +48,7 @@ class Quantity(NamedTuple):
 
 LOSS = Quantity("loss", "loss (nats a token)", log=True)
 ACCURACY = Quantity("accuracy", "accuracy")
-NORM = Quantity("norm", "norm of parameters, ‖θ‖₂")
+NORM = Quantity("norm", "norm of parameters, ‖θ‖₂", log=True)
 
 
 class Setting(NamedTuple):
@@ -56,11 +57,13 @@ class Setting(NamedTuple):
     name:  in the settings of a trial.
     label: of axes and colour bars.
     log2:  whether its values are powers of two, rather than evenly spaced.
+    log10: whether they are spread over powers of ten.
     """
 
     name: str
     label: str
     log2: bool = False
+    log10: bool = False
 
 
 class Line(NamedTuple):
@@ -190,6 +193,51 @@ def best_against(
     return figure
 
 
+@mpl.rc_context(STYLE)
+def bars(
+    groups: Mapping[Any, Mapping[float, Sequence[TrialRecord]]],
+    setting: Setting,
+    *,
+    title: str,
+    xlabel: str,
+) -> Figure:
+    """Best loss and accuracy, below them t_f: a cluster of bars a group, a colour a value.
+
+    Each bar is pale for training beside full for validation, with ± std over seeds.
+    """
+    values = sorted({value for group in groups.values() for value in group})
+    colors = color_bar(setting, values)
+    figure, axes = grid_of_panels(2, 2, title)
+    width = 0.8 / len(values) / 2
+    for j, quantity in enumerate((LOSS, ACCURACY)):
+        for place, group in enumerate(groups.values()):
+            for value, trials in group.items():
+                for k, (part, _) in enumerate(PARTS):
+                    x = place - 0.4 + (2 * values.index(value) + k + 0.5) * width
+                    found = np.array([best(t, quantity.key(part)) for t in trials])
+                    for ax, mean, low, high in zip(axes[:, j], *band(found), strict=True):
+                        ax.bar(
+                            x, mean, width, color=colors.to_rgba(value),
+                            alpha=0.45 if part == "train" else 1.0,
+                            yerr=[[mean - low], [high - mean]],
+                            error_kw={"elinewidth": 0.9, "ecolor": "0.2", "capsize": 2},
+                        )  # fmt: skip
+        style_axes(axes[0, j], quantity)
+        axes[0, j].set_ylabel(f"best {quantity.label}")
+        draw_grid(axes[1, j])
+        axes[1, j].set_ylabel(f"$t_f$: step of best {quantity.name}")
+        axes[1, j].set_xlabel(xlabel)
+    axes[0, 0].set_xticks(range(len(groups)), labels=[str(group) for group in groups])
+    figure.align_ylabels()
+    shades = [
+        Patch(color="0.3", alpha=a, label=name)
+        for a, (_, name) in zip((0.45, 1), PARTS, strict=True)
+    ]
+    figure.legend(handles=shades, loc="outside lower left", ncols=2, fontsize=8)
+    draw_color_bar(figure, axes, colors, setting, values)
+    return figure
+
+
 # --- pieces ---------------------------------------------------------------------------------------
 def grid_of_panels(
     rows: int, columns: int, title: str, *, sharey: Any = False
@@ -234,7 +282,10 @@ def draw_color_bar(
 
 
 def set_ticks(ax: Any, setting: Setting, values: Sequence[float]) -> None:
-    """A tick at each value that was run."""
+    """A tick at each value that was run, or at powers of ten."""
+    if setting.log10:
+        ax.set_xscale("log")
+        return
     if setting.log2:
         ax.set_xscale("log", base=2)
         ax.minorticks_off()

@@ -61,6 +61,28 @@ def slope(points: Iterable[tuple[float, float, Hashable]]) -> Trend | None:
             is easier or harder for every trial. Points that are not finite are left out.
     None if x does not vary within any group.
     """
+    pairs, groups = within(points)
+    squares = math.fsum(x * x for x, _ in pairs)
+    if squares == 0:
+        return None
+    value = math.fsum(x * y for x, y in pairs) / squares
+    residuals = math.fsum((y - value * x) ** 2 for x, y in pairs)
+    freedom = len(pairs) - groups - 1
+    error = math.sqrt(residuals / freedom / squares) if freedom > 0 else None
+    return Trend(value, error, freedom, len(pairs))
+
+
+def residuals(points: Iterable[tuple[float, float, Hashable]]) -> list[float]:
+    """What the `slope` of these points does not explain, point by point; [] without a slope."""
+    points = list(points)
+    trend = slope(points)
+    return [y - trend.value * x for x, y in within(points)[0]] if trend else []
+
+
+def within(
+    points: Iterable[tuple[float, float, Hashable]],
+) -> tuple[list[tuple[float, float]], int]:
+    """Finite points less the mean of their group, and how many groups there are."""
     groups: dict[Hashable, list[tuple[float, float]]] = {}
     for x, y, group in points:
         if math.isfinite(x) and math.isfinite(y):
@@ -68,14 +90,7 @@ def slope(points: Iterable[tuple[float, float, Hashable]]) -> Trend | None:
     pairs: list[tuple[float, float]] = []
     for members in groups.values():
         pairs += zip(*map(centred, zip(*members, strict=True)), strict=True)
-    squares = math.fsum(x * x for x, _ in pairs)
-    if squares == 0:
-        return None
-    value = math.fsum(x * y for x, y in pairs) / squares
-    residuals = math.fsum((y - value * x) ** 2 for x, y in pairs)
-    freedom = len(pairs) - len(groups) - 1
-    error = math.sqrt(residuals / freedom / squares) if freedom > 0 else None
-    return Trend(value, error, freedom, len(pairs))
+    return pairs, len(groups)
 
 
 def centred(values: Sequence[float]) -> list[float]:
