@@ -99,6 +99,18 @@ def load_allowed(allowed, columns, S, KEYS: tl.constexpr):
 
 
 @triton.jit
+def keys_seen(i, S, BM: tl.constexpr, BN: tl.constexpr, CAUSAL: tl.constexpr):
+    """(full, end): all BM queries from i on see the keys before `full`, in whole tiles, and none
+    sees a key from `end` on. i is counted as in `masked`.
+    """
+    full, end = S, S
+    if CAUSAL:
+        full = tl.minimum(tl.maximum(i + 1, 0), S)
+        end = tl.minimum(tl.maximum(i + BM, 0), S)
+    return full // BN * BN, end
+
+
+@triton.jit
 def alibi_slope(h, heads, scale):
     """2^(-8 (h + 1) / heads), in units of the scores before they are scaled."""
     return tl.exp2((h + 1).to(tl.float32) * (-8.0 / heads)) / scale
@@ -137,10 +149,9 @@ def attend(
         key = load_rows(k, j, k_t, here, not EDGE and not KEYS, D, BD)
         s = products(query, q, rows, q_t, real, key, k, j, k_t, here, D, BD, CHUNK, PRECISION)
         s = masked(s, i[:, None], j[None, :], here[None, :], slope, CAUSAL, KEYS, ALIBI, EDGE)
-        s = s * (scale * LOG2E)
-        top = tl.maximum(m, tl.max(s, 1))
+        top = tl.maximum(m, tl.max(s, 1) * (scale * LOG2E))
         finite = tl.where(top == NOTHING, 0.0, top)  # a query that has not seen a key yet
-        p = tl.exp2(s - finite[:, None])
+        p = tl.exp2(s * (scale * LOG2E) - finite[:, None])  # one instruction, and the power
         a = tl.exp2(m - finite)
         z = a * z + tl.sum(p, 1)
         value = load_rows(v, j, v_t, here, not EDGE and not KEYS, D, BD)
@@ -169,11 +180,7 @@ def forward_kernel(
     i, real = rows + (S - T), rows < T
     query = load_rows(q, rows, q_t, real, False, D, BD)
     slope = alibi_slope(h, heads, scale)
-    full, end = S, S  # keys that all queries of the tile see, and that some see
-    if CAUSAL:
-        full = tl.minimum(tl.maximum(block * BM + S - T + 1, 0), S)
-        end = tl.minimum(tl.maximum(block * BM + S - T + BM, 0), S)
-    full = full // BN * BN
+    full, end = keys_seen(block * BM + S - T, S, BM, BN, CAUSAL)
     o = tl.zeros((BM, BD), tl.float32)
     z = tl.zeros((BM,), tl.float32)
     m = tl.full((BM,), NOTHING, tl.float32)
@@ -192,6 +199,30 @@ def forward_kernel(
 
 
 # --- backward -------------------------------------------------------------------------------------
+@triton.jit
+def add_keys(
+    total, query, q, q_t, cotangent, g, g_t, rows, real, row_lse, row_delta, k, k_t, v, v_t,
+    allowed, i, low, high, S, scale, slope,
+    D: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, CHUNK: tl.constexpr, CAUSAL: tl.constexpr,
+    KEYS: tl.constexpr, ALIBI: tl.constexpr, EDGE: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add gs k of the keys from `low` to `high` to `total`."""
+    for first in range(low, high, BN):
+        j = first + tl.arange(0, BN)
+        here = load_allowed(allowed, j, S, KEYS)
+        key = load_rows(k, j, k_t, here, not EDGE and not KEYS, D, BD)
+        value = load_rows(v, j, v_t, here, not EDGE and not KEYS, D, BD)
+        s = products(query, q, rows, q_t, real, key, k, j, k_t, here, D, BD, CHUNK, PRECISION)
+        s = masked(s, i[:, None], j[None, :], here[None, :], slope, CAUSAL, KEYS, ALIBI, EDGE)
+        p = tl.exp2(s * (scale * LOG2E) - row_lse[:, None])
+        gp = products(
+            cotangent, g, rows, g_t, real, value, v, j, v_t, here, D, BD, CHUNK, PRECISION
+        )
+        gs = p * (gp - row_delta[:, None])
+        total = tl.dot(gs.to(key.dtype), key, total, input_precision=PRECISION)
+    return total
+
+
 @triton.jit
 def queries_kernel(
     q, k, v, allowed, y, lse, g, delta, gq,
@@ -219,24 +250,51 @@ def queries_kernel(
     row_delta = tl.sum(cotangent.to(tl.float32) * answer.to(tl.float32), 1)
     tl.store(delta + item * T + rows, row_delta, mask=real)
     slope = alibi_slope(h, heads, scale)
-    end = S
-    if CAUSAL:  # behind the last key that some query of the tile sees
-        end = tl.minimum(tl.maximum(block * BM + S - T + BM, 0), S)
+    full, end = keys_seen(block * BM + S - T, S, BM, BN, CAUSAL)
     total = tl.zeros((BM, BD), tl.float32)
-    for first in range(0, end, BN):
-        j = first + tl.arange(0, BN)
-        here = load_allowed(allowed, j, S, KEYS)
-        key = load_rows(k, j, k_t, here, False, D, BD)
-        value = load_rows(v, j, v_t, here, False, D, BD)
-        s = products(query, q, rows, q_t, real, key, k, j, k_t, here, D, BD, CHUNK, PRECISION)
-        s = masked(s, i[:, None], j[None, :], here[None, :], slope, CAUSAL, KEYS, ALIBI, True)
-        p = tl.exp2(s * (scale * LOG2E) - row_lse[:, None])
-        gp = products(
-            cotangent, g, rows, g_t, real, value, v, j, v_t, here, D, BD, CHUNK, PRECISION
-        )
-        gs = p * (gp - row_delta[:, None])
-        total = tl.dot(gs.to(key.dtype), key, total, input_precision=PRECISION)
+    total = add_keys(
+        total, query, q, q_t, cotangent, g, g_t, rows, real, row_lse, row_delta, k, k_t, v, v_t,
+        allowed, i, 0, full, S, scale, slope,
+        D, BD, BN, CHUNK, CAUSAL, KEYS, ALIBI, False, PRECISION,
+    )  # fmt: skip
+    total = add_keys(
+        total, query, q, q_t, cotangent, g, g_t, rows, real, row_lse, row_delta, k, k_t, v, v_t,
+        allowed, i, full, end, S, scale, slope,
+        D, BD, BN, CHUNK, CAUSAL, KEYS, ALIBI, True, PRECISION,
+    )  # fmt: skip
     store_rows(gq + head, rows, heads * D, real, total * scale, D, BD)
+
+
+@triton.jit
+def add_queries(
+    key_sum, value_sum, key, k, k_t, value, v, v_t, j, here, q, q_t, g, g_t, lse, delta,
+    low, high, T, S, scale, slope,
+    D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, CHUNK: tl.constexpr,
+    KEYS: tl.constexpr, ALIBI: tl.constexpr, DIAGONAL: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add gsᵀ q and pᵀ g of the queries from `low` to `high` to the sums.
+
+    On the DIAGONAL, some of them do not see some of the keys.
+    """
+    for first in range(low, high, BM):  # tiles are keys × queries, to enter the sums as they are
+        rows = first + tl.arange(0, BM)
+        i, real = rows + (S - T), rows < T
+        query = load_rows(q, rows, q_t, real, False, D, BD)
+        cotangent = load_rows(g, rows, g_t, real, False, D, BD)
+        row_lse = tl.load(lse + rows, mask=real, other=-NOTHING)
+        row_delta = tl.load(delta + rows, mask=real, other=0.0)
+        s = products(key, k, j, k_t, here, query, q, rows, q_t, real, D, BD, CHUNK, PRECISION)
+        s = masked(
+            s, i[None, :], j[:, None], here[:, None], slope, DIAGONAL, KEYS, ALIBI, DIAGONAL
+        )
+        p = tl.exp2(s * (scale * LOG2E) - row_lse[None, :])
+        value_sum = tl.dot(p.to(cotangent.dtype), cotangent, value_sum, input_precision=PRECISION)
+        gp = products(
+            value, v, j, v_t, here, cotangent, g, rows, g_t, real, D, BD, CHUNK, PRECISION
+        )
+        gs = p * (gp - row_delta[None, :])
+        key_sum = tl.dot(gs.to(query.dtype), query, key_sum, input_precision=PRECISION)
+    return key_sum, value_sum
 
 
 @triton.jit
@@ -262,27 +320,22 @@ def keys_kernel(
     key = load_rows(k, j, k_t, here, False, D, BD)
     value = load_rows(v, j, v_t, here, False, D, BD)
     slope = alibi_slope(h, heads, scale)
-    start = 0
-    if CAUSAL:  # with the first query that sees some key of the tile
-        start = tl.maximum(block * BN - (S - T), 0) // BM * BM
     key_sum = tl.zeros((BN, BD), tl.float32)
     value_sum = tl.zeros((BN, BD), tl.float32)
-    for first in range(start, T, BM):  # tiles are keys × queries, to enter the sums as they are
-        rows = first + tl.arange(0, BM)
-        i, real = rows + (S - T), rows < T
-        query = load_rows(q, rows, q_t, real, False, D, BD)
-        cotangent = load_rows(g, rows, g_t, real, False, D, BD)
-        row_lse = tl.load(lse + rows, mask=real, other=-NOTHING)
-        row_delta = tl.load(delta + rows, mask=real, other=0.0)
-        s = products(key, k, j, k_t, here, query, q, rows, q_t, real, D, BD, CHUNK, PRECISION)
-        s = masked(s, i[None, :], j[:, None], here[:, None], slope, CAUSAL, KEYS, ALIBI, CAUSAL)
-        p = tl.exp2(s * (scale * LOG2E) - row_lse[None, :])
-        value_sum = tl.dot(p.to(cotangent.dtype), cotangent, value_sum, input_precision=PRECISION)
-        gp = products(
-            value, v, j, v_t, here, cotangent, g, rows, g_t, real, D, BD, CHUNK, PRECISION
-        )
-        gs = p * (gp - row_delta[None, :])
-        key_sum = tl.dot(gs.to(query.dtype), query, key_sum, input_precision=PRECISION)
+    full = 0
+    if CAUSAL:  # from the first query that sees some key of the tile to those that see all
+        start = tl.maximum(block * BN - (S - T), 0) // BM * BM
+        full = tl.cdiv(tl.maximum(block * BN + BN - 1 - (S - T), 0), BM) * BM
+        key_sum, value_sum = add_queries(
+            key_sum, value_sum, key, k, k_t, value, v, v_t, j, here, q, q_t, g, g_t, lse, delta,
+            start, tl.minimum(full, T), T, S, scale, slope,
+            D, BD, BM, CHUNK, KEYS, ALIBI, True, PRECISION,
+        )  # fmt: skip
+    key_sum, value_sum = add_queries(
+        key_sum, value_sum, key, k, k_t, value, v, v_t, j, here, q, q_t, g, g_t, lse, delta,
+        full, T, T, S, scale, slope,
+        D, BD, BM, CHUNK, KEYS, ALIBI, False, PRECISION,
+    )  # fmt: skip
     head, exists = b * S * heads * D + h * D, j < S
     store_rows(gk + head, j, heads * D, exists, key_sum * scale, D, BD)
     store_rows(gv + head, j, heads * D, exists, value_sum, D, BD)
