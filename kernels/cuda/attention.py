@@ -35,7 +35,7 @@ import triton
 import triton.language as tl
 
 from kernels.cuda import tune
-from kernels.cuda.launch import launch, unfit
+from kernels.cuda.launch import current_architecture, launch, unfit
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 
@@ -276,17 +276,16 @@ def add_queries(
 
     On the DIAGONAL, some of them do not see some of the keys.
     """
-    for first in range(low, high, BM):  # tiles are keys × queries, to enter the sums as they are
-        rows = first + tl.arange(0, BM)
+    # counted in tiles: LLVM would count rows in 64 bits, as in addresses, which costs registers
+    for n in range(low // BM, tl.cdiv(high, BM)):
+        rows = n * BM + tl.arange(0, BM)  # tiles are keys × queries, to enter the sums as they are
         i, real = rows + (S - T), rows < T
         query = load_rows(q, rows, q_t, real, False, D, BD)
         cotangent = load_rows(g, rows, g_t, real, False, D, BD)
         row_lse = tl.load(lse + rows, mask=real, other=-NOTHING)
         row_delta = tl.load(delta + rows, mask=real, other=0.0)
         s = products(key, k, j, k_t, here, query, q, rows, q_t, real, D, BD, CHUNK, PRECISION)
-        s = masked(
-            s, i[None, :], j[:, None], here[:, None], slope, DIAGONAL, KEYS, ALIBI, DIAGONAL
-        )
+        s = masked(s, i[None, :], j[:, None], here[:, None], slope, DIAGONAL, KEYS, ALIBI, DIAGONAL)
         p = tl.exp2(s * (scale * LOG2E) - row_lse[None, :])
         value_sum = tl.dot(p.to(cotangent.dtype), cotangent, value_sum, input_precision=PRECISION)
         gp = products(
@@ -388,14 +387,22 @@ class Tile(NamedTuple):
     stages: int = 1
 
 
-# By kernel, kind of number (see `kind_of`) and the greatest head size they are for. The first that
-# is not larger than the data is the default, the others `tune` may try. None spills registers, and
-# none needs more shared memory than any GPU from 8.0 on has: see `benchmarks.gpu_resources`.
+# By kernel, kind of product (see `kind_of`) and the greatest head size they are for. The first that
+# is not larger than the data is the default, the others `tune` may try. None spills registers or
+# needs more shared memory than the GPUs it is for have: see `benchmarks.gpu_resources`.
+#
+# wgmma works on 64 rows for each 4 warps (queries; keys in "keys"), and with fewer rows 8 warps
+# would compute the same twice. In smaller tiles two or three programs share a processor, and the
+# products of one run beside the exponentials of another.
 LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
     "forward": {
+        "wgmma": {
+            64: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 3), Tile(64, 128, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 2), Tile(64, 64, 4, 3), Tile(32, 32, 4)),
+        },
         "half": {
-            64: (Tile(64, 64, 4, 2), Tile(128, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
-            128: (Tile(64, 64, 8, 2), Tile(128, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(64, 64, 4, 3), Tile(128, 64, 8, 3), Tile(64, 32, 4, 3), Tile(32, 32, 4)),
+            128: (Tile(64, 64, 8, 3), Tile(64, 32, 4, 3), Tile(32, 32, 4)),
         },
         "tf32": {
             64: (Tile(64, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
@@ -404,9 +411,13 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
         "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
     },
     "queries": {
+        "wgmma": {
+            64: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 3), Tile(64, 128, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(64, 64, 4, 2), Tile(128, 64, 8, 2), Tile(64, 64, 4, 3), Tile(32, 32, 4)),
+        },
         "half": {
-            64: (Tile(64, 64, 4, 2), Tile(128, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
-            128: (Tile(64, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(64, 64, 4, 3), Tile(128, 64, 8, 3), Tile(64, 32, 4, 3), Tile(32, 32, 4)),
+            128: (Tile(64, 64, 8, 2), Tile(64, 32, 4, 3), Tile(128, 32, 8, 3), Tile(32, 32, 4)),
         },
         "tf32": {
             64: (Tile(64, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
@@ -415,9 +426,13 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
         "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
     },
     "keys": {
+        "wgmma": {
+            64: (Tile(64, 64, 4, 3), Tile(64, 128, 8, 3), Tile(32, 128, 8, 3), Tile(32, 32, 4)),
+            128: (Tile(32, 64, 4, 3), Tile(32, 128, 8, 3), Tile(32, 32, 4)),
+        },
         "half": {
-            64: (Tile(64, 64, 4, 2), Tile(64, 64, 8, 2), Tile(32, 64, 4, 2), Tile(32, 32, 4)),
-            128: (Tile(64, 64, 8, 2), Tile(32, 64, 8, 2), Tile(32, 32, 4)),
+            64: (Tile(32, 64, 8, 3), Tile(32, 64, 8, 2), Tile(32, 32, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(32, 64, 8, 2), Tile(32, 64, 8, 3), Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
         "tf32": {
             64: (Tile(32, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
@@ -426,6 +441,7 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
         "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(16, 32, 8),), 128: ()},
     },
     "one tile": {
+        "wgmma": {128: (Tile(64, 64, 4), Tile(32, 32, 4))},
         "half": {128: (Tile(64, 64, 4), Tile(32, 32, 4))},
         "tf32": {64: (Tile(64, 64, 4), Tile(32, 32, 4)), 128: (Tile(32, 32, 4),)},
         "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
@@ -454,9 +470,16 @@ def tiles(name: str, kind: str, d: int) -> list[Tile]:
 TF32 = os.environ.get("CUPY_TF32") == "1"
 
 
-def kind_of(dtype: Any) -> str:
-    """What the products are made of: "half" (16 bits), "tf32" or "ieee" (float32)."""
-    return "half" if dtype.itemsize == 2 else "tf32" if TF32 else "ieee"
+def kind_of(dtype: Any, architecture: int) -> str:
+    """How products are made on an architecture (90 is compute capability 9.0).
+
+    Of 16 bits: "wgmma" where tensor cores read their operands from shared memory (9.0, and the
+    successor of wgmma on 10.0), of which a program can have 227 KB, so that registers are free for
+    larger tiles; else "half". Of float32: "tf32" or "ieee".
+    """
+    if dtype.itemsize == 2:
+        return "wgmma" if 90 <= architecture < 120 else "half"  # 12.0 has 99 KB and no wgmma
+    return "tf32" if TF32 else "ieee"
 
 
 def numbers(kind: str, d: int) -> dict[str, Any]:
@@ -632,9 +655,13 @@ class Call(NamedTuple):
         run(tune.choose(key, self.tiles(name), run))
 
     @property
+    def kind(self) -> str:
+        return kind_of(self.q.dtype, current_architecture())
+
+    @property
     def constants(self) -> dict[str, Any]:
         return {
-            **numbers(kind_of(self.q.dtype), self.q.shape[3]),
+            **numbers(self.kind, self.q.shape[3]),
             "CAUSAL": self.causal,
             "ALIBI": self.alibi,
             "KEYS": self.allowed is not None,
@@ -642,7 +669,7 @@ class Call(NamedTuple):
 
     def tiles(self, name: str) -> list[Tile]:
         """The tiles that a kernel may have here, the default first. No "one tile" may be enough."""
-        known = tiles(name, kind_of(self.q.dtype), self.q.shape[3])
+        known = tiles(name, self.kind, self.q.shape[3])
         queries, keys = padded(self.q.shape[2]), padded(self.k.shape[2])
         if name == "one tile":
             return [t for t in reversed(known) if queries <= t.queries and keys <= t.keys][:1]
