@@ -405,8 +405,8 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             128: (Tile(64, 64, 8, 3), Tile(64, 32, 4, 3), Tile(32, 32, 4)),
         },
         "tf32": {
-            64: (Tile(64, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
-            128: (Tile(32, 64, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
         "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
     },
@@ -420,7 +420,7 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             128: (Tile(64, 64, 8, 2), Tile(64, 32, 4, 3), Tile(128, 32, 8, 3), Tile(32, 32, 4)),
         },
         "tf32": {
-            64: (Tile(64, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(64, 32, 4, 2), Tile(32, 32, 4)),
             128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
         "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
@@ -435,10 +435,10 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             128: (Tile(32, 64, 8, 2), Tile(32, 64, 8, 3), Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
         "tf32": {
-            64: (Tile(32, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
-            128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(32, 32, 8, 2), Tile(32, 32, 4, 2)),
         },
-        "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(16, 32, 8),), 128: ()},
+        "ieee": {16: (Tile(32, 32, 4),), 128: ()},
     },
     "one tile": {
         "wgmma": {128: (Tile(64, 64, 4), Tile(32, 32, 4))},
@@ -461,7 +461,9 @@ def tiles(name: str, kind: str, d: int) -> list[Tile]:
     That one alone if d is no multiple of 16, for then rows do not begin at multiples of 16 bytes,
     and a thread has more addresses than registers.
     """
-    smallest = Tile(16, 16, 8 if kind == "ieee" and d > 64 else min(4, padded(d) // 16))
+    smallest = Tile(16, 16, min(4, padded(d) // 16))
+    if name == "keys" and kind == "ieee" and d > 64:
+        smallest = Tile(16, 16, 8, 2)
     known = LARGER[name][kind]
     return [*(() if d % 16 else known[min(n for n in known if d <= n)]), smallest]
 
