@@ -23,8 +23,8 @@ import triton
 import triton.language as tl
 
 from benchmarks import gpu_resources
+from kernels.cuda import attention, tune
 from kernels.cuda import launch as launching
-from kernels.cuda import tune
 from kernels.cuda.launch import Loaded, compile_only, launch, unfit
 from minigrad import device as devices
 
@@ -84,6 +84,64 @@ def test_a_spill_would_be_seen():
     tile = gpu_resources.Tile(16, 16, 1)
     variant = gpu_resources.Variant("keys", "ieee", "float32", 64, tile, "causal")
     assert gpu_resources.usage(variant, 90).spilled > 100
+
+
+TABLE = json.loads(gpu_resources.TABLE.read_text())
+
+
+def test_no_shipped_tile_of_attention_spills():
+    """By the table of all of them, which has to be that of this source."""
+    again = "run python -m benchmarks.gpu_resources"
+    assert TABLE["digest"] == gpu_resources.digest(), again
+    shipped = {str(v): {f"sm_{n}" for n in v.architectures} for v in gpu_resources.variants()}
+    assert {name: {*each} for name, each in TABLE["rows"].items()} == shipped, again
+    assert {n for each in shipped.values() for n in each} == {"sm_80", "sm_90", "sm_100"}
+    assert gpu_resources.misfits(TABLE["rows"]) == []
+
+
+def test_the_table_is_that_of_the_compiler(tmp_path):
+    """A sample of it, compiled again."""
+    if triton.__version__ != TABLE["triton"]:
+        pytest.skip(f"the table is that of Triton {TABLE['triton']}")
+    code = (
+        "import json\n"
+        "from benchmarks import gpu_resources as g\n"
+        "print(json.dumps({str(v): g.row(v) for v in [*g.variants()][::61]}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path)},
+        cwd=TESTS.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert {n for each in found.values() for n in each} == {"sm_80", "sm_90", "sm_100"}
+    assert found == {name: TABLE["rows"][name] for name in found}
+
+
+@pytest.mark.parametrize("kind", ["half", "wgmma"])
+def test_a_misfit_in_the_table_would_be_seen(kind):
+    names = [str(v) for v in gpu_resources.variants()]
+    fine = {"registers": 255, "spilled": 0, "shared": 99 << 10}
+    name = next(n for n in names if f", {kind} " in n)
+    for wrong, seen in (
+        ({"spilled": 8}, True),
+        ({"shared": 100 << 10}, kind == "half"),
+        ({"shared": 228 << 10}, True),
+    ):
+        rows = {n: {"sm_90": fine} for n in names}
+        rows[name] = {"sm_90": fine, "sm_100": {**fine, **wrong}}
+        assert gpu_resources.misfits(rows) == [name] * seen
+
+
+def test_products_are_made_as_the_gpu_can():
+    found = {n: attention.kind_of(np.dtype(np.float16), n) for n in (80, 86, 89, 90, 100, 120)}
+    assert found.pop(90) == found.pop(100) == "wgmma"
+    assert {*found.values()} == {"half"}
+    assert attention.kind_of(np.dtype(np.float32), 90) == ("tf32" if attention.TF32 else "ieee")
 
 
 # --- launches -------------------------------------------------------------------------------------

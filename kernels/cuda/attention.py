@@ -35,7 +35,7 @@ import triton
 import triton.language as tl
 
 from kernels.cuda import tune
-from kernels.cuda.launch import launch, unfit
+from kernels.cuda.launch import current_architecture, launch, unfit
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 
@@ -99,6 +99,18 @@ def load_allowed(allowed, columns, S, KEYS: tl.constexpr):
 
 
 @triton.jit
+def keys_seen(i, S, BM: tl.constexpr, BN: tl.constexpr, CAUSAL: tl.constexpr):
+    """(full, end): all BM queries from i on see the keys before `full`, in whole tiles, and none
+    sees a key from `end` on. i is counted as in `masked`.
+    """
+    full, end = S, S
+    if CAUSAL:
+        full = tl.minimum(tl.maximum(i + 1, 0), S)
+        end = tl.minimum(tl.maximum(i + BM, 0), S)
+    return full // BN * BN, end
+
+
+@triton.jit
 def alibi_slope(h, heads, scale):
     """2^(-8 (h + 1) / heads), in units of the scores before they are scaled."""
     return tl.exp2((h + 1).to(tl.float32) * (-8.0 / heads)) / scale
@@ -137,10 +149,9 @@ def attend(
         key = load_rows(k, j, k_t, here, not EDGE and not KEYS, D, BD)
         s = products(query, q, rows, q_t, real, key, k, j, k_t, here, D, BD, CHUNK, PRECISION)
         s = masked(s, i[:, None], j[None, :], here[None, :], slope, CAUSAL, KEYS, ALIBI, EDGE)
-        s = s * (scale * LOG2E)
-        top = tl.maximum(m, tl.max(s, 1))
+        top = tl.maximum(m, tl.max(s, 1) * (scale * LOG2E))
         finite = tl.where(top == NOTHING, 0.0, top)  # a query that has not seen a key yet
-        p = tl.exp2(s - finite[:, None])
+        p = tl.exp2(s * (scale * LOG2E) - finite[:, None])  # one instruction, and the power
         a = tl.exp2(m - finite)
         z = a * z + tl.sum(p, 1)
         value = load_rows(v, j, v_t, here, not EDGE and not KEYS, D, BD)
@@ -169,11 +180,7 @@ def forward_kernel(
     i, real = rows + (S - T), rows < T
     query = load_rows(q, rows, q_t, real, False, D, BD)
     slope = alibi_slope(h, heads, scale)
-    full, end = S, S  # keys that all queries of the tile see, and that some see
-    if CAUSAL:
-        full = tl.minimum(tl.maximum(block * BM + S - T + 1, 0), S)
-        end = tl.minimum(tl.maximum(block * BM + S - T + BM, 0), S)
-    full = full // BN * BN
+    full, end = keys_seen(block * BM + S - T, S, BM, BN, CAUSAL)
     o = tl.zeros((BM, BD), tl.float32)
     z = tl.zeros((BM,), tl.float32)
     m = tl.full((BM,), NOTHING, tl.float32)
@@ -192,6 +199,30 @@ def forward_kernel(
 
 
 # --- backward -------------------------------------------------------------------------------------
+@triton.jit
+def add_keys(
+    total, query, q, q_t, cotangent, g, g_t, rows, real, row_lse, row_delta, k, k_t, v, v_t,
+    allowed, i, low, high, S, scale, slope,
+    D: tl.constexpr, BD: tl.constexpr, BN: tl.constexpr, CHUNK: tl.constexpr, CAUSAL: tl.constexpr,
+    KEYS: tl.constexpr, ALIBI: tl.constexpr, EDGE: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add gs k of the keys from `low` to `high` to `total`."""
+    for first in range(low, high, BN):
+        j = first + tl.arange(0, BN)
+        here = load_allowed(allowed, j, S, KEYS)
+        key = load_rows(k, j, k_t, here, not EDGE and not KEYS, D, BD)
+        value = load_rows(v, j, v_t, here, not EDGE and not KEYS, D, BD)
+        s = products(query, q, rows, q_t, real, key, k, j, k_t, here, D, BD, CHUNK, PRECISION)
+        s = masked(s, i[:, None], j[None, :], here[None, :], slope, CAUSAL, KEYS, ALIBI, EDGE)
+        p = tl.exp2(s * (scale * LOG2E) - row_lse[:, None])
+        gp = products(
+            cotangent, g, rows, g_t, real, value, v, j, v_t, here, D, BD, CHUNK, PRECISION
+        )
+        gs = p * (gp - row_delta[:, None])
+        total = tl.dot(gs.to(key.dtype), key, total, input_precision=PRECISION)
+    return total
+
+
 @triton.jit
 def queries_kernel(
     q, k, v, allowed, y, lse, g, delta, gq,
@@ -219,24 +250,50 @@ def queries_kernel(
     row_delta = tl.sum(cotangent.to(tl.float32) * answer.to(tl.float32), 1)
     tl.store(delta + item * T + rows, row_delta, mask=real)
     slope = alibi_slope(h, heads, scale)
-    end = S
-    if CAUSAL:  # behind the last key that some query of the tile sees
-        end = tl.minimum(tl.maximum(block * BM + S - T + BM, 0), S)
+    full, end = keys_seen(block * BM + S - T, S, BM, BN, CAUSAL)
     total = tl.zeros((BM, BD), tl.float32)
-    for first in range(0, end, BN):
-        j = first + tl.arange(0, BN)
-        here = load_allowed(allowed, j, S, KEYS)
-        key = load_rows(k, j, k_t, here, False, D, BD)
-        value = load_rows(v, j, v_t, here, False, D, BD)
-        s = products(query, q, rows, q_t, real, key, k, j, k_t, here, D, BD, CHUNK, PRECISION)
-        s = masked(s, i[:, None], j[None, :], here[None, :], slope, CAUSAL, KEYS, ALIBI, True)
-        p = tl.exp2(s * (scale * LOG2E) - row_lse[:, None])
-        gp = products(
-            cotangent, g, rows, g_t, real, value, v, j, v_t, here, D, BD, CHUNK, PRECISION
-        )
-        gs = p * (gp - row_delta[:, None])
-        total = tl.dot(gs.to(key.dtype), key, total, input_precision=PRECISION)
+    total = add_keys(
+        total, query, q, q_t, cotangent, g, g_t, rows, real, row_lse, row_delta, k, k_t, v, v_t,
+        allowed, i, 0, full, S, scale, slope,
+        D, BD, BN, CHUNK, CAUSAL, KEYS, ALIBI, False, PRECISION,
+    )  # fmt: skip
+    total = add_keys(
+        total, query, q, q_t, cotangent, g, g_t, rows, real, row_lse, row_delta, k, k_t, v, v_t,
+        allowed, i, full, end, S, scale, slope,
+        D, BD, BN, CHUNK, CAUSAL, KEYS, ALIBI, True, PRECISION,
+    )  # fmt: skip
     store_rows(gq + head, rows, heads * D, real, total * scale, D, BD)
+
+
+@triton.jit
+def add_queries(
+    key_sum, value_sum, key, k, k_t, value, v, v_t, j, here, q, q_t, g, g_t, lse, delta,
+    low, high, T, S, scale, slope,
+    D: tl.constexpr, BD: tl.constexpr, BM: tl.constexpr, CHUNK: tl.constexpr,
+    KEYS: tl.constexpr, ALIBI: tl.constexpr, DIAGONAL: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Add gsᵀ q and pᵀ g of the queries from `low` to `high` to the sums.
+
+    On the DIAGONAL, some of them do not see some of the keys.
+    """
+    # counted in tiles: LLVM would count rows in 64 bits, as in addresses, which costs registers
+    for n in range(low // BM, tl.cdiv(high, BM)):
+        rows = n * BM + tl.arange(0, BM)  # tiles are keys × queries, to enter the sums as they are
+        i, real = rows + (S - T), rows < T
+        query = load_rows(q, rows, q_t, real, False, D, BD)
+        cotangent = load_rows(g, rows, g_t, real, False, D, BD)
+        row_lse = tl.load(lse + rows, mask=real, other=-NOTHING)
+        row_delta = tl.load(delta + rows, mask=real, other=0.0)
+        s = products(key, k, j, k_t, here, query, q, rows, q_t, real, D, BD, CHUNK, PRECISION)
+        s = masked(s, i[None, :], j[:, None], here[:, None], slope, DIAGONAL, KEYS, ALIBI, DIAGONAL)
+        p = tl.exp2(s * (scale * LOG2E) - row_lse[None, :])
+        value_sum = tl.dot(p.to(cotangent.dtype), cotangent, value_sum, input_precision=PRECISION)
+        gp = products(
+            value, v, j, v_t, here, cotangent, g, rows, g_t, real, D, BD, CHUNK, PRECISION
+        )
+        gs = p * (gp - row_delta[None, :])
+        key_sum = tl.dot(gs.to(query.dtype), query, key_sum, input_precision=PRECISION)
+    return key_sum, value_sum
 
 
 @triton.jit
@@ -262,27 +319,22 @@ def keys_kernel(
     key = load_rows(k, j, k_t, here, False, D, BD)
     value = load_rows(v, j, v_t, here, False, D, BD)
     slope = alibi_slope(h, heads, scale)
-    start = 0
-    if CAUSAL:  # with the first query that sees some key of the tile
-        start = tl.maximum(block * BN - (S - T), 0) // BM * BM
     key_sum = tl.zeros((BN, BD), tl.float32)
     value_sum = tl.zeros((BN, BD), tl.float32)
-    for first in range(start, T, BM):  # tiles are keys × queries, to enter the sums as they are
-        rows = first + tl.arange(0, BM)
-        i, real = rows + (S - T), rows < T
-        query = load_rows(q, rows, q_t, real, False, D, BD)
-        cotangent = load_rows(g, rows, g_t, real, False, D, BD)
-        row_lse = tl.load(lse + rows, mask=real, other=-NOTHING)
-        row_delta = tl.load(delta + rows, mask=real, other=0.0)
-        s = products(key, k, j, k_t, here, query, q, rows, q_t, real, D, BD, CHUNK, PRECISION)
-        s = masked(s, i[None, :], j[:, None], here[:, None], slope, CAUSAL, KEYS, ALIBI, CAUSAL)
-        p = tl.exp2(s * (scale * LOG2E) - row_lse[None, :])
-        value_sum = tl.dot(p.to(cotangent.dtype), cotangent, value_sum, input_precision=PRECISION)
-        gp = products(
-            value, v, j, v_t, here, cotangent, g, rows, g_t, real, D, BD, CHUNK, PRECISION
-        )
-        gs = p * (gp - row_delta[None, :])
-        key_sum = tl.dot(gs.to(query.dtype), query, key_sum, input_precision=PRECISION)
+    full = 0
+    if CAUSAL:  # from the first query that sees some key of the tile to those that see all
+        start = tl.maximum(block * BN - (S - T), 0) // BM * BM
+        full = tl.cdiv(tl.maximum(block * BN + BN - 1 - (S - T), 0), BM) * BM
+        key_sum, value_sum = add_queries(
+            key_sum, value_sum, key, k, k_t, value, v, v_t, j, here, q, q_t, g, g_t, lse, delta,
+            start, tl.minimum(full, T), T, S, scale, slope,
+            D, BD, BM, CHUNK, KEYS, ALIBI, True, PRECISION,
+        )  # fmt: skip
+    key_sum, value_sum = add_queries(
+        key_sum, value_sum, key, k, k_t, value, v, v_t, j, here, q, q_t, g, g_t, lse, delta,
+        full, T, T, S, scale, slope,
+        D, BD, BM, CHUNK, KEYS, ALIBI, False, PRECISION,
+    )  # fmt: skip
     head, exists = b * S * heads * D + h * D, j < S
     store_rows(gk + head, j, heads * D, exists, key_sum * scale, D, BD)
     store_rows(gv + head, j, heads * D, exists, value_sum, D, BD)
@@ -335,44 +387,61 @@ class Tile(NamedTuple):
     stages: int = 1
 
 
-# By kernel, kind of number (see `kind_of`) and the greatest head size they are for. The first that
-# is not larger than the data is the default, the others `tune` may try. None spills registers, and
-# none needs more shared memory than any GPU from 8.0 on has: see `benchmarks.gpu_resources`.
+# By kernel, kind of product (see `kind_of`) and the greatest head size they are for. The first that
+# is not larger than the data is the default, the others `tune` may try. None spills registers or
+# needs more shared memory than the GPUs it is for have: see `benchmarks.gpu_resources`.
+#
+# wgmma works on 64 rows for each 4 warps (queries; keys in "keys"), and with fewer rows 8 warps
+# would compute the same twice. In smaller tiles two or three programs share a processor, and the
+# products of one run beside the exponentials of another.
 LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
     "forward": {
+        "wgmma": {
+            64: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 3), Tile(64, 128, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 2), Tile(64, 64, 4, 3), Tile(32, 32, 4)),
+        },
         "half": {
-            64: (Tile(64, 64, 4, 2), Tile(128, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
-            128: (Tile(64, 64, 8, 2), Tile(128, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(64, 64, 4, 3), Tile(128, 64, 8, 3), Tile(64, 32, 4, 3), Tile(32, 32, 4)),
+            128: (Tile(64, 64, 8, 3), Tile(64, 32, 4, 3), Tile(32, 32, 4)),
         },
         "tf32": {
-            64: (Tile(64, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
-            128: (Tile(32, 64, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
         "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
     },
     "queries": {
+        "wgmma": {
+            64: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 3), Tile(64, 128, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(64, 64, 4, 2), Tile(128, 64, 8, 2), Tile(64, 64, 4, 3), Tile(32, 32, 4)),
+        },
         "half": {
-            64: (Tile(64, 64, 4, 2), Tile(128, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
-            128: (Tile(64, 64, 8, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(64, 64, 4, 3), Tile(128, 64, 8, 3), Tile(64, 32, 4, 3), Tile(32, 32, 4)),
+            128: (Tile(64, 64, 8, 2), Tile(64, 32, 4, 3), Tile(128, 32, 8, 3), Tile(32, 32, 4)),
         },
         "tf32": {
-            64: (Tile(64, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(64, 32, 4, 2), Tile(32, 32, 4)),
             128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
         "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
     },
     "keys": {
+        "wgmma": {
+            64: (Tile(64, 64, 4, 3), Tile(64, 128, 8, 3), Tile(32, 128, 8, 3), Tile(32, 32, 4)),
+            128: (Tile(32, 64, 4, 3), Tile(32, 128, 8, 3), Tile(32, 32, 4)),
+        },
         "half": {
-            64: (Tile(64, 64, 4, 2), Tile(64, 64, 8, 2), Tile(32, 64, 4, 2), Tile(32, 32, 4)),
-            128: (Tile(64, 64, 8, 2), Tile(32, 64, 8, 2), Tile(32, 32, 4)),
+            64: (Tile(32, 64, 8, 3), Tile(32, 64, 8, 2), Tile(32, 32, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(32, 64, 8, 2), Tile(32, 64, 8, 3), Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
         "tf32": {
-            64: (Tile(32, 64, 4, 2), Tile(64, 32, 4, 2), Tile(32, 32, 4)),
-            128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
+            128: (Tile(32, 32, 8, 2), Tile(32, 32, 4, 2)),
         },
-        "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(16, 32, 8),), 128: ()},
+        "ieee": {16: (Tile(32, 32, 4),), 128: ()},
     },
     "one tile": {
+        "wgmma": {128: (Tile(64, 64, 4), Tile(32, 32, 4))},
         "half": {128: (Tile(64, 64, 4), Tile(32, 32, 4))},
         "tf32": {64: (Tile(64, 64, 4), Tile(32, 32, 4)), 128: (Tile(32, 32, 4),)},
         "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
@@ -392,7 +461,9 @@ def tiles(name: str, kind: str, d: int) -> list[Tile]:
     That one alone if d is no multiple of 16, for then rows do not begin at multiples of 16 bytes,
     and a thread has more addresses than registers.
     """
-    smallest = Tile(16, 16, 8 if kind == "ieee" and d > 64 else min(4, padded(d) // 16))
+    smallest = Tile(16, 16, min(4, padded(d) // 16))
+    if name == "keys" and kind == "ieee" and d > 64:
+        smallest = Tile(16, 16, 8, 2)
     known = LARGER[name][kind]
     return [*(() if d % 16 else known[min(n for n in known if d <= n)]), smallest]
 
@@ -401,9 +472,16 @@ def tiles(name: str, kind: str, d: int) -> list[Tile]:
 TF32 = os.environ.get("CUPY_TF32") == "1"
 
 
-def kind_of(dtype: Any) -> str:
-    """What the products are made of: "half" (16 bits), "tf32" or "ieee" (float32)."""
-    return "half" if dtype.itemsize == 2 else "tf32" if TF32 else "ieee"
+def kind_of(dtype: Any, architecture: int) -> str:
+    """How products are made on an architecture (90 is compute capability 9.0).
+
+    Of 16 bits: "wgmma" where tensor cores read their operands from shared memory (9.0, and the
+    successor of wgmma on 10.0), of which a program can have 227 KB, so that registers are free for
+    larger tiles; else "half". Of float32: "tf32" or "ieee".
+    """
+    if dtype.itemsize == 2:
+        return "wgmma" if 90 <= architecture < 120 else "half"  # 12.0 has 99 KB and no wgmma
+    return "tf32" if TF32 else "ieee"
 
 
 def numbers(kind: str, d: int) -> dict[str, Any]:
@@ -579,9 +657,13 @@ class Call(NamedTuple):
         run(tune.choose(key, self.tiles(name), run))
 
     @property
+    def kind(self) -> str:
+        return kind_of(self.q.dtype, current_architecture())
+
+    @property
     def constants(self) -> dict[str, Any]:
         return {
-            **numbers(kind_of(self.q.dtype), self.q.shape[3]),
+            **numbers(self.kind, self.q.shape[3]),
             "CAUSAL": self.causal,
             "ALIBI": self.alibi,
             "KEYS": self.allowed is not None,
@@ -589,7 +671,7 @@ class Call(NamedTuple):
 
     def tiles(self, name: str) -> list[Tile]:
         """The tiles that a kernel may have here, the default first. No "one tile" may be enough."""
-        known = tiles(name, kind_of(self.q.dtype), self.q.shape[3])
+        known = tiles(name, self.kind, self.q.shape[3])
         queries, keys = padded(self.q.shape[2]), padded(self.k.shape[2])
         if name == "one tile":
             return [t for t in reversed(known) if queries <= t.queries and keys <= t.keys][:1]

@@ -168,6 +168,13 @@ def architecture(device: int) -> int:
     return int(devices.cupy().cuda.Device(device).compute_capability)
 
 
+def current_architecture() -> int:
+    """That of CuPy's current device; the interpreter counts as the oldest."""
+    if INTERPRETED:
+        return OLDEST_GPU
+    return architecture(devices.cupy().cuda.runtime.getDevice())
+
+
 class Loaded:
     """A compiled kernel on one GPU: the function, and how CuPy has to call it."""
 
