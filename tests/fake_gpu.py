@@ -11,6 +11,7 @@ they read and write, to be made again on these arrays when the graph is launched
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 import types
@@ -269,3 +270,42 @@ def install(monkeypatch):
     for name in ("cupyx", "cupyx.scipy", "cupyx.scipy.special"):
         monkeypatch.setitem(sys.modules, name, erf)
     erf.scipy = erf.special = erf
+
+
+def install_kernels(monkeypatch):
+    """`install`, and the GPU kernels on the memory of fake arrays, in Triton's interpreter."""
+    import test_products
+
+    import kernels.cuda
+    from kernels.cuda import adamw, products
+    from kernels.cuda.launch import launch
+    from minigrad.kernel import Declined
+
+    install(monkeypatch)
+
+    def on_host(fn, grid, args, constants, **how):
+        assert not any(isinstance(a, np.ndarray) for a in args)
+        given = [a.values if isinstance(a, FakeArray) else a for a in args]
+        soon(lambda: launch(fn, grid, given, constants, **how))
+
+    def unfit(*arrays, dtypes=("float32", "float16", "bfloat16")):
+        for a in arrays:
+            if isinstance(a, np.ndarray):
+                return Declined("not on the GPU")
+            if a is not None and a.dtype.name not in dtypes:
+                return Declined(a.dtype.name)
+        return None
+
+    class Library(test_products.Library):
+        run = staticmethod(soon)
+
+    for module in vars(kernels.cuda).values():
+        if hasattr(module, "launch") and module is not kernels.cuda.launch:
+            monkeypatch.setattr(module, "launch", on_host)
+        if hasattr(module, "unfit"):
+            monkeypatch.setattr(module, "unfit", unfit)
+    monkeypatch.setattr(products, "cublas", Library)
+    for module in (adamw, products):
+        name = "address_of" if module is adamw else "address"
+        monkeypatch.setattr(module, name, lambda a: a.values.ctypes.data)
+    monkeypatch.setattr(adamw, "blocks_of", functools.cache(adamw.blocks_of.__wrapped__))

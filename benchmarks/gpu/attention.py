@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.gpu.clock import by_the_gpu, by_the_wall, replayed
-from benchmarks.gpu.parity import GPU, floats
+from benchmarks.gpu.parity import GPU, dtypes
 from benchmarks.gpu.rows import Row, at_least, at_most, left_out
 from benchmarks.sides import Unavailable
 from minigrad import device as devices
@@ -28,16 +28,15 @@ def flops(shape: tuple[int, ...], backward: bool) -> float:
 
 
 def ours(shape: tuple[int, ...], dtype: Any, backward: bool) -> Callable[[], Any]:
-    """The kernels on random q, k, v that lie as a product with heads beside each other leaves them."""
+    """The kernels on random q, k, v, heads beside each other, as a product leaves them."""
     from kernels.cuda.attention import scaled_dot_product_attention as kernel
 
     batch, heads, T, d = shape
     rng = np.random.default_rng(0)
 
     def draw() -> Any:
-        one = rng.standard_normal((1, T, heads, d)).astype(np.float16)
-        there = devices.move(np.asarray(one, dtype), GPU)
-        return np.concatenate([there] * batch).swapaxes(1, 2)
+        one = rng.standard_normal((1, T, heads, d)).astype(np.float16).astype(dtype)
+        return devices.move(np.tile(one, (batch, 1, 1, 1)), GPU).swapaxes(1, 2)
 
     q, k, v, g = (draw() for _ in range(4))
 
@@ -53,10 +52,8 @@ def ours(shape: tuple[int, ...], dtype: Any, backward: bool) -> Callable[[], Any
 
 def theirs(shape: Any, dtype: Any, backward: bool) -> tuple[dict[str, Any], list[Row]]:
     """PyTorch's attention by each backend that serves this, and rows that say which do not."""
-    try:
-        from benchmarks.gpu import peers
-    except ImportError as error:
-        return {}, [left_out("PyTorch's attention", error)]
+    from benchmarks.gpu import peers
+
     found: dict[str, Any] = {}
     rows: list[Row] = []
     for backend in (*peers.BACKENDS, None):
@@ -68,17 +65,26 @@ def theirs(shape: Any, dtype: Any, backward: bool) -> tuple[dict[str, Any], list
     return found, rows
 
 
+def pytorch() -> Iterator[Row]:
+    """A row that says why PyTorch is not beside us, if so."""
+    try:
+        importlib.import_module("benchmarks.gpu.peers")
+    except ImportError as error:
+        yield left_out("PyTorch's attention", error)
+
+
 def long() -> Iterator[Row]:
     """16k tokens of 2,048 numbers, causal, 16 bits: TFLOP/s."""
-    dtype = floats()[-1]
+    dtype = dtypes()[-1]
+    yield from (missing := list(pytorch()))
     for T in LONG:
         for d in HEADS:
             shape = (TOKENS // T, HIDDEN // d, T, d)
             for backward in (False, True):
                 way = "forward + backward" if backward else "forward"
                 what = f"{dtype} {way}, T {T:,}, heads of {d}"
-                peers, missing = theirs(shape, dtype, backward)
-                yield from missing
+                peers, unserved = ({}, []) if missing else theirs(shape, dtype, backward)
+                yield from unserved
                 times = by_the_gpu({"ours": ours(shape, dtype, backward), **peers}, turns=5)
                 speed = {n: flops(shape, backward) / ms / 1e9 for n, ms in times.items()}
                 for name in peers:
@@ -88,25 +94,31 @@ def long() -> Iterator[Row]:
 
 def short() -> Iterator[Row]:
     """The lengths of the experiments: launches, and microseconds as part of a CUDA graph."""
-    for dtype in (floats()[0], floats()[-1]):
+    yield from (missing := list(pytorch()))
+    for dtype in (dtypes()[0], dtypes()[-1]):
         for shape in SHORT:
             for backward in (False, True):
-                yield from short_one(shape, dtype, backward)
+                yield from short_one(shape, dtype, backward, beside=not missing)
 
 
-def short_one(shape: tuple[int, int, int, int], dtype: Any, backward: bool) -> Iterator[Row]:
+def short_one(
+    shape: tuple[int, int, int, int], dtype: Any, backward: bool, *, beside: bool
+) -> Iterator[Row]:
+    """beside: PyTorch's too."""
     way = "forward + backward" if backward else "forward"
     what = f"{dtype} {way}, (B, H, T, d) = {shape}"
     call = ours(shape, dtype, backward)
     call()  # compiles
     yield at_most(f"{what}: launches", launches(call), 3 if backward else 1, "")
     graphs = {"ours": replayed(call)}
-    try:
+    if beside:
         from benchmarks.gpu import peers
 
-        graphs["PyTorch"] = peers.replayed(peers.attention(shape, dtype.name, None, backward))
-    except (ImportError, Unavailable, RuntimeError) as reason:
-        yield left_out(f"{what}: PyTorch", reason)
+        try:
+            step = peers.attention(shape, dtype.name, None, backward)
+            graphs["PyTorch"] = peers.replayed(step)
+        except (Unavailable, RuntimeError) as reason:
+            yield left_out(f"{what}: PyTorch", reason)
     times = {name: 50 * ms for name, ms in by_the_wall(graphs, each=10).items()}  # µs, 20 a graph
     yield Row(what, f"{times['ours']:.1f} µs", numbers=times)
     if "PyTorch" in times:

@@ -64,7 +64,7 @@ def replayed(call: Call, launches: int = 20) -> Call:
     pool, stream = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
     call()
     synchronize()
-    kept: list[Any] = []  # else one call would give its memory to the next
+    kept: list[Any] = []
     with cuda.using_allocator(pool.malloc), stream:
         stream.begin_capture()
         try:
@@ -72,8 +72,7 @@ def replayed(call: Call, launches: int = 20) -> Call:
         finally:
             graph = stream.end_capture()
 
-    def launch() -> None:
+    def launch(kept: Any = (pool, kept)) -> None:  # the graph knows addresses alone
         graph.launch(cuda.get_current_stream())
 
-    launch.kept = pool, kept  # type: ignore[attr-defined]
     return launch

@@ -18,6 +18,8 @@ from benchmarks.sides import EAGER, FUSED, Problem, Unavailable, torch_step
 
 Step = Callable[[], Any]
 
+if not torch.cuda.is_available():
+    raise ImportError("PyTorch sees no GPU")
 torch.backends.cudnn.allow_tf32 = False
 
 

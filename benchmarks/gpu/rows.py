@@ -27,12 +27,12 @@ class Row:
 
 def at_least(what: str, value: float, goal: float, unit: str, **numbers: Any) -> Row:
     """A measurement that should not be below a goal."""
-    return Row(what, f"{value:.3g}{unit}", f"≥ {goal:g}{unit}", value >= goal, numbers)
+    return Row(what, f"{value:.3g}{unit}", f"≥ {goal:g}{unit}", bool(value >= goal), numbers)
 
 
 def at_most(what: str, value: float, goal: float, unit: str, **numbers: Any) -> Row:
     """A measurement that should not be above a goal."""
-    return Row(what, f"{value:.3g}{unit}", f"≤ {goal:g}{unit}", value <= goal, numbers)
+    return Row(what, f"{value:.3g}{unit}", f"≤ {goal:g}{unit}", bool(value <= goal), numbers)
 
 
 def left_out(what: str, reason: object) -> Row:
@@ -44,5 +44,9 @@ def table(rows: Sequence[tuple[str, Row]]) -> str:
     """Rows with the names of their groups as Markdown."""
     lines = ["| group | what | found | goal | |", "|---|---|---|---|---|"]
     marks = {True: "ok", False: "FAILED", None: ""}
-    lines += [f"| {g} | {r.what} | {r.found} | {r.goal} | {marks[r.ok]} |" for g, r in rows]
+    for group, row in rows:
+        cells = (group, row.what, row.found, row.goal, marks[row.ok])
+        lines.append(
+            "| " + " | ".join(" ".join(c.split()).replace("|", "\\|") for c in cells) + " |"
+        )
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from benchmarks.gpu.clock import by_the_wall, synchronize
 from benchmarks.gpu.rows import Row, at_least, at_most, left_out
 from benchmarks.sides import EAGER, FUSED, Model, Problem, Unavailable, sums
 from experiments import objective, training
+from experiments.together import run_trials_together
 from experiments.training import Stepper, Trial
 from minigrad import nn
 
@@ -42,7 +44,8 @@ def updates(
     if nudge:
         rng = np.random.default_rng(0)
         for p in model.parameters():
-            p.data[...] = np.nextafter(p.data, np.float32(np.inf) * rng.choice([-1, 1], p.shape))
+            toward = np.copysign(np.inf, rng.standard_normal(p.shape)).astype(p.dtype)
+            p.data[...] = np.nextafter(p.data, toward)
     model = model.to(device)
     batch = batches[0] if len(trials) == 1 else objective.stacked(batches)
     optimizer = training.optimizer_of(trials[0], model, trials[1:])
@@ -101,13 +104,9 @@ def goals(model: Model) -> dict[str, float]:
 def peers_of(problem: Problem) -> tuple[dict[str, Callable[[], Any]], list[Row]]:
     """PyTorch's steps, as far as they can be had here."""
     try:
-        import torch
-
         from benchmarks.gpu import peers
     except ImportError as error:
-        return {}, [left_out("PyTorch", error)]
-    if not torch.cuda.is_available():
-        return {}, [left_out("PyTorch", "it sees no GPU")]
+        return {}, [left_out(f"{problem.trial.model} step: PyTorch", error)]
     found: dict[str, Callable[[], Any]] = {}
     rows: list[Row] = []
     for name, make in peers.ways(problem).items():
@@ -132,22 +131,24 @@ def many(model: Model, eager: float) -> Iterator[Row]:
 # --- the whole experiment -------------------------------------------------------------------------
 def sanity() -> Iterator[Row]:
     """`python -m experiments.sanity --device cuda --replicas` without its figures: 2 models of 2
-    seeds, 10,001 steps, metrics and checkpoints."""
-    try:
-        import safetensors  # noqa: F401  # for the checkpoints
-    except ImportError as error:
-        yield left_out("the whole sanity experiment", error)
-        return
-    from experiments.runner import caught_signals, run_all
-    from experiments.sanity import Settings
-
-    with tempfile.TemporaryDirectory() as folder, caught_signals() as signals, mg.use_kernels():
-        # ten steps first: what is measured is not how long Triton compiles
-        warm = Settings(device="cuda", replicas=True, steps=10, out=Path(folder) / "warm")
-        run_all(warm.jobs(), signals, device=GPU)
+    seeds, 10,001 steps, with metrics, and with checkpoints where safetensors is installed."""
+    what = "the whole sanity experiment"
+    if find_spec("safetensors") is None:
+        what += ", without checkpoints"
+        training.save_checkpoint = lambda *args, **kwargs: None
+    with tempfile.TemporaryDirectory() as folder, mg.use_kernels():
+        # some steps first: what is measured is not how long Triton compiles
+        train_all(Path(folder) / "warm", steps=10)
         synchronize()
         start = time.perf_counter()
-        whole = Settings(device="cuda", replicas=True, out=Path(folder) / "whole")
-        run_all(whole.jobs(), signals, device=GPU)
+        train_all(Path(folder) / "whole", steps=Trial.steps)
         seconds = time.perf_counter() - start
-    yield at_most("the whole sanity experiment", seconds, 15, " s", seconds=seconds)
+    yield at_most(what, seconds, 15, " s", seconds=seconds)
+
+
+def train_all(folder: Path, steps: int) -> None:
+    """Both models, the seeds of each as replicas."""
+    for model in ("lstm", "gpt"):
+        trials = [Trial(model=model, seed=seed, steps=steps) for seed in (0, 42)]
+        folders = [folder / f"{model}-{trial.seed}" for trial in trials]
+        run_trials_together(trials, folders, device=GPU)

@@ -6,11 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
+from benchmarks.gpu import ROOT
 from benchmarks.gpu.rows import Row, left_out
 
-ROOT = Path(__file__).parent.parent.parent
 FILES = ("tests/triton_attention.py", "tests/triton_fused.py", "tests/triton_gemm.py")
 
 
