@@ -13,6 +13,7 @@ the attention maps of 4.8 (attention_*.png).
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -35,8 +36,8 @@ QUICK_STEPS = 50
 class Settings:
     """What the command line can change. Everything else is as in the seeds: `training.Trial`."""
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes the GPU if there is one."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda, or cuda:N; auto takes the GPU if there is one."""
     steps: int = 10_001
     """Training steps of each trial, rounded up to whole epochs."""
     seeds: tuple[int, ...] = (0, 42)
@@ -60,6 +61,10 @@ class Settings:
     """Compute what sequences have in common at their beginning once; changes rounding alone."""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(
+                f"--device: expected auto, cpu, cuda or cuda:N, got {self.device!r:.40}"
+            )
         for name in ("steps", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name}: expected at least 1, got {getattr(self, name)}")

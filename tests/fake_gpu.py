@@ -29,6 +29,34 @@ class CaptureUnsupportedError(RuntimeError):
     """What CUDA does not do while a stream is capturing."""
 
 
+class GPU:
+    """The current one of two, and what CuPy's pool holds on each: bytes used, and kept."""
+
+    current = 0
+    pools = ((3_000_000_000, 500_000_000), (0, 0))
+
+    def __init__(self, number=None):
+        self.id = GPU.current if number is None else number
+
+    def __enter__(self):
+        self.before, GPU.current = GPU.current, self.id
+
+    def __exit__(self, *error):
+        GPU.current = self.before
+
+
+class Pool:
+    """A memory pool, which answers for the current GPU."""
+
+    malloc = None
+
+    def used_bytes(self):
+        return GPU.pools[GPU.current][0]
+
+    def free_bytes(self):
+        return GPU.pools[GPU.current][1]
+
+
 class Stream:
     """One stream for all; `notes` are the calls of the capture under way, None outside one."""
 
@@ -110,6 +138,11 @@ def called(func, args, kwargs):
 def to_host(a):
     """The fake arrays in an argument list as NumPy arrays; HostArrayError for NumPy arrays."""
     if isinstance(a, FakeArray):
+        if a.device.id != GPU.current:  # what CuPy says if one GPU cannot read the other's memory
+            raise ValueError(
+                f"The device where the array resides ({a.device.id}) is different from the current "
+                f"device ({GPU.current}). Peer access is unavailable between these devices."
+            )
         return a.values
     if isinstance(a, np.ndarray):
         raise HostArrayError(f"a NumPy array of shape {a.shape} in a call on the GPU")
@@ -136,6 +169,7 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __init__(self, values):
         self.values = values
+        self.device = GPU()
 
     def __array__(self, *args, **kwargs):
         raise HostArrayError("implicit conversion to a NumPy array")
@@ -222,12 +256,18 @@ class FakeCupy:
 
     ndarray = FakeArray
     cuda = types.SimpleNamespace(
-        Device=contextlib.nullcontext,
+        Device=GPU,
         Stream=Stream,
         get_current_stream=Stream,
-        MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+        MemoryPool=Pool,
         using_allocator=contextlib.nullcontext,
+        runtime=types.SimpleNamespace(
+            getDevice=lambda: GPU.current,
+            setDevice=lambda number: setattr(GPU, "current", number),
+            memGetInfo=lambda: (70_000_000_000, 80_000_000_000),
+        ),
     )
+    get_default_memory_pool = Pool
 
     @staticmethod
     def asnumpy(a):
@@ -238,7 +278,8 @@ class FakeCupy:
     def asarray(a):
         if not isinstance(a, FakeArray):
             forbidden("a copy from the host")
-        return a if isinstance(a, FakeArray) else FakeArray(np.asarray(a))
+            return FakeArray(np.asarray(a))
+        return a if a.device.id == GPU.current else FakeArray(a.values.copy())
 
     def __getattr__(self, name):
         function = getattr(np, name)
@@ -257,13 +298,13 @@ def segment_sum(values, order, starts, width, out, size):
 
 
 def install(monkeypatch):
-    """Let `minigrad.device` take fake arrays for arrays on cuda:0."""
+    """Let `minigrad.device` take fake arrays for arrays on GPUs, of which there are two."""
     module, known = FakeCupy(), devices.is_array
     monkeypatch.setattr(devices, "is_array", lambda a: isinstance(a, FakeArray) or known(a))
-    monkeypatch.setattr(devices, "of", lambda a: "cuda:0" if isinstance(a, FakeArray) else "cpu")
+    monkeypatch.setattr(GPU, "current", 0)
     monkeypatch.setattr(devices, "namespace", lambda a: module if isinstance(a, FakeArray) else np)
     monkeypatch.setattr(devices, "cupy", lambda: module)
-    monkeypatch.setattr(devices, "gpu_count", lambda: 1)
+    monkeypatch.setattr(devices, "gpu_count", lambda: 2)
     monkeypatch.setattr(devices, "segment_sum", lambda: segment_sum)
     exact = np.vectorize(math.erf, otypes=[np.float64])
     erf = types.SimpleNamespace(erf=lambda a: FakeArray(exact(a.values).astype(a.dtype)))

@@ -370,7 +370,9 @@ def train() -> Iterator[Row]:
             np.concatenate([losses([t], "cpu", STEPS, nudge=nudge) for t in trials], axis=1)
             for nudge in (False, True)
         )
-        allowed = 10 * max(furthest(nudged, cpu), Trial.d**0.5 * float(np.finfo(np.float32).eps))
+        allowed = 10 * max(
+            furthest(nudged, cpu), trials[0].d ** 0.5 * float(np.finfo(np.float32).eps)
+        )
         one = trials[:1]
         for name, kernels, recorded in (
             ("plain", False, False),
