@@ -1,8 +1,9 @@
 """Arrays that behave as CuPy's do where it matters, without a GPU.
 
 They follow NumPy's protocols, refuse to become NumPy arrays by themselves, refuse to meet NumPy
-arrays in one call, and their reductions give 0-d arrays and no scalars. An op that passes here
-has no hidden step through the host; that CuPy has each function, and its speed, are not shown.
+arrays in one call, and their reductions give 0-d arrays and no scalars, and take no `initial`. An
+op that passes here has no hidden step through the host; that CuPy has each function, and its speed,
+are not shown.
 
 A stream can capture: calls then compute nothing that counts, and are noted with the arrays that
 they read and write, to be made again on these arrays when the graph is launched.
@@ -116,6 +117,8 @@ def soon(launch):
 def called(func, args, kwargs):
     """func on the values of fake arrays, as fake arrays; in a capture also noted."""
     out = kwargs.get("out")
+    if kwargs.keys() & {"initial", "where"}:
+        raise TypeError(f"{func.__name__} of CuPy has not all of {[*kwargs]}")
     if Stream.notes is None:
         result = func(*to_host(args), **to_host(kwargs))
         return out if out is not None else to_device(result)

@@ -96,6 +96,8 @@ def test_the_fake_refuses_what_cupy_refuses():
         np.asarray(a)
     with pytest.raises(HostArrayError):
         a + np.ones(2)
+    with pytest.raises(TypeError, match="initial"):
+        np.max(a, initial=0.0)
     assert isinstance(a.sum(), FakeArray)
 
 
