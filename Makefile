@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help sanity quick test lint bench sweep docs wheel-check clean
+.PHONY: help sanity quick test lint bench sweep gpu-check docs wheel-check clean
 
 help:
 	@echo "make sanity       train the LSTM and the GPT on modular addition: the main experiment"
@@ -12,6 +12,7 @@ help:
 	@echo "make lint         ruff and pyright"
 	@echo "make bench        a training step side by side with PyTorch"
 	@echo "make sweep        the same over batch, width and length, as a figure in runs/sweep"
+	@echo "make gpu-check    on a machine with a GPU: all its tests and benchmarks, in 8 minutes"
 	@echo "make docs         the documentation as a site, in build/site"
 	@echo "make wheel-check  build the wheel, run it in a clean environment without torch"
 
@@ -35,6 +36,10 @@ bench: $(VENV)/.test
 
 sweep: $(VENV)/.test
 	$(BIN)/python -m benchmarks.sweep
+
+# By the Python that has CuPy and Triton, which nothing here installs: PYTHON=... for another.
+gpu-check:
+	$(PYTHON) -m benchmarks.gpu
 
 docs: $(VENV)/.docs
 	$(BIN)/zensical build

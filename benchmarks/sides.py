@@ -7,10 +7,11 @@ positions that count, backward, clip, AdamW. `check_agreement` compares what the
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -114,8 +115,20 @@ def minigrad_step(problem: Problem, shared: bool = False) -> Step:
 
 
 # --- PyTorch --------------------------------------------------------------------------------------
-def torch_step(problem: Problem, kind: str, compiled: bool = False) -> Step:
-    """The same in PyTorch. compiled: forward and loss by `torch.compile`, without a graph break."""
+def torch_step(
+    problem: Problem,
+    kind: str,
+    compiled: bool = False,
+    *,
+    device: str = "cpu",
+    mode: str | None = None,
+    optimizer: Mapping[str, bool] = MappingProxyType({}),
+) -> Step:
+    """The same in PyTorch.
+
+    compiled:  forward and loss by `torch.compile`, in a `mode` of its own, without a graph break.
+    optimizer: options of AdamW that only change how it is computed.
+    """
     import torch
     from torch.nn import functional as F
 
@@ -127,17 +140,18 @@ def torch_step(problem: Problem, kind: str, compiled: bool = False) -> Step:
         sizes |= {"heads": trial.heads, "length": problem.length}
     model = getattr(torch_models, kind)(len(problem.vocabulary), **sizes)
     model.load(weights_of(problem))
+    model.to(device)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=trial.lr, weight_decay=trial.weight_decay)
-    inputs = torch.tensor(problem.equations.inputs)
-    targets = torch.tensor(problem.equations.targets[:, start:])
+    adam = torch.optim.AdamW(trained, lr=trial.lr, weight_decay=trial.weight_decay, **optimizer)
+    inputs = torch.tensor(problem.equations.inputs, device=device)
+    targets = torch.tensor(problem.equations.targets[:, start:], device=device)
 
     def loss_of(inputs: Any, targets: Any) -> Any:
         logits = model(inputs)[:, start:]
         return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1))
 
     if compiled:
-        loss_of = torch.compile(loss_of, fullgraph=True)
+        loss_of = torch.compile(loss_of, fullgraph=True, mode=mode)
         try:
             loss_of(inputs, targets).backward()
         except Exception as error:  # of the compiler, of which there are many
@@ -145,11 +159,11 @@ def torch_step(problem: Problem, kind: str, compiled: bool = False) -> Step:
             raise Unavailable(f"torch.compile: {type(error).__name__}: {reason}") from None
 
     def step() -> Any:
-        optimizer.zero_grad()
+        adam.zero_grad()
         loss = loss_of(inputs, targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, trial.clip)
-        optimizer.step()
+        adam.step()
         return loss.detach()
 
     return step

@@ -96,7 +96,7 @@ class Attention(nn.Module):
             for m in (self.q, self.k, self.v)
         )
         scores = q @ k.transpose(-2, -1) / math.sqrt(d // self.heads)
-        future = torch.ones(s, s, dtype=torch.bool).triu(1)
+        future = torch.ones(s, s, dtype=torch.bool, device=x.device).triu(1)
         weights = scores.masked_fill(future, -torch.inf).softmax(-1)
         return self.o((weights @ v).transpose(1, 2).reshape(b, s, d))
 

@@ -20,6 +20,7 @@ DuckDB and polars read trials.jsonl and */metrics.jsonl as they are.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -79,6 +80,10 @@ class Options:
     """Compute what sequences have in common at their beginning once; changes rounding alone."""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise ValueError(
+                f"--device: expected auto, cpu, cuda or cuda:N, got {self.device!r:.40}"
+            )
         for name, least in (("steps", 1), ("workers", 1), ("gpus", 0)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -55,17 +55,18 @@ def run_trials_together(
     check_together(trials, folders)
     runs = [TrialRun(*pair) for pair in zip(trials, folders, strict=True)]
     runs = [run for run in runs if not run.finished]
-    for run in runs:
-        run.load_batches(name, share_prefixes=False)
-    for part in ("train", "val"):
-        objective.check_alike([getattr(run, part) for run in runs])
-    for run in runs:
-        run.begin(name, keep_on="cpu")
-    while runs := [run for run in runs if not run.finished]:
-        step = min(run.step for run in runs)
-        ahead = [run.step for run in runs if run.step > step]
-        replicas = Replicas([run for run in runs if run.step == step], name)
-        train_until(replicas, min(ahead, default=replicas.total), watcher or Watcher())
+    with mg.use_device(name):
+        for run in runs:
+            run.load_batches(name, share_prefixes=False)
+        for part in ("train", "val"):
+            objective.check_alike([getattr(run, part) for run in runs])
+        for run in runs:
+            run.begin(name, keep_on="cpu")
+        while runs := [run for run in runs if not run.finished]:
+            step = min(run.step for run in runs)
+            ahead = [run.step for run in runs if run.step > step]
+            replicas = Replicas([run for run in runs if run.step == step], name)
+            train_until(replicas, min(ahead, default=replicas.total), watcher or Watcher())
 
 
 def check_together(trials: Sequence[Trial], folders: Sequence[Path]) -> None:

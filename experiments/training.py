@@ -402,9 +402,10 @@ def run_trial(
     run = TrialRun(trial, folder)
     if run.finished:
         return
-    run.load_batches(name, share_prefixes=trial.share_prefixes)
-    run.begin(name)
-    train_until(run, run.total, watcher or Watcher())
+    with mg.use_device(name):
+        run.load_batches(name, share_prefixes=trial.share_prefixes)
+        run.begin(name)
+        train_until(run, run.total, watcher or Watcher())
 
 
 class Steps(Protocol):

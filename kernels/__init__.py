@@ -10,12 +10,12 @@ is written.
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
 from minigrad import device
+from minigrad.kernel import say_once
 
 
 def switch(on: bool) -> None:
@@ -46,8 +46,3 @@ def loaded(name: str) -> str:
         what, extra = {"cpu": ("CPU", "fast"), "cuda": ("GPU", "triton")}[name]
         return f"the {what} kernels cannot be used: {error}. Install minigrad[{extra}]"
     return ""
-
-
-@cache
-def say_once(line: str) -> None:
-    print(f"minigrad: {line}", file=sys.stderr)

@@ -3,7 +3,7 @@
 from minigrad import debug, nn, ops, optim, random
 from minigrad.capture import CaptureError, capture
 from minigrad.create import arange, from_dlpack, full, ones, tensor, zeros
-from minigrad.device import check_indices
+from minigrad.device import check_indices, use_device
 from minigrad.files import CheckpointError, load, load_checkpoint, save, save_checkpoint
 from minigrad.gradcheck import GradcheckError, gradcheck
 from minigrad.kernel import use_kernels
@@ -42,6 +42,7 @@ __all__ = [
     "save",
     "save_checkpoint",
     "tensor",
+    "use_device",
     "use_kernels",
     "value_and_grad",
     "zeros",

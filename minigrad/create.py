@@ -41,8 +41,9 @@ def tensor(
     dtype = dtype if dtype.isnative else dtype.newbyteorder("=")  # which makes a new object
     if dtype.kind not in "biuf":
         raise TypeError(f"tensor: dtype {dtype} is not supported")
+    array = array.astype(dtype, order="C", copy=True)
     array = devices.move(array, devices.parse(device)) if device is not None else array
-    return Tensor(array.astype(dtype, order="C", copy=True)).requires_grad_(requires_grad)
+    return Tensor(array).requires_grad_(requires_grad)
 
 
 def from_dlpack(x: Any) -> Tensor:

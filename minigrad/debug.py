@@ -8,6 +8,8 @@
         train_step()
     print(profile)
 
+    print(mg.debug.memory())                # what a GPU's memory holds
+
     mg.debug.draw(loss, w=w).save("graph.html")
 
 All of it hangs on `minigrad.observers`, functions that are told after each op. Outside these blocks
@@ -28,6 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minigrad import device as devices
 from minigrad import graph
 from minigrad.graph import Node
 from minigrad.inplace import saved_arrays
@@ -186,6 +189,32 @@ def kernels() -> str:
         why = ", ".join(f"{n} x {reason}" for reason, n in k.declined.most_common()) or "-"
         lines.append(f"{k.routine.name:<30} {k.device:<7} {state:<6} {k.used:>8}   {why}")
     return "\n".join(lines)
+
+
+# --- memory ---------------------------------------------------------------------------------------
+def memory() -> str:
+    """A table of the memory that is in use, device by device.
+
+    Of a GPU: what arrays use, what CuPy's pool keeps for the next arrays, and what is free for
+    anybody; recorded steps and other programs have the rest. NumPy takes its memory from the
+    system and counts nothing, so of the CPU there is only the most that the process ever had.
+    """
+    lines = [f"{'device':<8} {'arrays GB':>10} {'kept GB':>10} {'free GB':>10} {'of GB':>10}"]
+    if "cupy" in sys.modules and devices.available():  # where nothing used a GPU, none is woken
+        for gpu in range(devices.gpu_count()):
+            numbers = " ".join(f"{n / 1e9:>10.3f}" for n in devices.memory_of(gpu))
+            lines.append(f"{f'cuda:{gpu}':<8} {numbers}")
+    return "\n".join(
+        [*lines, f"{'cpu':<8} at most {peak() / 1e9:.3f} GB so far, not only in arrays"]
+    )
+
+
+def peak() -> int:
+    """The most bytes that the process has had in memory."""
+    import resource  # which Windows does not have
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most << 10
 
 
 # --- memory leaks ---------------------------------------------------------------------------------

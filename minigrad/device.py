@@ -7,10 +7,13 @@ arrays. CuPy is imported when a GPU is asked for and not before.
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import math
 import re
 import sys
-from typing import Any
+import warnings
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,24 +42,52 @@ def parse(device: str | None) -> str:
 @functools.cache
 def cupy() -> Any:
     """The CuPy module, or a DeviceError that says what is missing."""
+    several = packages() if len(packages()) > 1 else []
     try:
-        import cupy  # type: ignore[reportMissingImports]
+        with warnings.catch_warnings():  # CuPy's own warning of ten lines
+            warnings.filterwarnings("ignore", message="(?s).*multiple CuPy packages")
+            import cupy  # type: ignore[reportMissingImports]
     except ImportError as error:
+        advice = "Install minigrad[cuda12] or minigrad[cuda13], whichever matches the driver."
         raise DeviceError(
             f"device cuda needs CuPy, which cannot be imported ({error}). "
-            f"Install minigrad[cuda12] or minigrad[cuda13], whichever matches the driver."
+            f"{side_by_side(several) if several else advice}"
         ) from None
+    if several:
+        print(f"minigrad: {side_by_side(several)}", file=sys.stderr)
     return cupy
+
+
+def packages() -> list[str]:
+    """The installed packages that bring a module `cupy`; there should be one."""
+    names = {str(d.metadata["Name"]) for d in importlib.metadata.distributions()}
+    return sorted(name for name in names if re.fullmatch(r"cupy(-cuda\d+x|-rocm-.*)?", name))
+
+
+def side_by_side(names: list[str]) -> str:
+    return (
+        f"{' and '.join(names)} are installed over each other; uninstall all of them, then install "
+        f"the one that matches the driver"
+    )
 
 
 @functools.cache
 def gpu_count() -> int:
     """How many GPUs can be used. Importing CuPy proves nothing, so the driver is asked."""
-    module = cupy()
+    runtime = cupy().cuda.runtime
     try:
-        return int(module.cuda.runtime.getDeviceCount())
+        return int(runtime.getDeviceCount())
     except Exception as error:
-        raise DeviceError(f"device cuda: no usable GPU ({error})") from None
+        reason = f"no usable GPU ({error})"
+        driver = runtime.driverGetVersion()
+        if not driver:
+            reason = "no driver of NVIDIA is loaded"
+        elif "InsufficientDriver" in str(error):
+            reason = (
+                f"the driver is of CUDA {driver // 1000}, too old for this CuPy; install a newer "
+                f"driver, or minigrad[cuda{driver // 1000}]"
+            )
+        raise DeviceError(f"device cuda: {reason}") from None
 
 
 def available() -> bool:
@@ -90,9 +121,75 @@ def move(array: Array, device: str) -> Array:
     if of(array) == device:
         return array
     if device == "cpu":
-        return cupy().asnumpy(array)
+        with cupy().cuda.Device(array.device.id):
+            return cupy().asnumpy(array)
     with cupy().cuda.Device(int(device[5:])):
         return cupy().asarray(array)
+
+
+class use_device:
+    """Make a GPU the current one, that on which ops run; cuda:0 is it at the start.
+
+        mg.use_device("cuda:1")            from here on
+        with mg.use_device("cuda:1"):      inside, and as before afterwards
+
+    Ops, kernels and recorded steps take arrays of the current GPU and of no other. CUDA remembers
+    it for each thread. "cpu" changes nothing. Raises as `parse`.
+    """
+
+    def __init__(self, device: str) -> None:
+        name = parse(device)
+        self.before: int | None = None
+        if name != "cpu":
+            self.before = cupy().cuda.runtime.getDevice()
+            cupy().cuda.runtime.setDevice(int(name[5:]))
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        if self.before is not None:
+            cupy().cuda.runtime.setDevice(self.before)
+
+
+def elsewhere(arrays: Iterable[Any]) -> str:
+    """What is wrong if arrays are on another GPU than the current one; else nothing."""
+    for a in arrays:
+        if is_array(a) and not isinstance(a, np.ndarray):
+            current = cupy().cuda.runtime.getDevice()
+            if a.device.id != current:
+                return (
+                    f"an array is on {of(a)}, and ops run on the current GPU, cuda:{current}; "
+                    f'change it with mg.use_device("{of(a)}")'
+                )
+    return ""
+
+
+class Memory(NamedTuple):
+    """Bytes on one GPU."""
+
+    used: int  # by arrays
+    kept: int  # in CuPy's pool for the next arrays
+    free: int  # on the GPU, for anybody
+    total: int  # on the GPU
+
+    def __str__(self) -> str:
+        used, kept, free, total = (f"{n / 1e9:.2f}" for n in self)
+        return f"arrays use {used} GB, CuPy's pool keeps {kept} GB, {free} of {total} GB are free"
+
+
+def memory_of(gpu: int) -> Memory:
+    """What CuPy's default pool holds on a GPU. Recorded steps have pools of their own."""
+    with cupy().cuda.Device(gpu):
+        pool = cupy().get_default_memory_pool()
+        return Memory(pool.used_bytes(), pool.free_bytes(), *cupy().cuda.runtime.memGetInfo())
+
+
+def out_of_memory(error: Exception, device: str) -> str:
+    """What to add to an error of a GPU that has no memory left; nothing to another error."""
+    if not isinstance(error, MemoryError) or device == "cpu":
+        return ""
+    return f" {device}: {memory_of(int(device[5:]))}."
 
 
 def to_numpy(array: Array) -> np.ndarray[Any, Any]:

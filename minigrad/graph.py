@@ -23,7 +23,9 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import device as devices
 from minigrad.inplace import check_unchanged, clock
+from minigrad.kernel import Unusable
 from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 
 Array = Any  # numpy.ndarray or cupy.ndarray; inside a higher derivative also a Tensor
@@ -191,7 +193,11 @@ def contributions_of(
         found = pulled(node.pull, g, node.parents, useful)
     except (MemoryError, RuntimeError) as error:  # of the device
         kind = MemoryError if isinstance(error, MemoryError) else RuntimeError
-        raise kind(f"{node.name}, backward: {error}") from error
+        first = g[0] if isinstance(g, tuple) else g
+        reason = f"{error}{devices.out_of_memory(error, devices.of(first))}"
+        if isinstance(error, Unusable):
+            reason += "; mg.use_kernels(False) goes without it"
+        raise kind(f"{node.name}, backward: {reason}  [{node.shape} {node.dtype}]") from error
     if OBSERVERS:
         given: tuple[Any, ...] = g if isinstance(g, tuple) else (g,)
         notify(Event("backward", node, seconds_since(start, found), given, tuple(found)))

@@ -14,8 +14,10 @@ The kernels themselves are in the package `kernels`, which nothing here imports 
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 
@@ -24,6 +26,10 @@ class Declined:
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
+
+
+class Unusable(RuntimeError):
+    """A kernel that cannot be compiled for this GPU, or loaded; the message says why."""
 
 
 class Routine:
@@ -42,9 +48,16 @@ class Routine:
         return self.run(*args, **kwargs)
 
     def choose(self, *args: Any, **kwargs: Any) -> Any:
-        """The answer of the first kernel that does not decline, else of the plain body."""
+        """The answer of the first kernel that does not decline, else of the plain body.
+
+        The plain body also serves where a kernel is `Unusable`, of which one line says so.
+        """
         for kernel in self.kernels:
-            answer = kernel.body(*args, **kwargs)
+            try:
+                answer = kernel.body(*args, **kwargs)
+            except Unusable as error:
+                say_once(f"{self.name} runs without its kernel: {error}")
+                answer = Declined("unusable")
             if answer.__class__ is not Declined:
                 kernel.used += 1
                 return answer
@@ -83,6 +96,11 @@ def kernel(target: Any, *, device: str) -> Callable[[Callable[..., Any]], Callab
 def enabled() -> bool:
     """Whether kernels are switched on."""
     return State.on
+
+
+@cache
+def say_once(line: str) -> None:
+    print(f"minigrad: {line}", file=sys.stderr)
 
 
 class State:

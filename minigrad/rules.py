@@ -48,9 +48,16 @@ def is_floating(a: Any) -> bool:
 
 
 def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
-    """An output as an array in the dtype that the inputs ask for: integers alone give float32."""
+    """An output as an array in the dtype that the inputs ask for: integers alone give float32.
+
+    RuntimeError if an array of a GPU is not on the current one: where CuPy can reach it, it
+    computes on the wrong GPU.
+    """
     if isinstance(y, (np.generic, float, int)):
         y = np.asarray(y)
+    on_gpu = not isinstance(y, np.ndarray) and this.name != "to_device"
+    if on_gpu and (problem := devices.elsewhere(arrays)):
+        raise RuntimeError(problem)
     floats = {a.dtype for a in arrays if devices.is_array(a) and a.dtype.kind == "f"}
     if len(floats) > 1:
         names = " and ".join(sorted(str(d) for d in floats))
@@ -87,5 +94,9 @@ def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
         error, reason = TypeError(), f"expected tensors or arrays, got {', '.join(given)}: {reason}"
     if len(found) > 1:
         reason = f"the arguments are on {' and '.join(sorted(found))}; move one with .to()"
+    elif problem := devices.elsewhere(map(raw, args)):
+        reason = problem
+    for device in found:
+        reason += devices.out_of_memory(error, device)
     kind = next(k for k in EXPLAINED if isinstance(error, k))
     return kind(f"{this.name}: {reason}  [{', '.join(described)}]")

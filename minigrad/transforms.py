@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import device as devices
 from minigrad import random
 from minigrad.create import tensor
 from minigrad.graph import Node, reachable, walk
@@ -50,7 +51,8 @@ def backward(
     retain_graph: keep the saved arrays, so that backward() can run again.
     create_graph: record the walk itself. Possible only where the ops kept their inputs, which
                   `mg.grad` asks for; with it, `mg.grad(mg.grad(f))` needs none of this.
-    Raises RuntimeError without a graph or with a used one, ValueError for a wrong `gradient`.
+    Raises RuntimeError without a graph, with a used one, and on another GPU than the current one;
+    ValueError for a wrong `gradient`.
     If it raises, no `.grad` has changed.
     """
     if y.node is None:
@@ -58,6 +60,8 @@ def backward(
             "backward: the tensor does not require a gradient: none of its inputs does, or it was "
             "computed under no_grad()"
         )
+    if problem := devices.elsewhere([y.data]):
+        raise RuntimeError(f"backward: {problem}")
     seed = seed_for(y, gradient)
     mode = KEEP_INPUTS if create_graph else OFF
     with set_mode(mode):

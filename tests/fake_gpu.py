@@ -1,8 +1,9 @@
 """Arrays that behave as CuPy's do where it matters, without a GPU.
 
 They follow NumPy's protocols, refuse to become NumPy arrays by themselves, refuse to meet NumPy
-arrays in one call, and their reductions give 0-d arrays and no scalars. An op that passes here
-has no hidden step through the host; that CuPy has each function, and its speed, are not shown.
+arrays in one call, and their reductions give 0-d arrays and no scalars, and take no `initial`. An
+op that passes here has no hidden step through the host; that CuPy has each function, and its speed,
+are not shown.
 
 A stream can capture: calls then compute nothing that counts, and are noted with the arrays that
 they read and write, to be made again on these arrays when the graph is launched.
@@ -11,6 +12,7 @@ they read and write, to be made again on these arrays when the graph is launched
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import sys
 import types
@@ -26,6 +28,34 @@ class HostArrayError(TypeError):
 
 class CaptureUnsupportedError(RuntimeError):
     """What CUDA does not do while a stream is capturing."""
+
+
+class GPU:
+    """The current one of two, and what CuPy's pool holds on each: bytes used, and kept."""
+
+    current = 0
+    pools = ((3_000_000_000, 500_000_000), (0, 0))
+
+    def __init__(self, number=None):
+        self.id = GPU.current if number is None else number
+
+    def __enter__(self):
+        self.before, GPU.current = GPU.current, self.id
+
+    def __exit__(self, *error):
+        GPU.current = self.before
+
+
+class Pool:
+    """A memory pool, which answers for the current GPU."""
+
+    malloc = None
+
+    def used_bytes(self):
+        return GPU.pools[GPU.current][0]
+
+    def free_bytes(self):
+        return GPU.pools[GPU.current][1]
 
 
 class Stream:
@@ -87,6 +117,8 @@ def soon(launch):
 def called(func, args, kwargs):
     """func on the values of fake arrays, as fake arrays; in a capture also noted."""
     out = kwargs.get("out")
+    if kwargs.keys() & {"initial", "where"}:
+        raise TypeError(f"{func.__name__} of CuPy has not all of {[*kwargs]}")
     if Stream.notes is None:
         result = func(*to_host(args), **to_host(kwargs))
         return out if out is not None else to_device(result)
@@ -109,6 +141,11 @@ def called(func, args, kwargs):
 def to_host(a):
     """The fake arrays in an argument list as NumPy arrays; HostArrayError for NumPy arrays."""
     if isinstance(a, FakeArray):
+        if a.device.id != GPU.current:  # what CuPy says if one GPU cannot read the other's memory
+            raise ValueError(
+                f"The device where the array resides ({a.device.id}) is different from the current "
+                f"device ({GPU.current}). Peer access is unavailable between these devices."
+            )
         return a.values
     if isinstance(a, np.ndarray):
         raise HostArrayError(f"a NumPy array of shape {a.shape} in a call on the GPU")
@@ -135,6 +172,7 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __init__(self, values):
         self.values = values
+        self.device = GPU()
 
     def __array__(self, *args, **kwargs):
         raise HostArrayError("implicit conversion to a NumPy array")
@@ -221,12 +259,18 @@ class FakeCupy:
 
     ndarray = FakeArray
     cuda = types.SimpleNamespace(
-        Device=contextlib.nullcontext,
+        Device=GPU,
         Stream=Stream,
         get_current_stream=Stream,
-        MemoryPool=lambda: types.SimpleNamespace(malloc=None),
+        MemoryPool=Pool,
         using_allocator=contextlib.nullcontext,
+        runtime=types.SimpleNamespace(
+            getDevice=lambda: GPU.current,
+            setDevice=lambda number: setattr(GPU, "current", number),
+            memGetInfo=lambda: (70_000_000_000, 80_000_000_000),
+        ),
     )
+    get_default_memory_pool = Pool
 
     @staticmethod
     def asnumpy(a):
@@ -237,7 +281,8 @@ class FakeCupy:
     def asarray(a):
         if not isinstance(a, FakeArray):
             forbidden("a copy from the host")
-        return a if isinstance(a, FakeArray) else FakeArray(np.asarray(a))
+            return FakeArray(np.asarray(a))
+        return a if a.device.id == GPU.current else FakeArray(a.values.copy())
 
     def __getattr__(self, name):
         function = getattr(np, name)
@@ -256,16 +301,55 @@ def segment_sum(values, order, starts, width, out, size):
 
 
 def install(monkeypatch):
-    """Let `minigrad.device` take fake arrays for arrays on cuda:0."""
+    """Let `minigrad.device` take fake arrays for arrays on GPUs, of which there are two."""
     module, known = FakeCupy(), devices.is_array
     monkeypatch.setattr(devices, "is_array", lambda a: isinstance(a, FakeArray) or known(a))
-    monkeypatch.setattr(devices, "of", lambda a: "cuda:0" if isinstance(a, FakeArray) else "cpu")
+    monkeypatch.setattr(GPU, "current", 0)
     monkeypatch.setattr(devices, "namespace", lambda a: module if isinstance(a, FakeArray) else np)
     monkeypatch.setattr(devices, "cupy", lambda: module)
-    monkeypatch.setattr(devices, "gpu_count", lambda: 1)
+    monkeypatch.setattr(devices, "gpu_count", lambda: 2)
     monkeypatch.setattr(devices, "segment_sum", lambda: segment_sum)
     exact = np.vectorize(math.erf, otypes=[np.float64])
     erf = types.SimpleNamespace(erf=lambda a: FakeArray(exact(a.values).astype(a.dtype)))
     for name in ("cupyx", "cupyx.scipy", "cupyx.scipy.special"):
         monkeypatch.setitem(sys.modules, name, erf)
     erf.scipy = erf.special = erf
+
+
+def install_kernels(monkeypatch):
+    """`install`, and the GPU kernels on the memory of fake arrays, in Triton's interpreter."""
+    import test_products
+
+    import kernels.cuda
+    from kernels.cuda import adamw, products
+    from kernels.cuda.launch import launch
+    from minigrad.kernel import Declined
+
+    install(monkeypatch)
+
+    def on_host(fn, grid, args, constants, **how):
+        assert not any(isinstance(a, np.ndarray) for a in args)
+        given = [a.values if isinstance(a, FakeArray) else a for a in args]
+        soon(lambda: launch(fn, grid, given, constants, **how))
+
+    def unfit(*arrays, dtypes=("float32", "float16", "bfloat16")):
+        for a in arrays:
+            if isinstance(a, np.ndarray):
+                return Declined("not on the GPU")
+            if a is not None and a.dtype.name not in dtypes:
+                return Declined(a.dtype.name)
+        return None
+
+    class Library(test_products.Library):
+        run = staticmethod(soon)
+
+    for module in vars(kernels.cuda).values():
+        if hasattr(module, "launch") and module is not kernels.cuda.launch:
+            monkeypatch.setattr(module, "launch", on_host)
+        if hasattr(module, "unfit"):
+            monkeypatch.setattr(module, "unfit", unfit)
+    monkeypatch.setattr(products, "cublas", Library)
+    for module in (adamw, products):
+        name = "address_of" if module is adamw else "address"
+        monkeypatch.setattr(module, name, lambda a: a.values.ctypes.data)
+    monkeypatch.setattr(adamw, "blocks_of", functools.cache(adamw.blocks_of.__wrapped__))

@@ -1,15 +1,22 @@
 """Every op on arrays that are not NumPy's, and what is said where no GPU can be used."""
 
+import builtins
 import dataclasses
+import re
+import sys
+import types
+import warnings
 
 import numpy as np
 import pytest
-from fake_gpu import FakeArray, HostArrayError, install
+from fake_gpu import GPU, FakeArray, FakeCupy, HostArrayError, install
 from test_ops import ALL, convert, cotangents, each, floating, is_float, leaves_of
 
 import minigrad as mg
-from experiments import objective, training
+from experiments import objective, records, together, training
+from minigrad import device as devices
 from minigrad import graph
+from minigrad.device import DeviceError
 from minigrad.tensor import Tensor
 
 
@@ -89,4 +96,233 @@ def test_the_fake_refuses_what_cupy_refuses():
         np.asarray(a)
     with pytest.raises(HostArrayError):
         a + np.ones(2)
+    with pytest.raises(TypeError, match="initial"):
+        np.max(a, initial=0.0)
     assert isinstance(a.sum(), FakeArray)
+
+
+# --- several GPUs ---------------------------------------------------------------------------------
+ELSEWHERE = re.escape(
+    "an array is on cuda:1, and ops run on the current GPU, cuda:0; change it with "
+    'mg.use_device("cuda:1")'
+)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_ops_run_on_the_gpu_that_is_made_current():
+    with mg.use_device("cuda:1"):
+        x = mg.tensor([1.0, 2.0], device="cuda:1", requires_grad=True)
+        (x * x).sum().backward()
+        assert x.device == x.grad.device == (x * x).device == "cuda:1"
+        assert x.grad.cpu().tolist() == [2.0, 4.0]
+    assert GPU.current == 0
+    assert x.cpu().tolist() == [1.0, 2.0]
+    assert x.to("cuda:0").device == "cuda:0"
+    mg.use_device("cuda:1")
+    assert GPU.current == 1
+    with mg.use_device("cpu"):
+        assert GPU.current == 1
+
+
+@pytest.mark.usefixtures("gpu")
+def test_an_op_on_another_gpu_than_the_current_one_says_so():
+    x = mg.tensor([[1.0, 2.0]], device="cuda:1", requires_grad=True)
+    with pytest.raises(ValueError, match=f"^exp: {ELSEWHERE}.*cuda:1"):
+        mg.exp(x)
+    with mg.use_device("cuda:1"):
+        y = mg.exp(x).sum()
+    with pytest.raises(RuntimeError, match=f"^backward: {ELSEWHERE}"):
+        y.backward()
+    assert x.grad is None
+
+
+@pytest.mark.usefixtures("gpu")
+def test_where_one_gpu_reads_the_memory_of_another_it_is_an_error_too(monkeypatch):
+    """CuPy then computes on the current GPU and warns, at most."""
+    x = mg.tensor([1.0], device="cuda:1")
+    monkeypatch.setattr("fake_gpu.to_host", lambda a: [i.values for i in a] if a else {})
+    with pytest.raises(RuntimeError, match=f"^exp: {ELSEWHERE}"):
+        mg.exp(x)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_trial_runs_on_the_gpu_that_it_is_given(replicas, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "environment", lambda device: {"device": device})
+    seen = []
+
+    class Watcher(training.Watcher):
+        def step(self, step):
+            seen.append(GPU.current)
+
+    trials = [training.Trial(p=3, d=8, layers=1, steps=2, seed=n) for n in range(replicas)]
+    folders = [tmp_path / str(n) for n in range(replicas)]
+    if replicas == 1:
+        training.run_trial(trials[0], folders[0], device="cuda:1", watcher=Watcher())
+    else:
+        together.run_trials_together(trials, folders, device="cuda:1", watcher=Watcher())
+    assert seen == [1, 1]
+    assert GPU.current == 0
+
+
+# --- memory ---------------------------------------------------------------------------------------
+@pytest.mark.usefixtures("gpu")
+def test_the_memory_of_each_gpu_is_told(monkeypatch):
+    assert devices.memory_of(0) == (3_000_000_000, 500_000_000, 70_000_000_000, 80_000_000_000)
+    monkeypatch.setitem(sys.modules, "cupy", FakeCupy())
+    _, first, second, cpu = mg.debug.memory().split("\n")
+    assert first.split() == ["cuda:0", "3.000", "0.500", "70.000", "80.000"]
+    assert second.split() == ["cuda:1", "0.000", "0.000", "70.000", "80.000"]
+    assert GPU.current == 0
+    assert re.fullmatch(r"cpu +at most \d+\.\d{3} GB so far, not only in arrays", cpu)
+
+
+def test_of_the_cpu_memory_tells_the_peak_of_the_process(monkeypatch):
+    monkeypatch.setattr(devices, "cupy", lambda: pytest.fail("a GPU was asked"))
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    before = mg.debug.peak()
+    assert 2e7 < before < 1e12  # an interpreter with NumPy has some 30 MB
+    held = np.ones(1 << 26)  # 512 MB
+    assert mg.debug.peak() >= before
+    assert mg.debug.peak() >= held.nbytes
+    assert len(mg.debug.memory().split("\n")) == 2
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy's, which derives from MemoryError too."""
+
+
+def full_gpu(*args):
+    raise OutOfMemoryError("Out of memory allocating 9,000 bytes (allocated so far: 70 bytes).")
+
+
+POOL = re.escape(
+    "Out of memory allocating 9,000 bytes (allocated so far: 70 bytes). cuda:0: arrays use 3.00 "
+    "GB, CuPy's pool keeps 0.50 GB, 70.00 of 80.00 GB are free."
+)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_out_of_memory_names_the_op_the_sizes_and_the_pool(monkeypatch):
+    x = Tensor(FakeArray(np.ones((2, 3), np.float32))).requires_grad_()
+    y = mg.tanh(x).sum()
+    monkeypatch.setattr("fake_gpu.called", full_gpu)
+    with pytest.raises(MemoryError, match=rf"^exp: {POOL}  \[x \(2, 3\) float32 cuda:0\]$"):
+        mg.exp(x)
+    monkeypatch.setattr(mg.tanh.op, "body", None)
+    with pytest.raises(MemoryError, match=rf"^sum, backward: {POOL}  \[\(\) float32\]$"):
+        y.backward(Tensor(FakeArray(np.ones((), np.float32))))
+    assert x.grad is None
+
+
+def test_out_of_memory_on_the_cpu_says_nothing_of_a_gpu(monkeypatch):
+    monkeypatch.setattr(mg.exp.op, "run", full_gpu)
+    with pytest.raises(MemoryError, match=r"so far: 70 bytes\)\.  \[x \(1,\) float32\]$"):
+        mg.exp(mg.tensor([1.0]))
+
+
+# --- what can be missing --------------------------------------------------------------------------
+@pytest.fixture
+def nothing_known():
+    """What was found out about CuPy and GPUs is forgotten, before and after."""
+    for known in (devices.cupy, devices.gpu_count):
+        known.cache_clear()
+    yield
+    for known in (devices.cupy, devices.gpu_count):
+        known.cache_clear()
+
+
+@pytest.fixture
+def driver(monkeypatch, nothing_known):
+    """Lets a stand-in for CuPy find so many GPUs, or raise so, under a driver of some version."""
+
+    def install_driver(count, version=13000):
+        def get_count():
+            if isinstance(count, Exception):
+                raise count
+            return count
+
+        runtime = types.SimpleNamespace(getDeviceCount=get_count, driverGetVersion=lambda: version)
+        cuda = types.SimpleNamespace(runtime=runtime)
+        monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(cuda=cuda))
+
+    return install_driver
+
+
+@pytest.mark.parametrize(
+    ("count", "version", "said"),
+    [
+        (0, 13000, "device cuda:0 was asked for; this machine has 0 GPU(s)"),
+        (1, 13000, None),
+        (RuntimeError("cudaErrorNoDevice: no device"), 13000, "no usable GPU (cudaErrorNoDevice"),
+        (RuntimeError("cudaErrorInsufficientDriver: old"), 0, "no driver of NVIDIA is loaded"),
+        (
+            RuntimeError("cudaErrorInsufficientDriver: old"),
+            12080,
+            "the driver is of CUDA 12, too old for this CuPy; install a newer driver, or "
+            "minigrad[cuda12]",
+        ),
+    ],
+)
+def test_what_the_driver_says(count, version, said, driver):
+    driver(count, version)
+    assert devices.available() == (said is None)
+    if said is None:
+        assert devices.parse("cuda") == "cuda:0"
+        return
+    with pytest.raises(DeviceError, match=re.escape(said)) as caught:
+        devices.parse("cuda")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def no_cupy(monkeypatch, nothing_known):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+
+
+@pytest.mark.usefixtures("no_cupy")
+def test_without_cupy_the_error_says_what_to_install():
+    with pytest.raises(DeviceError, match=r"needs CuPy, .*Install minigrad\[cuda12\] or minigrad"):
+        devices.parse("cuda")
+
+
+def installed(monkeypatch, *names):
+    found = [types.SimpleNamespace(metadata={"Name": name}) for name in names]
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: found)
+
+
+TWO = (
+    "cupy-cuda12x and cupy-cuda13x are installed over each other; uninstall all of them, then "
+    "install the one that matches the driver"
+)
+
+
+@pytest.mark.usefixtures("no_cupy")
+def test_two_packages_of_cupy_that_spoil_each_other(monkeypatch):
+    installed(monkeypatch, "numpy", "cupy-cuda13x", "cupy-cuda12x", "cupyx-tools")
+    with pytest.raises(DeviceError, match=re.escape(f"{TWO}") + "$"):
+        devices.parse("cuda")
+
+
+def test_two_packages_of_cupy_that_work_are_told_of_once(driver, monkeypatch, capsys):
+    driver(1)
+    installed(monkeypatch, "cupy-cuda13x", "cupy-cuda12x")
+    genuine = builtins.__import__
+
+    def warns(name, *rest):  # as CuPy itself does
+        if name == "cupy":
+            warnings.warn("\n----\n  CuPy may not work: multiple CuPy packages", stacklevel=2)
+        return genuine(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", warns)
+    for _ in range(2):
+        assert devices.parse("cuda") == "cuda:0"
+    assert capsys.readouterr().err == f"minigrad: {TWO}\n"
+
+
+@pytest.mark.parametrize("names", [(), ("cupy",), ("cupy-cuda12x", "numpy")])
+def test_one_package_of_cupy_is_as_it_should_be(names, driver, monkeypatch, capsys):
+    driver(1)
+    installed(monkeypatch, *names)
+    assert devices.parse("cuda") == "cuda:0"
+    assert capsys.readouterr().err == ""

@@ -38,6 +38,7 @@ DOCUMENTS = (
     "docs/reading.md",
     "docs/mistakes.md",
     "docs/design.md",
+    "docs/gpu.md",
     "docs/performance.md",
     "docs/dependencies.md",
     "docs/results/sanity/README.md",
@@ -253,7 +254,7 @@ def test_commands_exist(document):
     prose, blocks = read(document)
     text = "\n".join([*re.findall(r"`([^`]+)`", prose), *(b.code for b in blocks)])
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in re.findall(r"^make (\w+)", text, flags=re.M):
+    for target in re.findall(r"^make ([\w-]+)", text, flags=re.M):
         assert re.search(rf"^{target}:", makefile, flags=re.M), f"{document}: make {target}"
     for module in re.findall(r"python -m ([\w.]+)", text):
         assert importlib.util.find_spec(module) is not None, f"{document}: python -m {module}"

@@ -43,7 +43,7 @@ import minigrad as mg
 from experiments import objective, training
 from minigrad import debug, graph, optim
 from minigrad import device as devices
-from minigrad.kernel import KERNELS, Declined, enabled, kernel
+from minigrad.kernel import KERNELS, Declined, Unusable, enabled, kernel
 
 ROOT = Path(__file__).parent.parent
 EPS = float(np.finfo(np.float32).eps)
@@ -953,6 +953,64 @@ def test_the_first_kernel_that_does_not_decline_is_taken(half):
     with mg.use_kernels():
         assert half(mg.tensor([1.0, 2.0, 3.0])).tolist() == [9.0] * 3
         assert half(mg.tensor([1.0, 2.0])).tolist() == [8.0] * 2
+
+
+def test_where_a_kernel_is_unusable_the_plain_op_serves_and_one_line_says_so(half, capsys):
+    @kernel(half, device="cpu")
+    def broken(x):
+        raise Unusable("no machine code for this GPU")
+
+    with mg.use_kernels():
+        for n in (1, 2):
+            x = mg.tensor([2.0] * n, requires_grad=True)
+            half(x).sum().backward()
+            assert (half(x).tolist(), x.grad.tolist()) == ([1.0] * n, [0.5] * n)
+        assert re.search(r"^half +cpu +on +0 +4 x unusable$", debug.kernels(), re.M)
+    said = "minigrad: half runs without its kernel: no machine code for this GPU\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_kernel_that_is_unusable_on_the_way_back_says_how_to_go_without_it(half):
+    @kernel(half, device="cpu")
+    def broken(x):
+        def pullback(g):
+            raise Unusable("no machine code for this GPU")
+
+        return x, pullback
+
+    with mg.use_kernels():
+        y = half(mg.tensor([2.0], requires_grad=True))
+        with pytest.raises(
+            RuntimeError, match=r"^half, backward: no machine code.*_kernels\(False"
+        ):
+            y.backward()
+
+
+@pytest.mark.parametrize(
+    "problem", ["No module named 'triton'", "Triton 3.4.0 is too old: install triton>=3.6"]
+)
+def test_where_triton_cannot_be_used_the_plain_ops_serve_and_one_line_says_so(
+    problem, monkeypatch, capsys
+):
+    import kernels
+
+    genuine = kernels.import_module
+
+    def import_module(name):
+        if name == "kernels.cuda":
+            raise ImportError(problem)
+        return genuine(name)
+
+    monkeypatch.setattr(kernels, "find_spec", lambda name: name)
+    monkeypatch.setattr(devices, "available", lambda: True)
+    monkeypatch.setattr(kernels, "import_module", import_module)
+    kernels.loaded.cache_clear()
+    for _ in range(2):
+        with mg.use_kernels():
+            assert mg.exp(mg.tensor([0.0])).tolist() == [1.0]
+    kernels.loaded.cache_clear()
+    said = f"minigrad: the GPU kernels cannot be used: {problem}. Install minigrad[triton]\n"
+    assert capsys.readouterr().err == said
 
 
 def test_blas_has_one_thread_while_kernels_are_on():

@@ -360,7 +360,10 @@ def test_the_whole_pipeline(tmp_path, capsys):
         (["--seeds", "1", "1"], "--seeds"),
         (["--seeds", "-1"], "--seeds"),
         (["--model", "rnn"], "rnn"),
-        (["--device", "tpu"], "tpu"),
+        (["--device", "tpu"], "--device: expected auto, cpu, cuda or cuda:N, got 'tpu'"),
+        (["--device", "cuda:"], "got 'cuda:'"),
+        (["--device", "cuda:-1"], "got 'cuda:-1'"),
+        (["--device", "cuda:x"], "got 'cuda:x'"),
         (["stray"], "stray"),
         (["--resume"], "nothing to resume"),
     ],
@@ -374,14 +377,28 @@ def test_mistakes_are_one_line_and_status_2(args, said, tmp_path, capsys):
     assert said in err
 
 
-def test_a_gpu_that_is_not_there_is_one_line_and_status_2(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_gpu_that_is_not_there_is_one_line_and_status_2(device, tmp_path, capsys, monkeypatch):
     if mg.device.available():
         monkeypatch.setattr("minigrad.device.gpu_count", lambda: 0)
     with pytest.raises(SystemExit) as stop:
-        command(["--device", "cuda", "--out", str(tmp_path / "run")])
+        command(["--device", device, "--out", str(tmp_path / "run")])
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_gpu_by_its_number(tmp_path, monkeypatch):
+    """Its name is handed on to the trials."""
+    ran = []
+    monkeypatch.setattr("minigrad.device.gpu_count", lambda: 2)
+    monkeypatch.setattr(sweep, "run_all", lambda *args, **how: ran.append(how["device"]))
+    monkeypatch.setattr(sweep, "announced", lambda *args: [])
+    monkeypatch.setattr(sweep, "report", lambda *args: [])
+    for device in ("cuda", "cuda:1"):
+        out = str(tmp_path / device.replace(":", ""))
+        assert command(["--device", device, "--out", out, "--no-kernels"]) == 0
+    assert ran == ["cuda:0", "cuda:1"]
 
 
 def test_a_folder_that_cannot_be_written_is_one_line_and_status_2(tmp_path, capsys):

@@ -27,6 +27,7 @@ from kernels.cuda import attention, tune
 from kernels.cuda import launch as launching
 from kernels.cuda.launch import Loaded, compile_only, launch, unfit
 from minigrad import device as devices
+from minigrad.kernel import Unusable
 
 TESTS = Path(__file__).parent
 FILES = sorted(path.name for path in TESTS.glob("triton_*.py"))
@@ -331,6 +332,33 @@ def test_an_architecture_that_triton_does_not_know_is_an_error_that_says_so(cupy
     wanted = f"Triton {triton.__version__} cannot compile add_kernel for compute capability 2.0"
     with pytest.raises(RuntimeError, match=wanted.replace(".", r"\.")):
         launch(add_kernel, (1,), (*FLOATS, 7, 0.5), {"BLOCK": 16})
+
+
+def test_machine_code_for_another_gpu_is_an_error_that_says_so(cupy, monkeypatch):
+    def refuse(module, cubin):
+        raise RuntimeError("CUDA_ERROR_NO_BINARY_FOR_GPU: no kernel image is available")
+
+    monkeypatch.setattr(cupy.cuda.function.Module, "load", refuse)
+    wanted = (
+        r"^add_kernel: the GPU, of compute capability 90, does not take machine code for 90: "
+        r"CUDA_ERROR_NO_BINARY_FOR_GPU"
+    )
+    with pytest.raises(Unusable, match=wanted):
+        launch(add_kernel, (1,), (*FLOATS, 7, 0.5), {"BLOCK": 16})
+
+
+def test_what_cannot_be_compiled_is_not_tried_again(cupy, monkeypatch):
+    tries = []
+
+    def fail(*args, **kwargs):
+        tries.append(1)
+        raise ValueError("no such instruction")
+
+    monkeypatch.setattr(triton, "compile", fail)
+    for _ in range(3):
+        with pytest.raises(Unusable, match=r"cannot compile add_kernel .* no such instruction"):
+            launch(add_kernel, (1,), (*FLOATS, 7, 0.5), {"BLOCK": 16})
+    assert len(tries) == 1
 
 
 def test_arguments_that_no_kernel_can_have(cupy):

@@ -10,14 +10,14 @@ import itertools
 
 import numpy as np
 import pytest
+from attention_reference import bounds, reference, to_float64
 
 from kernels.cuda import attention, tune
 from kernels.cuda.launch import INTERPRETED
 from minigrad import device as devices
-from minigrad import inplace, ops
+from minigrad import inplace
 from minigrad.kernel import Declined
 
-plain = ops.scaled_dot_product_attention.op.body
 fused = attention.scaled_dot_product_attention
 
 if not INTERPRETED and not devices.available():
@@ -34,65 +34,6 @@ if not INTERPRETED:  # where tl.dot multiplies the bits of bfloat16
 def to_device(a):
     """A copy for the kernel, in the same layout."""
     return a if INTERPRETED else devices.cupy().asarray(a)
-
-
-def to_float64(a):
-    return devices.to_numpy(a).astype(np.float64)
-
-
-# --- reference ------------------------------------------------------------------------------------
-def alibi_bias(heads, T, S):
-    """-slope |i + S - T - j| for each head, after Press et al. (2022)."""
-    slopes = 2.0 ** (-8.0 * np.arange(1, heads + 1) / heads)
-    distance = np.abs(np.arange(T)[:, None] + S - T - np.arange(S))
-    return -slopes[:, None, None] * distance
-
-
-def reference(q, k, v, g, mask=None, *, causal=False, alibi=False, scale=None):
-    """(y, gq, gk, gv) by the plain op in float64, and how far a kernel may be from each."""
-    q, k, v, g = (to_float64(x) for x in (q, k, v, g))
-    T, S = q.shape[-2], k.shape[-2]
-    bias = np.zeros((*q.shape[:-2], T, S))
-    if alibi:
-        bias += alibi_bias(q.shape[-3], T, S)
-    bias = bias if mask is None else np.where(mask, bias, -np.inf)
-    (y, p), pull = plain(q, k, v, bias, causal=causal, scale=scale, return_weights=True)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    return (y, *pull((g, None))[:3]), (q, k, v, g, y, p, bias, scale)
-
-
-def bounds(exact, dtype, q, k, v, g, y, p, bias, scale):
-    """The largest errors that rounding can make in y, gq, gk and gv, to first order.
-
-    eps is float32's, of sums and functions; of n terms a sum is off by n eps Σ |term| at most. u
-    and tiny are the rounding of a number to 16 bits: what is stored, and p and gs before they enter
-    a product. TF32 is not meant.
-    """
-    half = dtype.itemsize == 2
-    info = np.finfo if dtype.kind == "f" else ml_dtypes.finfo
-    u = float(info(dtype).eps) / 2 if half else 0.0
-    tiny = float(info(dtype).smallest_subnormal) / 2 if half else 0.0
-    eps, (T, d), S = float(np.finfo(np.float32).eps), q.shape[-2:], k.shape[-2]
-    mT = lambda x: np.swapaxes(x, -1, -2)
-    total = lambda x: x.sum(-1, keepdims=True)
-    aq, ak, av, ag = (np.abs(x) for x in (q, k, v, g))
-    s = scale * aq @ mT(ak) + np.where(np.isfinite(bias), np.abs(bias), 0.0)
-    gp, gp_size = g @ mT(v), ag @ mT(av)
-    delta = total(p * gp)
-    gs = p * (gp - delta)
-    # the scores' error is an exponent's, so p's is relative; 24 eps for 2^s, its sum, and log2
-    dp = p * eps * ((d + 8) * s + S + 24)
-    dgp = (d + 2) * eps * gp_size
-    ddelta = total(dp * np.abs(gp)) + (d + S) * eps * total(p * gp_size) + u * total(ag * np.abs(y))
-    dgs = dp * (np.abs(gp) + np.abs(delta)) + p * (dgp + ddelta) + 4 * eps * np.abs(gs)
-    dgs, p16 = dgs + u * np.abs(gs) + tiny, dp + u * p + tiny
-    found = (
-        p16 @ av + S * eps * (p @ av),
-        scale * (dgs @ ak + S * eps * (np.abs(gs) @ ak)),
-        scale * (mT(dgs) @ aq + T * eps * (mT(np.abs(gs)) @ aq)),
-        mT(p16) @ ag + T * eps * (mT(p) @ ag),
-    )
-    return [b + (u + 2 * eps) * np.abs(x) + tiny for b, x in zip(found, exact, strict=True)]
 
 
 # --- one comparison -------------------------------------------------------------------------------

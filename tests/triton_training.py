@@ -6,13 +6,10 @@
 import fake_gpu
 import numpy as np
 import pytest
-import test_products
 
-import kernels.cuda
 import minigrad as mg
 from experiments import objective, training
-from kernels.cuda import adamw, products
-from kernels.cuda.launch import INTERPRETED, launch
+from kernels.cuda.launch import INTERPRETED
 from minigrad.kernel import KERNELS
 
 if not INTERPRETED:
@@ -21,29 +18,7 @@ if not INTERPRETED:
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """The GPU kernels, on; they get the memory of fake arrays."""
-    fake_gpu.install(monkeypatch)
-
-    def on_host(fn, grid, args, constants, **how):
-        assert not any(isinstance(a, np.ndarray) for a in args)
-        given = [a.values if isinstance(a, fake_gpu.FakeArray) else a for a in args]
-        fake_gpu.soon(lambda: launch(fn, grid, given, constants, **how))
-
-    class Library(test_products.Library):
-        run = staticmethod(fake_gpu.soon)
-
-    for module in vars(kernels.cuda).values():
-        if hasattr(module, "launch") and module is not kernels.cuda.launch:
-            monkeypatch.setattr(module, "launch", on_host)
-        if hasattr(module, "unfit"):
-            monkeypatch.setattr(module, "unfit", lambda *arrays, **how: None)
-    monkeypatch.setattr(products, "cublas", Library)
-    for module in (adamw, products):
-        name = "address_of" if module is adamw else "address"
-        monkeypatch.setattr(module, name, lambda a: a.values.ctypes.data)
-    adamw.blocks_of.cache_clear()
-    yield
-    adamw.blocks_of.cache_clear()
+    fake_gpu.install_kernels(monkeypatch)
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

@@ -30,7 +30,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from minigrad import device as devices
-from minigrad.kernel import Declined
+from minigrad.kernel import Declined, Unusable
 
 OLDEST_TRITON, OLDEST_GPU = (3, 6), 80  # what the tests run; compute capability 8.0
 if tuple(int(part) for part in triton.__version__.split(".")[:2]) < OLDEST_TRITON:
@@ -68,8 +68,8 @@ def launch(
     warps, stages: warps of a program, and how many tiles a loop loads ahead
 
     A launch of a kernel that ran before only starts it, so it may be captured in a CUDA graph.
-    ValueError for an integer beyond int32, TypeError for what is no array or number, RuntimeError
-    if Triton cannot compile it for this GPU or the GPU has too little shared memory.
+    ValueError for an integer beyond int32, TypeError for what is no array or number, Unusable, a
+    RuntimeError, if Triton cannot compile it for this GPU or the GPU does not take it.
     """
     if 0 in grid:
         return
@@ -81,8 +81,14 @@ def launch(
     key = (fn, device, types, tuple(constants.items()), warps, stages)
     kernel = LOADED.get(key)
     if kernel is None:
-        compiled = compile_only(fn, types, constants, architecture(device), warps, stages)
-        kernel = LOADED[key] = Loaded(compiled, len(args))
+        try:
+            compiled = compile_only(fn, types, constants, architecture(device), warps, stages)
+            kernel = Loaded(compiled, len(args))
+        except Unusable as error:
+            kernel = error
+        LOADED[key] = kernel
+    if isinstance(kernel, Unusable):  # and would be again, after as long a compilation
+        raise kernel
     kernel.function((*grid, 1, 1)[:3], kernel.block, (*values, *kernel.hidden), kernel.shared)
 
 
@@ -156,7 +162,7 @@ def compile_only(
     try:
         return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
     except Exception as error:
-        raise RuntimeError(
+        raise Unusable(
             f"Triton {triton.__version__} cannot compile {fn.__name__} for compute capability "
             f"{architecture / 10}: {error}"
         ) from error
@@ -182,15 +188,21 @@ class Loaded:
         cuda, about = devices.cupy().cuda, compiled.metadata
         scratch = about.global_scratch_size or about.profile_scratch_size
         if scratch or about.num_ctas != 1:
-            raise RuntimeError(f"{about.name}: needs scratch memory or clusters of blocks")
+            raise Unusable(f"{about.name}: needs scratch memory or clusters of blocks")
         limit = cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"]
         if about.shared > limit:
-            raise RuntimeError(
+            raise Unusable(
                 f"{about.name}: needs {about.shared} bytes of shared memory for each block, "
                 f"the GPU has {limit}"
             )
         module = cuda.function.Module()
-        module.load(compiled.asm["cubin"])
+        try:
+            module.load(compiled.asm["cubin"])
+        except RuntimeError as error:  # of the driver
+            raise Unusable(
+                f"{about.name}: the GPU, of compute capability {cuda.Device().compute_capability}, "
+                f"does not take machine code for {about.target.arch}: {error}"
+            ) from error
         self.function = module.get_function(about.name)  # it keeps the module
         self.block = (32 * about.num_warps, 1, 1)  # the compiler may have added warps
         self.shared = about.shared

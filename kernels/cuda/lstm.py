@@ -230,6 +230,8 @@ def lstm_cell(
     weights = weight_ih, weight_hh, bias_ih, bias_hh
     if why := unfit(x, h, c, *weights, dtypes=("float32",)):
         return why
+    if x.ndim != 2:  # replicas
+        return Declined("shapes")
     if not (x.size and h.size):
         return Declined("nothing to do")
     check_cell(x, h, c, *weights)

@@ -203,7 +203,7 @@ def gathered_attention(
         index = keys[rows]  # -1 is the row of zeros
         s = dots(q[rows], k[index]) * scale
         s = np.where((index >= 0)[:, None], s, -np.inf)
-        top = np.max(s, axis=-1, keepdims=True, initial=-np.inf)
+        top = np.max(s, axis=-1, keepdims=True) if length else s.sum(axis=-1, keepdims=True)
         e = np.exp(s - np.where(top == -np.inf, 0.0, top))
         total = np.sum(e, axis=-1, keepdims=True)
         p[rows] = e / np.where(total == 0.0, 1.0, total)
