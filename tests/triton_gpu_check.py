@@ -4,6 +4,7 @@ wrong fails.
 `test_triton.py` runs this file in a process of its own, with TRITON_INTERPRET=1.
 """
 
+from dataclasses import dataclass
 from functools import partial
 
 import fake_gpu
@@ -12,7 +13,9 @@ import pytest
 
 import kernels
 import minigrad as mg
-from benchmarks.gpu import parity, steps
+from benchmarks.gpu import attention as times
+from benchmarks.gpu import ladder, parity, steps
+from experiments import records, training
 from experiments.training import Trial
 from kernels.cuda import attention
 from kernels.cuda.launch import INTERPRETED
@@ -210,3 +213,109 @@ def test_a_nudge_changes_every_weight_by_one_unit(monkeypatch):
         ulp = np.spacing(np.maximum(np.abs(a.data), np.abs(b.data)))
         difference = np.abs(a.data - b.data)
         assert ((difference > 0) & (difference <= ulp)).all()
+
+
+# --- times ----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Small(Trial):
+    p: int = 3
+    d: int = 8
+    layers: int = 1
+    heads: int = 2
+    steps: int = 4
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Every call takes a millisecond, and is made three times, so that it is recorded."""
+
+    def measure(calls, **how):
+        for call in calls.values():
+            for _ in range(3):
+                call()
+        return dict.fromkeys(calls, 1.0)
+
+    for module in (steps, times, ladder):
+        for name in {"by_the_wall", "by_the_gpu"} & vars(module).keys():
+            monkeypatch.setattr(module, name, measure)
+    monkeypatch.setattr(times, "replayed", lambda call: call)
+    monkeypatch.setattr(times, "dtypes", parity.dtypes)
+    monkeypatch.setattr(steps, "synchronize", lambda: None)
+    monkeypatch.setattr(steps, "Trial", Small)
+
+
+def texts(rows):
+    return [f"{row.what}: {row.found}" for row in rows]
+
+
+@pytest.mark.usefixtures("clock")
+def test_times_of_steps(monkeypatch):
+    monkeypatch.setattr(steps, "sums", partial(steps.sums, batch=4, d=8))
+    monkeypatch.setattr(steps, "REPLICAS", 2)
+    assert texts(steps.race("gpt")) == [
+        "gpt step: PyTorch: left out: PyTorch sees no GPU",
+        *(f"gpt step: {way}: 1.000 ms" for way in ("plain", "kernels", "recorded")),
+    ]
+    found = texts(steps.many("lstm", 45.0))
+    assert found[1] == "lstm: 2 replicas, runs a second / PyTorch eager's: 90×"
+
+
+@pytest.mark.usefixtures("clock")
+def test_time_of_the_whole_experiment(monkeypatch):
+    monkeypatch.setattr(records, "environment", lambda device: {"device": device})
+    monkeypatch.setattr(steps, "MODELS", ("lstm",))
+    train_all, trained = steps.train_all, []
+
+    def some_steps(folder, steps):
+        train_all(folder, 3)
+        trained.append((steps, sorted(path.name for path in folder.rglob("*.safetensors"))))
+
+    monkeypatch.setattr(steps, "train_all", some_steps)
+    (row,) = steps.sanity()
+    assert row.ok, row
+    assert trained == [(n, ["checkpoint.safetensors"] * 2) for n in (10, Small.steps)]
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_whole_experiment_without_safetensors(monkeypatch):
+    monkeypatch.setattr(steps, "find_spec", lambda name: None)
+    monkeypatch.setattr(training, "save_checkpoint", training.save_checkpoint)
+    monkeypatch.setattr(steps, "train_all", lambda *args, **how: training.save_checkpoint("x"))
+    (row,) = steps.sanity()
+    assert row.what == "the whole sanity experiment, without checkpoints"
+
+
+@pytest.mark.usefixtures("clock")
+def test_times_of_attention(monkeypatch):
+    monkeypatch.setattr(times, "TOKENS", 64)
+    monkeypatch.setattr(times, "HIDDEN", 32)
+    monkeypatch.setattr(times, "LONG", (32,))
+    monkeypatch.setattr(times, "HEADS", (16,))
+    monkeypatch.setattr(times, "GOALS", {(16, False): 1e-6, (16, True): 1e-6})
+    monkeypatch.setattr(times, "SHORT", ((2, 2, 6, 16), (1, 2, 40, 16)))
+    missing = "PyTorch's attention: left out: PyTorch sees no GPU"
+    first, *rest = times.long()
+    assert texts([first]) == [missing]
+    assert [row.ok for row in rest] == [True, True]
+    first, *rest = times.short()
+    assert texts([first]) == [missing]
+    launches = [row.found for row in rest if row.goal]
+    assert launches == ["1", "2", "1", "3", "1", "2", "1", "2"]
+    assert failed(rest) == []
+
+
+@pytest.mark.usefixtures("clock")
+def test_the_ladder(monkeypatch):
+    for name, value in {"SHAPE": (1, 2, 20, 16), "ROWS": 8, "COLUMNS": 36}.items():
+        monkeypatch.setattr(ladder, name, value)
+    ladder.classes.cache_clear()
+    rows = list(ladder.climb())
+    assert [row.what for row in rows] == [rung.name for rung in ladder.rungs()]
+    assert all(row.found.startswith("1 ms; H200: ") for row in rows)
+    ladder.classes.cache_clear()
+
+    def no_memory(calls, **how):
+        raise MemoryError("out of memory")
+
+    monkeypatch.setattr(ladder, "by_the_gpu", no_memory)
+    assert {row.found for row in ladder.climb()} == {"left out: out of memory"}

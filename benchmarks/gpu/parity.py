@@ -17,7 +17,7 @@ from cases import ALL, Case
 
 import minigrad as mg
 from benchmarks.gpu.rows import Row, at_most, left_out
-from benchmarks.gpu.steps import losses
+from benchmarks.gpu.steps import MODELS, losses
 from experiments.training import Trial
 from minigrad import Tensor, graph
 from minigrad import device as devices
@@ -355,7 +355,7 @@ def memory() -> Iterator[Row]:
 
 
 # --- training -------------------------------------------------------------------------------------
-MODELS, STEPS = ("lstm", "gpt"), 10
+STEPS = 10
 
 
 def train() -> Iterator[Row]:

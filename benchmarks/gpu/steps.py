@@ -21,6 +21,7 @@ from experiments.training import Stepper, Trial
 from minigrad import nn
 
 GPU = "cuda:0"
+MODELS: tuple[Model, ...] = ("lstm", "gpt")
 REPLICAS = 64
 Update = Callable[[], mg.Tensor]
 
@@ -69,7 +70,7 @@ def losses(trials: Sequence[Trial], device: str, steps: int, **how: bool) -> Any
 # --- the sanity step ------------------------------------------------------------------------------
 def steps() -> Iterator[Row]:
     """A step of each model, captured and not, against PyTorch's three ways."""
-    for model in ("lstm", "gpt"):
+    for model in MODELS:
         yield from race(model)
 
 
@@ -148,7 +149,7 @@ def sanity() -> Iterator[Row]:
 
 def train_all(folder: Path, steps: int) -> None:
     """Both models, the seeds of each as replicas."""
-    for model in ("lstm", "gpt"):
+    for model in MODELS:
         trials = [Trial(model=model, seed=seed, steps=steps) for seed in (0, 42)]
         folders = [folder / f"{model}-{trial.seed}" for trial in trials]
         run_trials_together(trials, folders, device=GPU)
