@@ -279,13 +279,14 @@ def norm_figure(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> Figure
                             ax.plot(step, at[step], marker, color="black", markersize=5)
                 draw_grid(ax)
                 ax.set_title(f"{LABELS[model]}, weight decay {decay:g}", loc="left")
-                ax.ticklabel_format(axis="x", style="sci", scilimits=(3, 3), useMathText=True)
+                ax.xaxis.set_major_formatter("{x:,.0f}")
+                ax.locator_params(axis="x", nbins=4)
             row[0].set_ylabel(panels.NORM.label)
         for ax in axes[-1]:
             ax.set_xlabel("training step")
         for marker, text in markers.values():
             axes[0, 0].plot([], [], marker, color="black", markersize=5, label=text)
-        axes[0, 0].legend(loc="upper right")
+        figure.legend(loc="outside lower left", ncols=len(markers))
         figure.set_size_inches(1.5 + 2.6 * len(decays), 0.8 + 2.3 * len(models))
     return figure
 
