@@ -6,7 +6,6 @@ was not a number or a step that was not evaluated leaves a gap.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
 
 from experiments.figures import COLORS, PARTS, STYLE, SYMLOG, band, draw_band, draw_grid
 from experiments.groups import best, by_model, finished, grouped
@@ -169,16 +169,16 @@ def best_against(
             for part, name in PARTS:
                 label = f"{line.label}, {name}" if line.label else None
                 found = [
-                    np.array([best(t, quantity.key(part), line.cutoff) for t in line.at[value]])
-                    if value in line.at
-                    else np.full((1, 2), math.nan)
-                    for value in values
+                    np.array([best(t, quantity.key(part), line.cutoff) for t in group])
+                    for group in line.at.values()
                 ]
                 bands = np.transpose([band(each) for each in found])  # (2 rows, 3, values)
                 for ax, (mean, low, high) in zip(axes[:, j], bands, strict=True):
-                    ax.fill_between(values, low, high, color=line.color, alpha=0.15, linewidth=0)
+                    ax.fill_between(
+                        [*line.at], low, high, color=line.color, alpha=0.15, linewidth=0
+                    )
                     style = {"color": line.color, "linestyle": PART_STYLES[part], "label": label}
-                    ax.plot(values, mean, marker="o", markersize=3, linewidth=1.3, **style)
+                    ax.plot([*line.at], mean, marker="o", markersize=3, linewidth=1.3, **style)
         axes[0, j].set_ylabel(f"best {quantity.label}")
         axes[1, j].set_ylabel(f"$t_f$: step of best {quantity.name}")
         axes[1, j].set_ylim(bottom=0)
@@ -220,7 +220,7 @@ def bars(
                             x, mean, width, color=colors.to_rgba(value),
                             alpha=0.45 if part == "train" else 1.0,
                             yerr=[[mean - low], [high - mean]],
-                            error_kw={"elinewidth": 0.9, "ecolor": "0.2", "capsize": 2},
+                            error_kw={"elinewidth": 0.9, "ecolor": "#D55E00", "capsize": 2},
                         )  # fmt: skip
         style_axes(axes[0, j], quantity)
         axes[0, j].set_ylabel(f"best {quantity.label}")
@@ -285,6 +285,7 @@ def set_ticks(ax: Any, setting: Setting, values: Sequence[float]) -> None:
     """A tick at each value that was run, or at powers of ten."""
     if setting.log10:
         ax.set_xscale("log")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         return
     if setting.log2:
         ax.set_xscale("log", base=2)
