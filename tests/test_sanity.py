@@ -340,7 +340,7 @@ def test_the_whole_pipeline(tmp_path, capsys):
     before = [(out / name).read_bytes() for name in files]
     assert command([*args, "--resume"]) == 0
     assert [(out / name).read_bytes() for name in files] == before
-    assert "step" not in capsys.readouterr().err
+    assert ": step" not in capsys.readouterr().err
 
     with pytest.raises(SystemExit) as stop:  # without --resume nothing is overwritten
         command(args)
