@@ -39,6 +39,7 @@ DOCUMENTS = (
     "docs/mistakes.md",
     "docs/design.md",
     "docs/gpu.md",
+    "docs/experiments.md",
     "docs/performance.md",
     "docs/dependencies.md",
     "docs/results/sanity/README.md",
