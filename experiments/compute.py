@@ -76,7 +76,9 @@ def results(trials: Sequence[TrialRecord]) -> Results:
     )
 
 
-REAL_BATCH = "A batch has at most the whole training set: of 480 sums where B = 512."
+REAL_BATCH = (
+    "A batch has at most the whole training set: B = 512 stands for the 480 sums of the seeds."
+)
 
 
 def cutoff(alpha: float, trial: TrialRecord) -> int | None:
