@@ -180,7 +180,8 @@ def early_accuracy(trial: TrialRecord) -> float:
 
 
 def step_of_best(trial: TrialRecord) -> float:
-    return number(trial, "t_f(L_val)")
+    """t_f(L_val) among steps that all evaluate: after them trials end at T or up to 9 later."""
+    return number(trial, "t_f(L_val)", STEPS - 1)
 
 
 def rough_loss(trial: TrialRecord) -> float:
@@ -200,7 +201,7 @@ TRENDS = (  # source, what it says, y, words for it, direction with B
     ),
     (
         "001, 4.6 (c)", "Smaller batches converge with more noise",
-        rough_loss, "mean |change of log10 of validation loss| in the second half", -1,
+        rough_loss, "the mean absolute change of log10 of validation loss in the second half", -1,
     ),
 )  # fmt: skip
 

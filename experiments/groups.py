@@ -90,7 +90,7 @@ def log_loss(trial: TrialRecord, cutoff: int | None = None) -> float:
 
 
 def roughness(trial: TrialRecord, key: str) -> float:
-    """How much a curve jumps: the mean of |change| from one evaluation to the next, or NaN.
+    """How much a curve jumps: the mean absolute change from one evaluation to the next, or NaN.
 
     Over the second half of training, where the seeds' evaluations are evenly spaced; of a loss the
     change of its log10. A curve that falls or rises smoothly has little of it.

@@ -166,22 +166,21 @@ def best_against(
         axes[1, j].set_yscale("symlog", **SYMLOG)
         draw_grid(axes[1, j])
         for line in lines:
+            at = dict(sorted(line.at.items()))
             for part, name in PARTS:
                 label = f"{line.label}, {name}" if line.label else None
                 found = [
                     np.array([best(t, quantity.key(part), line.cutoff) for t in group])
-                    for group in line.at.values()
+                    for group in at.values()
                 ]
                 bands = np.transpose([band(each) for each in found])  # (2 rows, 3, values)
                 for ax, (mean, low, high) in zip(axes[:, j], bands, strict=True):
-                    ax.fill_between(
-                        [*line.at], low, high, color=line.color, alpha=0.15, linewidth=0
-                    )
+                    ax.fill_between([*at], low, high, color=line.color, alpha=0.15, linewidth=0)
                     style = {"color": line.color, "linestyle": PART_STYLES[part], "label": label}
-                    ax.plot([*line.at], mean, marker="o", markersize=3, linewidth=1.3, **style)
+                    ax.plot([*at], mean, marker="o", markersize=3, linewidth=1.3, **style)
         axes[0, j].set_ylabel(f"best {quantity.label}")
         axes[1, j].set_ylabel(f"$t_f$: step of best {quantity.name}")
-        axes[1, j].set_ylim(bottom=0)
+        axes[1, j].set_ylim(0, 1.3 * axes[1, j].get_ylim()[1])
         axes[1, j].set_xlabel(setting.label)
     set_ticks(axes[0, 0], setting, values)
     figure.align_ylabels()

@@ -352,7 +352,17 @@ def test_figures_of_partial_records_are_drawn_with_gaps_and_without_invented_poi
     assert list(val.get_xdata()) == [0.3, 0.7]
     assert val.get_ydata()[0] == 0.75  # of .5 and 1
     assert math.isnan(val.get_ydata()[1])
-    assert (train.get_linestyle(), val.get_linestyle()) == (":", "-") or train.is_dashed()
+    assert (train.is_dashed(), val.is_dashed()) == (True, False)
+
+
+def test_lines_go_from_the_least_value_to_the_greatest(tmp_path):
+    for d in (32, 16, 64):
+        write(tmp_path / str(d), learnt(1 / d, 0.9), d=d)
+    by_d = groups.grouped(records.read_trials(tmp_path), "d")
+    unsorted = panels.Line({d: by_d[d] for d in (32, 16, 64)}, "k", "LSTM")
+    figure = panels.best_against([unsorted], panels.Setting("d", "d", log2=True), title="")
+    _, val = figure.axes[0].lines
+    assert val.get_xydata().tolist() == [[16, 1 / 16], [32, 1 / 32], [64, 1 / 64]]
 
 
 # --- statistics on planted data -------------------------------------------------------------------
