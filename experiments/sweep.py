@@ -280,7 +280,11 @@ def row(trial: TrialRecord) -> dict[str, Any]:
     """A trial as a line of trials.jsonl."""
     status = {k: trial.status.get(k) for k in ("step", "finished", "diverged", "seconds")}
     settings = {k: v for k, v in trial.settings.items() if k != "version"}
-    return {"name": trial.folder.name, **settings, **status, **metrics.summarize(trial.records)}
+    try:
+        numbers: dict[str, Any] = metrics.summarize(trial.records)
+    except ValueError:  # nothing was held out, or no loss was ever a number
+        numbers = dict.fromkeys(metrics.NAMES)
+    return {"name": trial.folder.name, **settings, **status, **numbers}
 
 
 def protocol(sweep: dict[str, Any], trials: Sequence[TrialRecord]) -> str:

@@ -108,6 +108,13 @@ def test_trials_jsonl_has_settings_and_the_ten_numbers(unbroken):
         assert r["finished"] is True
 
 
+def test_a_trial_without_validation_is_a_line_too(unbroken):
+    trial = records.read_trials(unbroken)[0]
+    for line in trial.records:
+        line |= {"val_loss": None, "val_accuracy": None}
+    assert sweep.row(trial)["L_val"] is None
+
+
 def test_duckdb_and_polars_read_the_records(unbroken):
     duckdb, polars = pytest.importorskip("duckdb"), pytest.importorskip("polars")
     count, best = duckdb.sql(
