@@ -2,17 +2,23 @@
 
 Every node must see the output folder under the same path, and run this package at the same version.
 A job whose node dies starts again on another, from the checkpoint in its folder; that it has the
-folder for itself is seen to by `records.held`.
+folder for itself is seen to by `records.held`. A trial computes with one thread wherever it runs, so
+its records do not depend on the cluster.
 """
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.progress import Overview
+from experiments.records import THREADS
 from experiments.runner import (
     RESTARTS,
     Job,
@@ -21,35 +27,91 @@ from experiments.runner import (
     caught_signals,
     name_of,
     run_job,
-    threads_each,
 )
 from experiments.training import Interrupted, Watcher
 from minigrad import kernel, use_kernels
 from minigrad.files import CheckpointError
 
+CONNECT_SECONDS = 5.0
+STOP_SECONDS = 60.0  # for running trials to save
 
-def connect(address: str | None, workers: int) -> Any:
-    """The ray module, connected to a cluster: at an address, else one made on this machine.
 
-    ValueError, in one line, if Ray is not installed or the cluster cannot be reached.
+def connect(address: str | None) -> None:
+    """Connect to the cluster at HOST:PORT, or with "auto" to that of which this machine is part.
+
+    Without an address a cluster is started on this machine, for this process alone. Does nothing if
+    there is a connection. ValueError if Ray is not installed or the cluster cannot be reached.
     """
     try:
         import ray
-    except ImportError as error:
+    except ImportError:
         raise ValueError(
-            f"--launcher ray: Ray cannot be imported ({error}): install minigrad[ray]"
+            '--launcher ray needs Ray, extra "ray": pip install "minigrad[ray]"'
         ) from None
     if ray.is_initialized():
-        return ray
-    where: dict[str, Any] = {"address": address} if address else {"num_cpus": workers}
-    if not address:
-        where |= {"include_dashboard": False}
+        return
+    if address not in (None, "auto"):
+        knock(str(address))
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+        quiet |= {"address": "local", **local}
+    else:
+        quiet |= {"address": address}
+    handler = signal.getsignal(signal.SIGTERM)  # Ray sets one of its own
     try:
-        ray.init(**where, log_to_driver=False, logging_level="error")
-    except Exception as error:  # of many kinds
-        line = " ".join(str(error).split())
-        raise ValueError(f"--launcher ray: no cluster at {address}: {line:.200}") from None
-    return ray
+        ray.init(**quiet)
+    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"--address {address}: no Ray cluster answers: {error}") from None
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def knock(address: str) -> None:
+    """ValueError unless something listens at HOST:PORT. Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal()):
+        raise ValueError(f"--address: expected auto or HOST:PORT, got {address}")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ValueError(f"--address {address}: no Ray cluster answers: {error}") from None
+
+
+def check_reachable(folder: Path) -> None:
+    """ValueError unless every node of the cluster sees this folder under its path."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    folder = folder.resolve()
+    probe = folder / f".probe.{socket.gethostname()}.{os.getpid()}"
+    probe.write_bytes(b"")
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    try:
+        task = ray.remote(num_cpus=0)(exists)
+        seen = ray.get(
+            [
+                task.options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                ).remote(probe)
+                for node in nodes
+            ]
+        )
+    except ray.exceptions.RayError as error:
+        raise ValueError(f"a node of the Ray cluster cannot run trials: {error}") from None
+    finally:
+        probe.unlink()
+    blind = [node["NodeManagerAddress"] for node, ok in zip(nodes, seen, strict=True) if not ok]
+    if blind:
+        raise ValueError(
+            f"{folder}: not seen by {', '.join(blind)}: on Ray, --out must lie on a file system "
+            "that all nodes share"
+        )
+
+
+def exists(path: Path) -> bool:
+    return path.exists()
 
 
 def run_on_ray(
@@ -63,7 +125,9 @@ def run_on_ray(
     gpus: float,
 ) -> None:
     """Run the jobs as tasks with a CPU and a part of a GPU each, so many at a time."""
-    ray = connect(address, workers)
+    connect(address)
+    import ray
+
     try:
         follow(ray, jobs, signals, device, workers, overview, gpus)
     finally:
@@ -80,8 +144,8 @@ def follow(
     gpus: float,
 ) -> None:
     """Start tasks as others end, until none is left, or until one fails or a signal comes."""
-    threads = {"env_vars": threads_each(workers)}
-    how = {"num_cpus": 1, "num_gpus": gpus, "max_retries": RESTARTS, "runtime_env": threads}
+    one_thread = {"env_vars": dict.fromkeys(THREADS, "1")}
+    how = {"num_cpus": 1, "num_gpus": gpus, "max_retries": RESTARTS, "runtime_env": one_thread}
     task = ray.remote(**how)(work)
     waiting, running, problems = list(range(len(jobs))), {}, []
     while waiting or running:
@@ -106,7 +170,7 @@ def follow(
             for ref in running:
                 ray.cancel(ref, force=False)  # as Ctrl-C: it saves a checkpoint and ends
             if running:
-                ray.wait(list(running), num_returns=len(running), timeout=60)
+                ray.wait(list(running), num_returns=len(running), timeout=STOP_SECONDS)
             break
     if signals.stopping():
         raise Interrupted("stopped")

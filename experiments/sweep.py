@@ -150,7 +150,9 @@ def main(experiment: Experiment, args: Sequence[str] | None = None, *, descripti
     try:
         device = devices.parse(device_of(options))
         if options.launcher == "ray":
-            on_ray.connect(options.address, options.workers)
+            on_ray.connect(options.address)
+            records.fit_for_writing(experiment.folder(options))
+            on_ray.check_reachable(experiment.folder(options))
         folder = prepare(experiment, options)
     except (devices.DeviceError, ValueError, OSError) as error:
         cli.fail(prog, error)

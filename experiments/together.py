@@ -43,8 +43,8 @@ def run_trials_together(
     Metrics and parameters are those of separate runs to rounding; the seconds are those of all.
     Batches are plain, `share_prefixes` or not. A trial that diverges ends, and the others go on.
 
-    Trials continue from their checkpoints, bit for bit on a CPU if the same go on together. Those
-    with fewer steps behind them go first, until they are where the others are.
+    Trials continue from their checkpoints, bit for bit on a CPU if the same are given together.
+    Those with fewer steps behind them go first, until they are where the others are.
 
     Raises ValueError, with nothing written, unless all fields but `MAY_DIFFER` are equal and there
     is no dropout, and if a folder holds another trial; Interrupted if the watcher says so, which is
@@ -54,18 +54,20 @@ def run_trials_together(
     devices.keep_memory()
     check_together(trials, folders)
     runs = [TrialRun(*pair) for pair in zip(trials, folders, strict=True)]
-    runs = [run for run in runs if not run.finished]
+    if all(run.finished for run in runs):
+        return
     with mg.use_device(name):
         for run in runs:
             run.load_batches(name, share_prefixes=False)
         for part in ("train", "val"):
             objective.check_alike([getattr(run, part) for run in runs])
         for run in runs:
-            run.begin(name, keep_on="cpu")
-        while runs := [run for run in runs if not run.finished]:
-            step = min(run.step for run in runs)
-            ahead = [run.step for run in runs if run.step > step]
-            replicas = Replicas([run for run in runs if run.step == step], name)
+            if not run.finished:
+                run.begin(name, keep_on="cpu")
+        while left := [run for run in runs if not run.finished]:
+            step = min(run.step for run in left)
+            ahead = [run.step for run in left if run.step > step]
+            replicas = Replicas(runs, step, name)
             train_until(replicas, min(ahead, default=replicas.total), watcher or Watcher())
 
 
@@ -89,11 +91,18 @@ def check_together(trials: Sequence[Trial], folders: Sequence[Path]) -> None:
 
 
 class Replicas:
-    """Runs at the same step as one stacked model. They lie on the host, where `save` puts them."""
+    """The runs at a step as one stacked model. They lie on the host, where `save` puts them.
 
-    def __init__(self, runs: Sequence[TrialRun], device: str) -> None:
-        self.runs = runs
-        self.trial, self.step, self.total = runs[0].trial, runs[0].step, runs[0].total
+    The places of the others, which have ended or are ahead, are filled with copies of the first: in
+    a stack of another size some sums are rounded differently.
+    """
+
+    def __init__(self, runs: Sequence[TrialRun], step: int, device: str) -> None:
+        at_step = [not run.finished and run.step == step for run in runs]
+        self.places = [i for i, yes in enumerate(at_step) if yes]
+        first = runs[self.places[0]]
+        self.runs = runs = [run if yes else first for run, yes in zip(runs, at_step, strict=True)]
+        self.trial, self.step, self.total = first.trial, step, first.total
         self.train = objective.stacked([run.train for run in runs])
         self.val = objective.stacked([run.val for run in runs])
         self.model = nn.stack([run.model for run in runs]).to(device)
@@ -106,22 +115,24 @@ class Replicas:
         before = {"stepped": states[0]["stepped"], "slots": slots}
         self.optimizer.load_state_dict(self.optimizer.state_dict() | before)
         self.stepper = Stepper(self.model, self.optimizer, self.train, self.trial.clip)
-        for run in runs:
-            run.started = perf_counter()
+        for i in self.places:
+            runs[i].started = perf_counter()
 
     def update(self) -> None:
         """One step of training of every replica, on batches of its own."""
-        self.stepper.update(np.stack([next(run.rows) for run in self.runs]))
+        rows = {i: next(self.runs[i].rows) for i in self.places}
+        filling = rows[self.places[0]]
+        self.stepper.update(np.stack([rows.get(i, filling) for i in range(len(self.runs))]))
         self.step += 1
 
     def log(self, watcher: Watcher) -> bool:
         """Record the metrics of each. Whether to go on: False if all have diverged."""
         found = measure(self.model, self.step, self.train, self.val)
-        watcher.record(found[0])
-        for run, record in zip(self.runs, found, strict=True):
-            if not run.finished:
-                run.add_line(record)
-        return not all(run.finished for run in self.runs)
+        watcher.record(found[self.places[0]])
+        for i in self.places:
+            if not self.runs[i].finished:
+                self.runs[i].add_line(found[i])
+        return not all(self.runs[i].finished for i in self.places)
 
     def save(self) -> None:
         """Write the checkpoint of each that has not diverged.
@@ -130,7 +141,8 @@ class Replicas:
         """
         weights, state = self.model.state_dict(), self.optimizer.state_dict()
         failed: CheckpointError | None = None
-        for i, run in enumerate(self.runs):
+        for i in self.places:
+            run = self.runs[i]
             if run.finished:
                 continue
             run.model.load_state_dict({name: value[i] for name, value in weights.items()})

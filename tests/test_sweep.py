@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import estimate, progress, records, runner, sweep
+from experiments import estimate, progress, records, runner, sweep, together, training
 from experiments.results import Claim, Results, Table
 from experiments.sweep import Experiment, Options
 
@@ -335,13 +335,51 @@ def die(*args):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def test_replicas_killed_while_they_save_go_on_bitwise(tmp_path, monkeypatch):
+    """One of three trials then has a checkpoint that the others do not have."""
+    options = Decays(scale="small", model="gpt", seeds=(0, 1, 2), decays=(1.0,), steps=60)
+    trials = list(options.trials().values())
+    whole, parts = ([tmp_path / kind / str(i) for i in range(3)] for kind in ("whole", "parts"))
+    together.run_trials_together(trials, whole)
+    original = training.save_checkpoint
+
+    def crash(path, **given):
+        if given["step"] == 40 and path.parent == parts[1]:
+            raise KeyboardInterrupt
+        original(path, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "CHECKPOINT_PERIOD", 20)
+        patch.setattr(training, "save_checkpoint", crash)
+        with pytest.raises(KeyboardInterrupt):
+            together.run_trials_together(trials, parts)
+    assert [training.read_status(folder)["step"] for folder in parts] == [40, 20, 20]
+    together.run_trials_together(trials, parts)
+    same_end(tmp_path / "parts", tmp_path / "whole")
+
+
 # --- Ray ----------------------------------------------------------------------------------------
 def test_ray_is_asked_for_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SystemExit) as stop:
         main(*SMALL, "--out", tmp_path / "sweep", "--launcher", "ray")
     assert stop.value.code == 2
-    assert "install minigrad[ray]" in capsys.readouterr().err
+    assert 'pip install "minigrad[ray]"' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers"),
+        ("host:", "expected auto or HOST:PORT"),
+        ("127.0.0.1:99999", "no Ray cluster answers"),
+    ],
+)
+def test_a_cluster_that_is_not_there(tmp_path, capsys, address, said):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    folder = tmp_path / "sweep"
+    assert said in refused(capsys, "--launcher", "ray", "--address", address, "--out", folder)
+    assert not folder.exists()
 
 
 def test_a_dying_node_changes_nothing(tmp_path, long_run):
