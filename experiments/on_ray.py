@@ -2,8 +2,8 @@
 
 Every node must see the output folder under the same path, and run this package at the same version.
 A job whose node dies starts again on another, from the checkpoint in its folder; that it has the
-folder for itself is seen to by `records.held`. A trial computes with one thread wherever it runs, so
-its records do not depend on the cluster.
+folder for itself is seen to by `records.held`. A trial computes with one thread wherever it runs,
+so its records do not depend on the cluster.
 """
 
 from __future__ import annotations
