@@ -134,3 +134,8 @@ def erratum_of(source: str) -> str | None:
     """The number, such as "001.2", in the source of a claim: "erratum 001.2", "001, erratum 2"."""
     found = re.fullmatch(r"(?:erratum )?(\d{3})(?:\.|,.*\berratum )(\d+)\)?", source)
     return ".".join(found.groups()) if found else None
+
+
+def plain(text: str) -> str:
+    """A text of results without the marks of **bold**."""
+    return text.replace("**", "")

@@ -120,14 +120,18 @@ class Curves {
     const layout = {
       xaxis: { ...axis, type: this.axis.x, title: { text: "training step" } },
       yaxis: { ...axis, type: this.axis.y, title: { text: label }, exponentformat: "power" },
-      font: { color: ink, family: "inherit", size: 13 },
+      font: { color: ink, family: getComputedStyle(document.body).fontFamily, size: 12 },
+      modebar: { bgcolor: "transparent", color: "#9ea5ad", activecolor: ink },
       paper_bgcolor: "transparent", plot_bgcolor: "transparent",
       margin: { l: 10, r: 10, t: 10, b: 10 },
       height: 400, hovermode: "closest", showlegend: false,
     };
     // a log axis shows powers of ten alone, or numbers would stand on each other on a phone
     if (this.axis.x === "log") Object.assign(layout.xaxis, { dtick: 1 });
-    return Plotly.react(this.plot, traces, layout, { responsive: true, displaylogo: false });
+    const buttons = ["toImage", "zoom2d", "pan2d", "resetScale2d"]; // none that asks a server
+    return Plotly.react(this.plot, traces, layout, {
+      responsive: true, displaylogo: false, modeBarButtons: [buttons],
+    });
   }
 }
 

@@ -28,8 +28,9 @@ from experiments.report.content import (
     Chapter,
     Report,
     overview,
+    plain,
     tables_of,
-)  # fmt: skip
+)
 from experiments.report.curves import MOST, curves_of
 from experiments.results import Drawing, Table, Verdict
 from minigrad.files import write_file
@@ -111,15 +112,15 @@ def interactive(chapter: Chapter) -> str:
 
 def figure(drawing: Drawing) -> str:
     """A figure as an image. WebP without loss is half as large as PNG."""
-    data, caption = io.BytesIO(), escape(drawing.caption, quote=True)
+    data, caption = io.BytesIO(), drawing.caption
     with mpl.rc_context(STYLE):
         lossless = {"lossless": True, "quality": 100}
         drawing.figure.savefig(data, format="webp", dpi=DPI, pil_kwargs=lossless)
     width, height = (round(inches * DPI / 2) for inches in drawing.figure.get_size_inches())
     return (
         f'<figure><img src="data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}" '
-        f'width="{width}" height="{height}" alt="{caption}"><figcaption>{caption}</figcaption>'
-        f"</figure>"
+        f'width="{width}" height="{height}" alt="{escape(plain(caption))}">'
+        f"<figcaption>{text(caption)}</figcaption></figure>"
     )
 
 
@@ -130,7 +131,7 @@ def table(content: Table, heading: str = "h3") -> str:
     rows = []
     for row in content.rows:
         cells = [
-            f'<td data-label="{escape(re.sub("[*]{2}", "", column))}">{cell(value)}</td>'
+            f'<td data-label="{escape(plain(column))}">{cell(value)}</td>'
             for column, value in zip(content.columns, row, strict=True)
         ]
         rows.append(f"<tr>{''.join(cells)}</tr>")

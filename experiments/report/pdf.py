@@ -18,8 +18,9 @@ from experiments.report.content import (
     Chapter,
     Report,
     overview,
+    plain,
     tables_of,
-)  # fmt: skip
+)
 from experiments.results import Drawing, Table, Verdict
 from minigrad.files import write_file
 
@@ -137,13 +138,14 @@ def figure(pdf: FPDF, drawing: Drawing) -> None:
         drawing.figure.savefig(data, format="png", dpi=DPI)
     width, height = drawing.figure.get_size_inches()
     pdf.set_font(style="", size=8)
-    caption = pdf.multi_cell(0, 4.2, drawing.caption, dry_run=True, output="HEIGHT")
-    room = pdf.eph - caption - 14
+    caption = plain(drawing.caption)
+    below = pdf.multi_cell(0, 4.2, caption, dry_run=True, output="HEIGHT")
+    room = pdf.eph - below - 14  # so that a heading fits above
     scale = min(pdf.epw / width, room / height, 25.4 * 1.1)  # mm an inch; not much enlarged
-    keep_together(pdf, height * scale + caption + 4)
-    pdf.image(data, w=width * scale, h=height * scale, alt_text=drawing.caption)
+    keep_together(pdf, height * scale + below + 4)
+    pdf.image(data, w=width * scale, h=height * scale, alt_text=caption)
     pdf.set_text_color(*SOFT)
-    pdf.multi_cell(0, 4.2, drawing.caption, new_x="LMARGIN", new_y="NEXT")
+    pdf.multi_cell(0, 4.2, caption, new_x="LMARGIN", new_y="NEXT")
     pdf.set_text_color(*DARK)
     pdf.ln(4)
 
@@ -202,7 +204,3 @@ def keep_together(pdf: FPDF, height: float) -> None:
     """Begin a new page if that many mm are not left on this one."""
     if pdf.will_page_break(height):
         pdf.add_page()
-
-
-def plain(text: str) -> str:
-    return text.replace("**", "")
