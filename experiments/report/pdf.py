@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DPI = 200  # of figures: what a printer shows of lines and letters
 SIZE = 9.0  # points
 LEAST_SIZE = 6.0  # of letters in a table of many columns
-DARK, SOFT = (36, 39, 43), (98, 104, 111)
+DARK, SOFT, LIGHT = (36, 39, 43), (98, 104, 111), (205, 205, 200)
 COLORS = {"agrees": (20, 104, 63), "differs": (163, 58, 18), "undecided": (107, 89, 0)}
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # no date inside: the same records give the same file
 
@@ -45,7 +45,7 @@ def pages(report: Report) -> bytes:
     pdf = document()
     pdf.add_page()
     pdf.set_font(style="B", size=20)
-    pdf.multi_cell(0, 9, TITLE, new_x="LMARGIN", new_y="NEXT")
+    pdf.multi_cell(0, 9, TITLE, align="L", new_x="LMARGIN", new_y="NEXT")
     paragraph(pdf, ABOUT)
     if report.small:
         paragraph(pdf, f"**{SMALL}**")
@@ -88,6 +88,7 @@ def document() -> FPDF:
 
 def contents(pdf: FPDF, outline: Sequence[Any]) -> None:
     """The list of sections with their pages, each a link."""
+    pdf.ln(4)
     pdf.set_font(style="B", size=12)
     pdf.cell(0, 8, "Contents", new_x="LMARGIN", new_y="NEXT")
     pdf.set_font(style="", size=SIZE)
@@ -145,7 +146,7 @@ def figure(pdf: FPDF, drawing: Drawing) -> None:
     keep_together(pdf, height * scale + below + 4)
     pdf.image(data, w=width * scale, h=height * scale, alt_text=caption)
     pdf.set_text_color(*SOFT)
-    pdf.multi_cell(0, 4.2, caption, new_x="LMARGIN", new_y="NEXT")
+    pdf.multi_cell(0, 4.2, caption, align="L", new_x="LMARGIN", new_y="NEXT")
     pdf.set_text_color(*DARK)
     pdf.ln(4)
 
@@ -158,46 +159,56 @@ def table(pdf: FPDF, content: Table) -> None:
         paragraph(pdf, content.note)
     size, widths = columns(pdf, content)
     pdf.set_font(style="", size=size)
+    pdf.set_draw_color(*LIGHT)
+    pdf.set_line_width(0.15)
     head = FontFace(emphasis="B", color=SOFT)
     with pdf.table(
-        col_widths=widths, width=min(sum(widths), pdf.epw), align="L", text_align="L",
-        headings_style=head, line_height=size * 0.5, borders_layout="HORIZONTAL_LINES",
-        padding=(0.8, 1.2),
+        col_widths=widths, width=min(sum(widths), pdf.epw), line_height=size * 0.5,
+        align="L", text_align="L", v_align="TOP", padding=(0.8, 1.2),
+        headings_style=head, borders_layout="HORIZONTAL_LINES",
     ) as made:  # fmt: skip
-        made.row([plain(column) for column in content.columns])
+        made.row([unbroken(column) for column in content.columns])
         for cells in content.rows:
             row = made.row()
             for cell in cells:
                 bold = cell.startswith("**") or cell in get_args(Verdict)
                 color = COLORS.get(cell, DARK)
-                row.cell(plain(cell), style=FontFace(emphasis="B" if bold else "", color=color))
+                row.cell(unbroken(cell), style=FontFace(emphasis="B" if bold else "", color=color))
     pdf.ln(5)
 
 
 def columns(pdf: FPDF, content: Table) -> tuple[float, list[float]]:
     """(size of letters, widths in mm).
 
-    Letters become smaller until no column is narrower than its longest word. What is left of the
-    page goes to columns of long text, by the root of their length.
+    Letters become smaller, within limits, until every cell is on one line; if that cannot be, until
+    no word is broken, and columns share what is left of the page by the length of their texts.
     """
-    lines = [content.columns, *content.rows]
-    size = SIZE
-    while True:
-        pdf.set_font(style="B", size=size)
-        measure = lambda text: pdf.get_string_width(plain(text)) + 3.4
-        by_column = list(zip(*lines, strict=True))
-        whole = [max(map(measure, column)) for column in by_column]
-        words = [
-            max(measure(w) for cell in column for w in ["", *cell.split()]) for column in by_column
-        ]
-        if sum(words) <= pdf.epw or size <= LEAST_SIZE:
+    lines = [list(map(unbroken, line)) for line in (content.columns, *content.rows)]
+    by_column = list(zip(*lines, strict=True))
+    sizes = [SIZE - 0.5 * i for i in range(round(2 * (SIZE - LEAST_SIZE)) + 1)]
+    for size in sizes:
+        whole = [widest(pdf, size, column) for column in by_column]
+        if sum(whole) <= pdf.epw:
+            return size, whole
+    for size in sizes:
+        words = [widest(pdf, size, " ".join(column).split(" ")) for column in by_column]
+        if sum(words) <= pdf.epw:
             break
-        size -= 0.5
-    if sum(whole) <= pdf.epw:
-        return size, whole
+    whole = [widest(pdf, size, column) for column in by_column]
     wanted = [(full - word) ** 0.5 for full, word in zip(whole, words, strict=True)]
     spare = max(pdf.epw - sum(words), 0.0) / (sum(wanted) or 1.0)
     return size, [word + want * spare for word, want in zip(words, wanted, strict=True)]
+
+
+def unbroken(text: str) -> str:
+    """A cell's text, a mean and its ± on one line."""
+    return plain(text).replace(" ± ", "\u00a0±\u00a0")
+
+
+def widest(pdf: FPDF, size: float, texts: Iterable[str]) -> float:
+    """The width of the widest text in bold, in mm, with the space around it."""
+    pdf.set_font(style="B", size=size)
+    return max((pdf.get_string_width(text) for text in texts), default=0.0) + 3.4
 
 
 def keep_together(pdf: FPDF, height: float) -> None:
