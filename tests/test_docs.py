@@ -43,6 +43,7 @@ DOCUMENTS = (
     "docs/performance.md",
     "docs/dependencies.md",
     "docs/results/sanity/README.md",
+    "docs/results/data_size/README.md",
 )
 PRELUDE = {  # what the file into which the reader writes the op has already imported
     "CONTRIBUTING.md": "import numpy as np\n"
