@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import io
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -83,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The records of the toy, run once, with a trial of an evil name, and of the broken one."""
     folder = tmp_path_factory.mktemp("report")
     for experiment in (TOY, BROKEN):
-        options = Toy(out=folder / experiment.name, seeds=(0,))
+        options = Toy(out=folder / experiment.name, seeds=(0,), kernels=False)
         sweep.prepare(experiment, options)
         assert sweep.run(experiment, options, options.out, "cpu") == 0  # type: ignore[arg-type]
     return folder
@@ -110,7 +112,8 @@ def test_command_runs_everything_and_keeps_what_did_not_fail(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    args = ("--out", out, "--seeds", 0, "--model", "gpt", "--only", "sanity", "data_size")
+    args = ("--out", out, "--seeds", 0, "--model", "gpt", "--no-kernels")
+    args += ("--only", "sanity", "data_size")
     assert run(*args) == 1
     said = capsys.readouterr()
     assert "data_size: No results: KeyError: 'no such setting'" in said.err
@@ -218,12 +221,14 @@ def read(text: str) -> Text:
     return parser
 
 
-def words(data: bytes) -> list[str]:
-    """The words of a PDF."""
+def pages_of(data: bytes) -> list[str]:
+    """The text of each page of a PDF."""
     pypdf = pytest.importorskip("pypdf", reason="reading a PDF needs pypdf")
-    import io
+    return [each.extract_text() for each in pypdf.PdfReader(io.BytesIO(data)).pages]
 
-    return " ".join(p.extract_text() for p in pypdf.PdfReader(io.BytesIO(data)).pages).split()
+
+def words(data: bytes) -> list[str]:
+    return " ".join(pages_of(data)).split()
 
 
 def all_texts(report: content.Report) -> Iterator[str]:
@@ -247,6 +252,32 @@ def test_page_and_pdf_have_everything(report: content.Report, made: Path) -> Non
         # a PDF breaks long cells wherever it must, and hyphens it not
         assert bare in printed or all(word in printed for word in text.replace("**", "").split())
     assert made.stat().st_size < 8e6
+
+
+def test_contents_of_the_pdf_and_page_numbers(report: content.Report) -> None:
+    pages = pages_of(pdf.pages(report))
+    listed = re.findall(r"^(.+?) ?(\d+)$", pages[0].split("Contents")[1], re.M)
+    titles = ["At a glance", *(c.title for c in report.chapters), report.errata.title]
+    assert [title for title, _ in listed][: len(titles)] == titles
+    for title, number in listed[: len(titles)]:
+        assert title in pages[int(number) - 1]
+        assert pages[int(number) - 1].split()[-1] == number or number in pages[int(number) - 1]
+
+
+def test_wide_table_of_the_pdf_is_not_broken(report: content.Report) -> None:
+    """Twelve columns of means ± std: upright their letters would be too small."""
+    cells = [f"{i}.1234 ± 0.0012" for i in range(12)]
+    wide = Table("wide", "A wide one", [f"column {i}" for i in range(12)], [cells] * 2)
+    chapter = report.chapters[0]._replace(results=Results([wide, chapter_table(report)]))
+    pages = pages_of(pdf.pages(report._replace(chapters=[chapter])))
+    (on,) = [text for text in pages if "A wide one" in text]
+    lines = [" ".join(line.split()) for line in on.splitlines()]
+    assert all(any(cell in line for line in lines) for cell in cells)
+    assert "Steps of toys" not in on
+
+
+def chapter_table(report: content.Report) -> Table:
+    return report.chapters[0].results.tables[0]
 
 
 def test_the_same_records_give_the_same_files(report: content.Report, folder: Path) -> None:
@@ -502,8 +533,6 @@ def test_wrong_arithmetic_is_found(browser: Chromium, folder: Path, planted: str
 @needs_chromium
 def test_erf(browser: Chromium) -> None:
     """Against Python's own: a sum of up to 120 terms of one sign, each with two roundings."""
-    import math
-
     xs = [0.0, 1e-9, 0.3, -0.5, 1.0, -2.0, 3.5, 5.9, 6.1, 40.0]
     found = browser.run(f"{xs}.map(erf)")
     np.testing.assert_allclose(found, [math.erf(x) for x in xs], rtol=240 * 2.3e-16)

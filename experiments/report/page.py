@@ -36,7 +36,7 @@ from experiments.results import Drawing, Table, Verdict
 from minigrad.files import write_file
 
 DPI = 144  # of figures: sharp on a screen of two dots a pixel at the width of the text
-LONG = 40  # characters of a cell from which a table is one of words, stacked on a narrow screen
+LONG = 60  # characters of a cell from which a table is one of words, stacked on a narrow screen
 # nothing from outside is loaded, even if something in the page asked for it
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"
 

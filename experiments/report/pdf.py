@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 DPI = 200  # of figures: what a printer shows of lines and letters
 SIZE = 9.0  # points
-LEAST_SIZE = 6.0  # of letters in a table of many columns
+READABLE_SIZE = 7.0  # of letters in a table; one that needs smaller ones gets a page on its side
+LEAST_SIZE = 6.0
+MARGIN = 18  # mm, left and right
+PORTRAIT_WIDTH = 210 - 2 * MARGIN
 DARK, SOFT, LIGHT = (36, 39, 43), (98, 104, 111), (205, 205, 200)
 COLORS = {"agrees": (20, 104, 63), "differs": (163, 58, 18), "undecided": (107, 89, 0)}
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # no date inside: the same records give the same file
@@ -78,7 +81,7 @@ def document() -> FPDF:
     pdf.add_font("DejaVu", "B", fonts / "DejaVuSans-Bold.ttf")
     pdf.set_font("DejaVu", size=SIZE)
     pdf.set_text_color(*DARK)
-    pdf.set_margins(18, 16)
+    pdf.set_margins(MARGIN, 16)
     pdf.set_auto_page_break(True, margin=18)
     pdf.set_creation_date(EPOCH)
     pdf.set_title(TITLE)
@@ -107,7 +110,9 @@ def write_chapter(pdf: FPDF, chapter: Chapter) -> None:
     for drawing in chapter.results.drawings:
         figure(pdf, drawing)
     for each in tables_of(chapter.results):
-        keep_together(pdf, 30)
+        size, _ = columns(pdf, each, PORTRAIT_WIDTH)
+        turn(pdf, "portrait" if size >= READABLE_SIZE else "landscape")
+        keep_together(pdf, 40)
         pdf.set_font(style="B", size=10)
         pdf.multi_cell(0, 6, plain(each.title), new_x="LMARGIN", new_y="NEXT")
         table(pdf, each)
@@ -157,7 +162,7 @@ def table(pdf: FPDF, content: Table) -> None:
 
     if content.note:
         paragraph(pdf, content.note)
-    size, widths = columns(pdf, content)
+    size, widths = columns(pdf, content, pdf.epw)
     pdf.set_font(style="", size=size)
     pdf.set_draw_color(*LIGHT)
     pdf.set_line_width(0.15)
@@ -177,8 +182,8 @@ def table(pdf: FPDF, content: Table) -> None:
     pdf.ln(5)
 
 
-def columns(pdf: FPDF, content: Table) -> tuple[float, list[float]]:
-    """(size of letters, widths in mm).
+def columns(pdf: FPDF, content: Table, width: float) -> tuple[float, list[float]]:
+    """(size of letters, widths in mm) on a page of that width.
 
     Letters become smaller, within limits, until every cell is on one line; if that cannot be, until
     no word is broken, and columns share what is left of the page by the length of their texts.
@@ -188,15 +193,15 @@ def columns(pdf: FPDF, content: Table) -> tuple[float, list[float]]:
     sizes = [SIZE - 0.5 * i for i in range(round(2 * (SIZE - LEAST_SIZE)) + 1)]
     for size in sizes:
         whole = [widest(pdf, size, column) for column in by_column]
-        if sum(whole) <= pdf.epw:
+        if sum(whole) <= width:
             return size, whole
     for size in sizes:
         words = [widest(pdf, size, " ".join(column).split(" ")) for column in by_column]
-        if sum(words) <= pdf.epw:
+        if sum(words) <= width:
             break
     whole = [widest(pdf, size, column) for column in by_column]
     wanted = [(full - word) ** 0.5 for full, word in zip(whole, words, strict=True)]
-    spare = max(pdf.epw - sum(words), 0.0) / (sum(wanted) or 1.0)
+    spare = max(width - sum(words), 0.0) / (sum(wanted) or 1.0)
     return size, [word + want * spare for word, want in zip(words, wanted, strict=True)]
 
 
@@ -211,7 +216,13 @@ def widest(pdf: FPDF, size: float, texts: Iterable[str]) -> float:
     return max((pdf.get_string_width(text) for text in texts), default=0.0) + 3.4
 
 
+def turn(pdf: FPDF, orientation: str) -> None:
+    """Go on upright or on the side, on a new page if this one is not so."""
+    if pdf.cur_orientation != orientation[0].upper():
+        pdf.add_page(orientation=orientation)
+
+
 def keep_together(pdf: FPDF, height: float) -> None:
     """Begin a new page if that many mm are not left on this one."""
     if pdf.will_page_break(height):
-        pdf.add_page()
+        pdf.add_page(same=True)
