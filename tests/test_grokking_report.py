@@ -458,6 +458,13 @@ def test_claims_that_are_errata(source: str, number: str | None) -> None:
     assert content.erratum_of(source) == number
 
 
+def test_losses_that_are_no_numbers_leave_an_erratum_undecided() -> None:
+    lost = long_trial("a", {0: None, 10_001: None})  # type: ignore[dict-item]
+    rows = content.errata_table([content.Chapter("sanity", "", "", trials=[lost])]).rows
+    (row,) = [row for row in rows if row[0].startswith("000.4")]
+    assert row[2:] == ["", "no measurement: train_loss: no evaluated step", "undecided"]
+
+
 def test_claims_of_experiments_decide_errata(report: content.Report) -> None:
     rows = {row[0][:5]: row[2:] for row in report.errata.rows if row[0]}
     assert rows["001.4"] == ["Noise decides", "it does", "undecided"]

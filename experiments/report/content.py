@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import matplotlib as mpl
 
 from experiments import records, sweep
-from experiments.errata import ERRATA, Measured
+from experiments.errata import ERRATA, Erratum, Measured
 from experiments.figures import STYLE
 from experiments.records import TrialRecord
 from experiments.results import Claim, Drawing, Results, Table, Verdict
@@ -123,7 +123,7 @@ def errata_table(chapters: Sequence[Chapter]) -> Table:
                 made.setdefault(number, []).append(claim)
     rows = []
     for erratum in ERRATA:
-        measured = [*made.get(erratum.number, ()), *erratum.measure(trials)] or [
+        measured = [*made.get(erratum.number, ()), *measure(erratum, trials)] or [
             Measured("", "no experiment that decides it was run", "not run")
         ]
         about = [f"{erratum.number}: {erratum.said}", erratum.objection]
@@ -136,6 +136,13 @@ def errata_table(chapters: Sequence[Chapter]) -> Table:
         "measurement that decides it. The verdict is on what is tested."
     )
     return Table("errata", "Errata of the seeds", columns, rows, note)
+
+
+def measure(erratum: Erratum, trials: Mapping[str, Sequence[TrialRecord]]) -> Sequence[Measured]:
+    try:
+        return erratum.measure(trials)
+    except ValueError as error:  # such as of a loss that never was a number
+        return [Measured("", f"no measurement: {error}", "undecided")]
 
 
 def erratum_of(source: str) -> str | None:
