@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from experiments import metrics
@@ -112,52 +111,6 @@ def still_falling(trials: Trials) -> list[Measured]:
     ]
 
 
-def size_and_loss(trials: Trials) -> list[Measured]:
-    """Question 4.5 (c): the order of widths within a depth, and the scatter over all sizes."""
-    found = trials.get("model_size", ())
-    at = {model: loss_by_size(of_model(found, model)) for model in LABELS}
-    lstm, gpt = at["lstm"], at["gpt"]
-    steps = [(a, b) for a, b in pairwise(sorted(lstm)) if a[0] == b[0]]
-    if not steps:
-        return []
-    long_enough = comparable(found)
-    held = [lstm[b] < lstm[a] for a, b in steps]
-    measured = [
-        Measured(
-            "LSTM: a wider model of the same depth has the lower L_val",
-            f"in {sum(held)} of {len(held)} steps from one width to the next, mean over seeds",
-            verdict_of(held) if long_enough else "undecided",
-        )
-    ]
-    if len(gpt) > 1:
-        scatter = {name: log_scatter(list(at[name].values())) for name in LABELS}
-        verdict = "agrees" if scatter["lstm"] > scatter["gpt"] else "differs"
-        measured.append(
-            Measured(
-                "The L_val of the LSTM is the more volatile over sizes",
-                f"standard deviation of log10 L_val over {len(lstm)} sizes, LSTM "
-                f"{scatter['lstm']:.2f}, GPT {scatter['gpt']:.2f}",
-                verdict if long_enough else "undecided",
-            )
-        )
-    return measured
-
-
-def loss_by_size(trials: Sequence[TrialRecord]) -> dict[tuple[int, int], float]:
-    """Least validation loss at each (layers, d), the mean over seeds."""
-    found: dict[tuple[int, int], list[float]] = {}
-    for trial in trials:
-        size = (trial.settings["layers"], trial.settings["d"])
-        found.setdefault(size, []).append(metrics.best(trial.records, "val_loss")[0])
-    return {size: metrics.spread(losses).mean for size, losses in found.items()}
-
-
-def log_scatter(losses: Sequence[float]) -> float:
-    std = metrics.spread([math.log10(loss) for loss in losses]).std
-    assert std is not None
-    return std
-
-
 def batch_of_512(trials: Trials) -> list[Measured]:
     """Question 4.6: how large the batches are, and how many samples T steps of them see."""
     n = len(data_of(Trial())[0])
@@ -244,7 +197,6 @@ ERRATA = (
         "000.5",
         "Question 4.5 (c): width helps the LSTM consistently, and its loss is very volatile",
         "The two contradict each other",
-        size_and_loss,
     ),
     Erratum(
         "000.6",

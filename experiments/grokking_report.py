@@ -55,8 +55,8 @@ class Options(sweep.Options):
 
     def of(self, experiment: Experiment) -> sweep.Options:
         """The options of one experiment: those given here, and its own defaults for the rest."""
-        given = {f.name: getattr(self, f.name) for f in fields(sweep.Options)}
-        given = {f.name: given[f.name] for f in fields(sweep.Options) if given[f.name] != f.default}
+        values = {f: getattr(self, f.name) for f in fields(sweep.Options)}
+        given = {f.name: value for f, value in values.items() if value != f.default}
         folder = self.folder / experiment.name
         begun = (folder / "sweep.json").exists()
         try:

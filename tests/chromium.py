@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any, Self
 
+LIMIT = 120  # seconds that a browser may live: nothing waits for ever
 PATH = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -44,7 +47,9 @@ class Chromium:
         )
         os.close(theirs_in)
         os.close(theirs_out)
-        self.incoming = os.fdopen(self.into, "rb")
+        self.received = b""
+        self.limit = threading.Timer(LIMIT, self.process.kill)
+        self.limit.start()
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self.session = {"sessionId": attached["sessionId"]}
@@ -56,9 +61,11 @@ class Chromium:
 
     def __exit__(self, *_: object) -> None:
         self.session = {}
-        self.call("Browser.close")
-        self.process.wait(timeout=20)
-        self.incoming.close()
+        with contextlib.suppress(RuntimeError, OSError):  # it may have ended already
+            self.call("Browser.close")
+        self.process.wait()
+        self.limit.cancel()
+        os.close(self.into)
         os.close(self.out)
 
     def call(self, method: str, **params: Any) -> Any:
@@ -75,11 +82,12 @@ class Chromium:
 
     def receive(self) -> Any:
         """The next message; what events say is noted."""
-        data = bytearray()
-        while (byte := self.incoming.read(1)) != b"\0":
-            if not byte:
+        while b"\0" not in self.received:
+            more = os.read(self.into, 1 << 20)
+            if not more:
                 raise RuntimeError("chromium has ended")
-            data += byte
+            self.received += more
+        data, self.received = self.received.split(b"\0", 1)
         said = json.loads(data)
         if said.get("method") == "Network.requestWillBeSent":
             self.requests.append(said["params"]["request"]["url"])

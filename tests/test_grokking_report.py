@@ -131,6 +131,18 @@ def test_command_runs_everything_and_keeps_what_did_not_fail(
 
 
 @pytest.mark.usefixtures("toys")
+def test_command_stops_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+    monkeypatch.setattr(sweep, "run", lambda experiment, *_: ran.append(experiment.name) or 130)
+    assert run("--out", tmp_path / "out") == 130
+    assert ran == ["sanity"]
+    assert "stopped; go on with --resume" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+@pytest.mark.usefixtures("toys")
 def test_command_reads_what_is_there(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -421,21 +433,6 @@ def test_still_falling() -> None:
     assert errata.still_falling({}) == []
 
 
-def test_size_and_loss() -> None:
-    """LSTM 0.1, 0.01 at widths 64, 128: it falls, log10 has a std of 1/2. GPT 0.1, 0.1: none."""
-    trials = [
-        long_trial(f"{model}{d}", {0: 3.0, 10_001: loss}, model=model, layers=1, d=d)
-        for model, d, loss in (
-            ("lstm", 64, 0.1), ("lstm", 128, 0.01), ("gpt", 64, 0.1), ("gpt", 128, 0.1)
-        )
-    ]  # fmt: skip
-    width, scatter = errata.size_and_loss({"model_size": trials})
-    assert width.ours.startswith("in 1 of 1 steps")
-    assert width.verdict == scatter.verdict == "agrees"
-    assert "LSTM 0.50, GPT 0.00" in scatter.ours
-    assert errata.size_and_loss({}) == []
-
-
 def test_spread_of_best_steps() -> None:
     """t_f of 9,000 and 9,400: 9,200 ± 200, more than the 100 steps between evaluations."""
     trials = [
@@ -453,11 +450,19 @@ def test_spread_of_best_steps() -> None:
         ("erratum 001.4", "001.4"),
         ("001, erratum 2", "001.2"),
         ("001, 4.2 (erratum 1)", "001.1"),
+        ("000, 4.5 (c), erratum 000.5", "000.5"),
         ("000, 4.3 (d)", None),
     ],
 )
 def test_claims_that_are_errata(source: str, number: str | None) -> None:
     assert content.erratum_of(source) == number
+
+
+def test_losses_that_are_no_numbers_leave_an_erratum_undecided() -> None:
+    lost = long_trial("a", {0: None, 10_001: None})  # type: ignore[dict-item]
+    rows = content.errata_table([content.Chapter("sanity", "", "", trials=[lost])]).rows
+    (row,) = [row for row in rows if row[0].startswith("000.4")]
+    assert row[2:] == ["", "no measurement: train_loss: no evaluated step", "undecided"]
 
 
 def test_claims_of_experiments_decide_errata(report: content.Report) -> None:

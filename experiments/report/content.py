@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple, get_args
+
+import matplotlib as mpl
 
 from experiments import records, sweep
-from experiments.errata import ERRATA, Measured
+from experiments.errata import ERRATA, Erratum, Measured
+from experiments.figures import STYLE
 from experiments.records import TrialRecord
-from experiments.results import Claim, Results, Table, Verdict
+from experiments.results import Claim, Drawing, Results, Table, Verdict
 from experiments.sweep import Experiment
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+COLORS = 256
 TITLE = "Grokking: an LSTM and a GPT learn modular arithmetic"
 ABOUT = (
     "Questions 4.1 to 4.8 of seeds 000 and 001, two reports on one assignment (IFT6135 W2025, "
@@ -115,7 +123,7 @@ def errata_table(chapters: Sequence[Chapter]) -> Table:
                 made.setdefault(number, []).append(claim)
     rows = []
     for erratum in ERRATA:
-        measured = [*made.get(erratum.number, ()), *erratum.measure(trials)] or [
+        measured = [*made.get(erratum.number, ()), *measure(erratum, trials)] or [
             Measured("", "no experiment that decides it was run", "not run")
         ]
         about = [f"{erratum.number}: {erratum.said}", erratum.objection]
@@ -130,10 +138,27 @@ def errata_table(chapters: Sequence[Chapter]) -> Table:
     return Table("errata", "Errata of the seeds", columns, rows, note)
 
 
+def measure(erratum: Erratum, trials: Mapping[str, Sequence[TrialRecord]]) -> Sequence[Measured]:
+    try:
+        return erratum.measure(trials)
+    except ValueError as error:  # such as of a loss that never was a number
+        return [Measured("", f"no measurement: {error}", "undecided")]
+
+
 def erratum_of(source: str) -> str | None:
-    """The number, such as "001.2", in the source of a claim: "erratum 001.2", "001, erratum 2"."""
-    found = re.fullmatch(r"(?:erratum )?(\d{3})(?:\.|,.*\berratum )(\d+)\)?", source)
-    return ".".join(found.groups()) if found else None
+    """The number, such as "001.2", if a claim decides one: "erratum 001.2", "001, erratum 2"."""
+    found = re.search(r"\berratum (?:(\d{3})\.)?(\d+)\)?$", source)
+    return f"{found[1] or source[:3]}.{found[2]}" if found else None
+
+
+def picture(drawing: Drawing, dpi: int) -> Image:
+    """A figure as pixels of `COLORS` colours: as good to the eye, and half as large in a file."""
+    from PIL import Image
+
+    data = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        drawing.figure.savefig(data, format="png", dpi=dpi)
+    return Image.open(data).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
 
 
 def plain(text: str) -> str:

@@ -17,9 +17,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
-import matplotlib as mpl
-
-from experiments.figures import STYLE
 from experiments.report import weights
 from experiments.report.content import (
     ABOUT,
@@ -28,6 +25,7 @@ from experiments.report.content import (
     Chapter,
     Report,
     overview,
+    picture,
     plain,
     tables_of,
 )
@@ -111,11 +109,9 @@ def interactive(chapter: Chapter) -> str:
 
 
 def figure(drawing: Drawing) -> str:
-    """A figure as an image. WebP without loss is half as large as PNG."""
+    """A figure as an image. WebP without loss is smaller than PNG."""
     data, caption = io.BytesIO(), drawing.caption
-    with mpl.rc_context(STYLE):
-        lossless = {"lossless": True, "quality": 100}
-        drawing.figure.savefig(data, format="webp", dpi=DPI, pil_kwargs=lossless)
+    picture(drawing, DPI).convert("RGB").save(data, "webp", lossless=True, quality=100)
     width, height = (round(inches * DPI / 2) for inches in drawing.figure.get_size_inches())
     return (
         f'<figure><img src="data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}" '

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import matplotlib as mpl
 
-from experiments.figures import STYLE
 from experiments.report.content import (
     ABOUT,
     SMALL,
@@ -18,6 +16,7 @@ from experiments.report.content import (
     Chapter,
     Report,
     overview,
+    picture,
     plain,
     tables_of,
 )
@@ -139,9 +138,6 @@ def paragraph(pdf: FPDF, text: str) -> None:
 
 def figure(pdf: FPDF, drawing: Drawing) -> None:
     """A figure as wide as the text, or as high as what a page leaves for it, and its caption."""
-    data = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        drawing.figure.savefig(data, format="png", dpi=DPI)
     width, height = drawing.figure.get_size_inches()
     pdf.set_font(style="", size=8)
     caption = plain(drawing.caption)
@@ -149,7 +145,7 @@ def figure(pdf: FPDF, drawing: Drawing) -> None:
     room = pdf.eph - below - 14  # so that a heading fits above
     scale = min(pdf.epw / width, room / height, 25.4 * 1.1)  # mm an inch; not much enlarged
     keep_together(pdf, height * scale + below + 4)
-    pdf.image(data, w=width * scale, h=height * scale, alt_text=caption)
+    pdf.image(picture(drawing, DPI), w=width * scale, h=height * scale, alt_text=caption)
     pdf.set_text_color(*SOFT)
     pdf.multi_cell(0, 4.2, caption, align="L", new_x="LMARGIN", new_y="NEXT")
     pdf.set_text_color(*DARK)
@@ -185,13 +181,13 @@ def table(pdf: FPDF, content: Table) -> None:
 def columns(pdf: FPDF, content: Table, width: float) -> tuple[float, list[float]]:
     """(size of letters, widths in mm) on a page of that width.
 
-    Letters become smaller, within limits, until every cell is on one line; if that cannot be, until
-    no word is broken, and columns share what is left of the page by the length of their texts.
+    Letters become smaller until every cell is on one line. If for that they were unreadable, they
+    become so small that no word is broken, and columns share what is left by their texts' lengths.
     """
     lines = [list(map(unbroken, line)) for line in (content.columns, *content.rows)]
     by_column = list(zip(*lines, strict=True))
     sizes = [SIZE - 0.5 * i for i in range(round(2 * (SIZE - LEAST_SIZE)) + 1)]
-    for size in sizes:
+    for size in (size for size in sizes if size >= READABLE_SIZE):
         whole = [widest(pdf, size, column) for column in by_column]
         if sum(whole) <= width:
             return size, whole
