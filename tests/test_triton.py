@@ -86,23 +86,25 @@ def test_a_spill_would_be_seen():
     assert gpu_resources.usage(variant, 90).spilled > 100
 
 
-TABLE = json.loads(gpu_resources.TABLE.read_text())
+@pytest.fixture(scope="module")
+def table():
+    return json.loads(gpu_resources.TABLE.read_text())
 
 
-def test_no_shipped_tile_of_attention_spills():
+def test_no_shipped_tile_of_attention_spills(table):
     """By the table of all of them, which has to be that of this source."""
     again = "run python -m benchmarks.gpu_resources"
-    assert TABLE["digest"] == gpu_resources.digest(), again
+    assert table["digest"] == gpu_resources.digest(), again
     shipped = {str(v): {f"sm_{n}" for n in v.architectures} for v in gpu_resources.variants()}
-    assert {name: {*each} for name, each in TABLE["rows"].items()} == shipped, again
+    assert {name: {*each} for name, each in table["rows"].items()} == shipped, again
     assert {n for each in shipped.values() for n in each} == {"sm_80", "sm_90", "sm_100"}
-    assert gpu_resources.misfits(TABLE["rows"]) == []
+    assert gpu_resources.misfits(table["rows"]) == []
 
 
-def test_the_table_is_that_of_the_compiler(tmp_path):
+def test_the_table_is_that_of_the_compiler(table, tmp_path):
     """A sample of it, compiled again."""
-    if triton.__version__ != TABLE["triton"]:
-        pytest.skip(f"the table is that of Triton {TABLE['triton']}")
+    if triton.__version__ != table["triton"]:
+        pytest.skip(f"the table is that of Triton {table['triton']}")
     code = (
         "import json\n"
         "from benchmarks import gpu_resources as g\n"
@@ -119,7 +121,7 @@ def test_the_table_is_that_of_the_compiler(tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert {n for each in found.values() for n in each} == {"sm_80", "sm_90", "sm_100"}
-    assert found == {name: TABLE["rows"][name] for name in found}
+    assert found == {name: table["rows"][name] for name in found}
 
 
 @pytest.mark.parametrize("kind", ["half", "wgmma"])
@@ -290,6 +292,16 @@ def test_what_ran_before_is_neither_compiled_nor_loaded_again(cupy):
     cupy.device = 1  # machine code is loaded into each GPU
     launch(add_kernel, (1,), (*FLOATS, 7, 0.5), {"BLOCK": 16})
     assert len(cupy.modules) == 7
+
+
+def test_registers_can_be_set(cupy):
+    types = ["*fp32", "*fp32", "i32", "fp32"]
+    for n in (None, 128):
+        compiled = compile_only(add_kernel, types, {"BLOCK": 16}, 90, registers=n)
+        assert (".maxnreg 128" in compiled.asm["ptx"]) is (n is not None)
+    for n in (None, 128, 128):
+        launch(add_kernel, (1,), (*FLOATS, 7, 0.5), {"BLOCK": 16}, registers=n)
+    assert len(cupy.modules) == 2
 
 
 def test_alignment_is_used():

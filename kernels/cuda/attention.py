@@ -397,7 +397,7 @@ class Tile(NamedTuple):
 LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
     "forward": {
         "wgmma": {
-            64: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 3), Tile(64, 128, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 3), Tile(64, 128, 4, 2), Tile(32, 32, 4, 2)),
             128: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 2), Tile(64, 64, 4, 3), Tile(32, 32, 4)),
         },
         "half": {
@@ -408,7 +408,7 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             64: (Tile(64, 32, 4, 2), Tile(32, 32, 4)),
             128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
-        "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
+        "ieee": {32: (Tile(32, 32, 4, 2),), 64: (Tile(32, 32, 8, 2),), 128: ()},
     },
     "queries": {
         "wgmma": {
@@ -423,7 +423,7 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             64: (Tile(64, 32, 4, 2), Tile(32, 32, 4)),
             128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
-        "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
+        "ieee": {16: (Tile(32, 32, 4, 2),), 64: (Tile(32, 32, 8, 2),), 128: ()},
     },
     "keys": {
         "wgmma": {
@@ -438,15 +438,16 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             64: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
             128: (Tile(32, 32, 8, 2), Tile(32, 32, 4, 2)),
         },
-        "ieee": {16: (Tile(32, 32, 4),), 128: ()},
+        "ieee": {16: (Tile(32, 32, 4, 2),), 128: ()},
     },
     "one tile": {
         "wgmma": {128: (Tile(64, 64, 4), Tile(32, 32, 4))},
         "half": {128: (Tile(64, 64, 4), Tile(32, 32, 4))},
-        "tf32": {64: (Tile(64, 64, 4), Tile(32, 32, 4)), 128: (Tile(32, 32, 4),)},
+        "tf32": {64: (Tile(64, 64, 8), Tile(32, 32, 4)), 128: (Tile(32, 32, 4),)},
         "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
     },
 }
+MOST_REGISTERS = 255  # of a thread
 KERNELS = {
     "forward": forward_kernel,
     "queries": queries_kernel,
@@ -461,11 +462,19 @@ def tiles(name: str, kind: str, d: int) -> list[Tile]:
     That one alone if d is no multiple of 16, for then rows do not begin at multiples of 16 bytes,
     and a thread has more addresses than registers.
     """
-    smallest = Tile(16, 16, min(4, padded(d) // 16))
-    if name == "keys" and kind == "ieee" and d > 64:
-        smallest = Tile(16, 16, 8, 2)
+    warps = 8 if kind == "ieee" and d > 64 else min(4, padded(d) // 16)
+    smallest = Tile(16, 16, warps, 2 if kind == "ieee" else 1)
     known = LARGER[name][kind]
     return [*(() if d % 16 else known[min(n for n in known if d <= n)]), smallest]
+
+
+def options(kind: str, tile: Tile) -> dict[str, int | None]:
+    """What `launch` is told beside the sizes.
+
+    Left alone, ptxas spills a few registers if that lets more programs share a processor.
+    """
+    registers = None if kind == "wgmma" else MOST_REGISTERS
+    return {"warps": tile.warps, "stages": tile.stages, "registers": registers}
 
 
 # CuPy's own switch for the products of float32 arrays: 10 bits of mantissa, on the tensor cores
@@ -650,7 +659,7 @@ class Call(NamedTuple):
             one, along = (tile.keys, keys) if name == "keys" else (tile.queries, queries)
             constants = {**self.constants, "BM": tile.queries, "BN": tile.keys}
             grid = (triton.cdiv(along, one) * batch * heads,)
-            launch(KERNELS[name], grid, args, constants, warps=tile.warps, stages=tile.stages)
+            launch(KERNELS[name], grid, args, constants, **options(self.kind, tile))
 
         sizes = padded(queries), padded(keys), padded(batch * heads)
         key = (name, str(self.q.dtype), *sizes, *self.constants.values())
