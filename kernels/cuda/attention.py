@@ -408,7 +408,12 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             64: (Tile(64, 32, 4, 2), Tile(32, 32, 4)),
             128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
-        "ieee": {32: (Tile(32, 32, 4, 2),), 64: (Tile(32, 32, 8, 2),), 128: ()},
+        "ieee": {
+            16: (Tile(32, 32, 4),),
+            32: (Tile(32, 32, 4, 2),),
+            64: (Tile(32, 32, 8, 2),),
+            128: (),
+        },
     },
     "queries": {
         "wgmma": {
@@ -423,7 +428,7 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             64: (Tile(64, 32, 4, 2), Tile(32, 32, 4)),
             128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
-        "ieee": {16: (Tile(32, 32, 4, 2),), 64: (Tile(32, 32, 8, 2),), 128: ()},
+        "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(32, 32, 4, 2),), 128: ()},
     },
     "keys": {
         "wgmma": {
@@ -435,6 +440,7 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             128: (Tile(32, 64, 8, 2), Tile(32, 64, 8, 3), Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
         "tf32": {
+            32: (Tile(32, 32, 4),),
             64: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
             128: (Tile(32, 32, 8, 2), Tile(32, 32, 4, 2)),
         },
@@ -462,18 +468,29 @@ def tiles(name: str, kind: str, d: int) -> list[Tile]:
     That one alone if d is no multiple of 16, for then rows do not begin at multiples of 16 bytes,
     and a thread has more addresses than registers.
     """
-    warps = 8 if kind == "ieee" and d > 64 else min(4, padded(d) // 16)
-    smallest = Tile(16, 16, warps, 2 if kind == "ieee" else 1)
     known = LARGER[name][kind]
-    return [*(() if d % 16 else known[min(n for n in known if d <= n)]), smallest]
+    return [
+        *(() if d % 16 else known[min(n for n in known if d <= n)]),
+        smallest(name, kind, d),
+    ]
+
+
+def smallest(name: str, kind: str, d: int) -> Tile:
+    warps = min(4, padded(d) // 16)
+    if kind != "ieee" or (name == "keys" and d <= 64):
+        return Tile(16, 16, warps)
+    if name == "keys":
+        return Tile(16, 16, 8, 2)
+    return Tile(16, 16, 4 if d > 16 else 1, 2)
 
 
 def options(kind: str, tile: Tile) -> dict[str, int | None]:
     """What `launch` is told beside the sizes.
 
-    Left alone, ptxas spills a few registers if that lets more programs share a processor.
+    Left alone, ptxas spills a few registers if that lets more programs share a processor. Where
+    the tiles do not make it do so, it should be left alone, for it takes all that it may.
     """
-    registers = None if kind == "wgmma" else MOST_REGISTERS
+    registers = None if kind in ("wgmma", "ieee") else MOST_REGISTERS
     return {"warps": tile.warps, "stages": tile.stages, "registers": registers}
 
 
