@@ -388,8 +388,9 @@ class Tile(NamedTuple):
 
 
 # By kernel, kind of product (see `kind_of`) and the greatest head size they are for. The first that
-# is not larger than the data is the default, the others `tune` may try. None spills registers or
-# needs more shared memory than the GPUs it is for have: see `benchmarks.gpu_resources`.
+# is not larger than the data is the default, the others `tune` may try. In the options that
+# `benchmarks.gpu_resources` compiles, none spills registers or needs more shared memory than the
+# GPUs it is for have.
 #
 # wgmma works on 64 rows for each 4 warps (queries; keys in "keys"), and with fewer rows 8 warps
 # would compute the same twice. In smaller tiles two or three programs share a processor, and the
