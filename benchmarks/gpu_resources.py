@@ -92,9 +92,8 @@ def usage(variant: Variant, architecture: int) -> Usage:
     aligned = variant.features != "odd"
     names = [name for name in fn.arg_names if name not in constants]
     types = [type_of(name, variant.dtype, aligned) for name in names]
-    compiled = compile_only(
-        fn, types, constants, architecture, variant.tile.warps, variant.tile.stages
-    )
+    options = attention.options(variant.kind, variant.tile)
+    compiled = compile_only(fn, types, constants, architecture, **options)
     found = resources(compiled.asm["cubin"])
     return Usage(found["REG"], found["STACK"] + found["LOCAL"], compiled.metadata.shared)
 

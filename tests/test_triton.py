@@ -87,11 +87,9 @@ def test_a_spill_would_be_seen():
     assert gpu_resources.usage(variant, 90).spilled > 100
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def table():
     """What the shipped tiles need, as `benchmarks.gpu_resources` has found."""
-    if not gpu_resources.TABLE.exists():
-        pytest.skip("there is no table yet: python -m benchmarks.gpu_resources makes it")
     return json.loads(gpu_resources.TABLE.read_text())
 
 
@@ -296,6 +294,16 @@ def test_what_ran_before_is_neither_compiled_nor_loaded_again(cupy):
     cupy.device = 1  # machine code is loaded into each GPU
     launch(add_kernel, (1,), (*FLOATS, 7, 0.5), {"BLOCK": 16})
     assert len(cupy.modules) == 7
+
+
+def test_registers_can_be_set(cupy):
+    types = ["*fp32", "*fp32", "i32", "fp32"]
+    for n in (None, 128):
+        compiled = compile_only(add_kernel, types, {"BLOCK": 16}, 90, registers=n)
+        assert (".maxnreg 128" in compiled.asm["ptx"]) is (n is not None)
+    for n in (None, 128, 128):
+        launch(add_kernel, (1,), (*FLOATS, 7, 0.5), {"BLOCK": 16}, registers=n)
+    assert len(cupy.modules) == 2
 
 
 def test_alignment_is_used():

@@ -388,8 +388,9 @@ class Tile(NamedTuple):
 
 
 # By kernel, kind of product (see `kind_of`) and the greatest head size they are for. The first that
-# is not larger than the data is the default, the others `tune` may try. Registers that
-# are spilled, and shared memory: `benchmarks.gpu_resources`.
+# is not larger than the data is the default, the others `tune` may try. In the options that
+# `benchmarks.gpu_resources` compiles, none spills registers or needs more shared memory than the
+# GPUs it is for have.
 #
 # wgmma works on 64 rows for each 4 warps (queries; keys in "keys"), and with fewer rows 8 warps
 # would compute the same twice. In smaller tiles two or three programs share a processor, and the
@@ -397,7 +398,7 @@ class Tile(NamedTuple):
 LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
     "forward": {
         "wgmma": {
-            64: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 3), Tile(64, 128, 4, 2), Tile(32, 32, 4)),
+            64: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 3), Tile(64, 128, 4, 2), Tile(32, 32, 4, 2)),
             128: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 2), Tile(64, 64, 4, 3), Tile(32, 32, 4)),
         },
         "half": {
@@ -408,7 +409,12 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             64: (Tile(64, 32, 4, 2), Tile(32, 32, 4)),
             128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
-        "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
+        "ieee": {
+            16: (Tile(32, 32, 4),),
+            32: (Tile(32, 32, 4, 2),),
+            64: (Tile(32, 32, 8, 2),),
+            128: (),
+        },
     },
     "queries": {
         "wgmma": {
@@ -423,7 +429,7 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             64: (Tile(64, 32, 4, 2), Tile(32, 32, 4)),
             128: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
-        "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
+        "ieee": {16: (Tile(32, 32, 4),), 64: (Tile(32, 32, 4, 2),), 128: ()},
     },
     "keys": {
         "wgmma": {
@@ -435,18 +441,20 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
             128: (Tile(32, 64, 8, 2), Tile(32, 64, 8, 3), Tile(32, 32, 4, 2), Tile(32, 32, 4)),
         },
         "tf32": {
+            32: (Tile(32, 32, 4),),
             64: (Tile(32, 32, 4, 2), Tile(32, 32, 4)),
             128: (Tile(32, 32, 8, 2), Tile(32, 32, 4, 2)),
         },
-        "ieee": {16: (Tile(32, 32, 4),), 128: ()},
+        "ieee": {16: (Tile(32, 32, 4, 2),), 128: ()},
     },
     "one tile": {
         "wgmma": {128: (Tile(64, 64, 4), Tile(32, 32, 4))},
         "half": {128: (Tile(64, 64, 4), Tile(32, 32, 4))},
-        "tf32": {64: (Tile(64, 64, 4), Tile(32, 32, 4)), 128: (Tile(32, 32, 4),)},
+        "tf32": {64: (Tile(64, 64, 8), Tile(32, 32, 4)), 128: (Tile(32, 32, 4),)},
         "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
     },
 }
+MOST_REGISTERS = 255  # of a thread
 KERNELS = {
     "forward": forward_kernel,
     "queries": queries_kernel,
@@ -461,11 +469,30 @@ def tiles(name: str, kind: str, d: int) -> list[Tile]:
     That one alone if d is no multiple of 16, for then rows do not begin at multiples of 16 bytes,
     and a thread has more addresses than registers.
     """
-    smallest = Tile(16, 16, min(4, padded(d) // 16))
-    if name == "keys" and kind == "ieee" and d > 64:
-        smallest = Tile(16, 16, 8, 2)
     known = LARGER[name][kind]
-    return [*(() if d % 16 else known[min(n for n in known if d <= n)]), smallest]
+    return [
+        *(() if d % 16 else known[min(n for n in known if d <= n)]),
+        smallest(name, kind, d),
+    ]
+
+
+def smallest(name: str, kind: str, d: int) -> Tile:
+    warps = min(4, padded(d) // 16)
+    if kind != "ieee" or (name == "keys" and d <= 64):
+        return Tile(16, 16, warps)
+    if name == "keys":
+        return Tile(16, 16, 8, 2)
+    return Tile(16, 16, 4 if d > 16 else 1, 2)
+
+
+def options(kind: str, tile: Tile) -> dict[str, int | None]:
+    """What `launch` is told beside the sizes.
+
+    Left alone, ptxas spills a few registers if that lets more programs share a processor. Where
+    the tiles do not make it do so, it should be left alone, for it takes all that it may.
+    """
+    registers = None if kind in ("wgmma", "ieee") else MOST_REGISTERS
+    return {"warps": tile.warps, "stages": tile.stages, "registers": registers}
 
 
 # CuPy's own switch for the products of float32 arrays: 10 bits of mantissa, on the tensor cores
@@ -650,7 +677,7 @@ class Call(NamedTuple):
             one, along = (tile.keys, keys) if name == "keys" else (tile.queries, queries)
             constants = {**self.constants, "BM": tile.queries, "BN": tile.keys}
             grid = (triton.cdiv(along, one) * batch * heads,)
-            launch(KERNELS[name], grid, args, constants, warps=tile.warps, stages=tile.stages)
+            launch(KERNELS[name], grid, args, constants, **options(self.kind, tile))
 
         sizes = padded(queries), padded(keys), padded(batch * heads)
         key = (name, str(self.q.dtype), *sizes, *self.constants.values())

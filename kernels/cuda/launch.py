@@ -57,6 +57,7 @@ def launch(
     *,
     warps: int = 4,
     stages: int = 2,
+    registers: int | None = None,
 ) -> None:
     """Start `fn` on CuPy's current device and stream, compiled for these types when they are new.
 
@@ -66,6 +67,7 @@ def launch(
                strides are arguments of their own); integers, as int32; floats, as float32
     constants: the constexpr parameters by name
     warps, stages: warps of a program, and how many tiles a loop loads ahead
+    registers: that a thread may have; None leaves it to the compiler
 
     A launch of a kernel that ran before only starts it, so it may be captured in a CUDA graph.
     ValueError for an integer beyond int32, TypeError for what is no array or number, Unusable, a
@@ -78,11 +80,12 @@ def launch(
         return
     types, values = zip(*map(parameter, args), strict=True)
     device = devices.cupy().cuda.runtime.getDevice()
-    key = (fn, device, types, tuple(constants.items()), warps, stages)
+    options = warps, stages, registers
+    key = (fn, device, types, tuple(constants.items()), options)
     kernel = LOADED.get(key)
     if kernel is None:
         try:
-            compiled = compile_only(fn, types, constants, architecture(device), warps, stages)
+            compiled = compile_only(fn, types, constants, architecture(device), *options)
             kernel = Loaded(compiled, len(args))
         except Unusable as error:
             kernel = error
@@ -135,6 +138,7 @@ def compile_only(
     architecture: int,
     warps: int = 4,
     stages: int = 2,
+    registers: int | None = None,
 ) -> Any:
     """Triton's compiled kernel for an architecture (90 is compute capability 9.0). Needs no GPU.
 
@@ -159,6 +163,8 @@ def compile_only(
     )
     # products and sums may fuse, as in CUDA C++; said here because Triton changes its default
     options = {"num_warps": warps, "num_stages": stages, "enable_fp_fusion": True}
+    if registers is not None:
+        options["maxnreg"] = registers
     try:
         return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
     except Exception as error:
