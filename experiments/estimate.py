@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from experiments.runner import Job
-from experiments.training import Trial, TrialRun, evaluated, measure, read_status
+import minigrad as mg
+from experiments.training import Trial, TrialRun, evaluated, measure
 from minigrad import device as devices
 
 ALIKE = ("seed", "lr", "weight_decay", "steps", "eval_first", "eval_period", "mask")
 REPEATS = 3
 
 
-def seconds_of(jobs: Sequence[Job], device: str) -> list[float]:
-    """How long each job should take here: its steps and evaluations, without what is done.
+def seconds_of(jobs: Sequence[Sequence[TrialRun]], device: str) -> list[float]:
+    """How long each job should take here from its first step on, without its finished trials.
 
     Kinds differ in all settings but `ALIKE`. Trials that run together are taken to last as long as
-    one after the other, which on a GPU is too long.
+    one after the other, which on a GPU is too long. Nothing is written.
     """
     known: dict[Any, tuple[float, float]] = {}
-    found: list[float] = []
-    with tempfile.TemporaryDirectory() as nowhere:
-        for job in jobs:
-            seconds = 0.0
-            for trial, folder in job:
-                kind = tuple(getattr(trial, f.name) for f in fields(Trial) if f.name not in ALIKE)
-                run = TrialRun(trial, Path(nowhere))
-                done = run.total if read_status(folder)["finished"] else 0
-                if done == 0 and kind not in known:
-                    known[kind] = timed(run, device)
-                steps = range(done, run.total)
-                count = sum(evaluated(step + 1, run.total, trial) for step in steps)
-                step, evaluation = known.get(kind, (0.0, 0.0))
-                seconds += len(steps) * step + count * evaluation
-            found.append(seconds)
-    return found
+
+    def seconds(run: TrialRun) -> float:
+        if run.finished:
+            return 0.0
+        trial, steps = run.trial, range(1, run.total + 1)
+        kind = tuple(getattr(trial, f.name) for f in fields(Trial) if f.name not in ALIKE)
+        if kind not in known:
+            known[kind] = timed(run, device)
+        step, evaluation = known[kind]
+        count = sum(evaluated(n, run.total, trial) for n in steps)
+        return len(steps) * step + count * evaluation
+
+    with mg.use_device(device):
+        return [sum(map(seconds, job)) for job in jobs]
 
 
 def timed(run: TrialRun, device: str) -> tuple[float, float]:

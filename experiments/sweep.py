@@ -185,8 +185,9 @@ def announced(
     experiment: Experiment, options: Options, jobs: Sequence[Job], device: str
 ) -> list[float]:
     """Say on stderr what is about to run; the seconds that each job should take."""
-    runs = [TrialRun(trial, folder) for job in jobs for trial, folder in job]
-    seconds = seconds_of(jobs, device)
+    by_job = [[TrialRun(trial, folder) for trial, folder in job] for job in jobs]
+    runs = [run for job in by_job for run in job]
+    seconds = seconds_of(by_job, device)
     text = f"{experiment.name}, {options.scale} scale: {len(runs)} trials"
     if finished := sum(run.finished for run in runs):
         text += f" ({finished} finished)"
@@ -199,10 +200,10 @@ def announced(
 
 def duration(seconds: float) -> str:
     """Of at least a second, for people."""
-    minutes, hours = math.ceil(seconds / 60), math.floor(seconds / 3600)
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
-    return f"{minutes} min" if minutes < 90 else f"{hours} h {math.ceil(seconds / 60 % 60)} min"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def device_of(options: Options) -> str:

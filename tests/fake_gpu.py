@@ -45,6 +45,9 @@ class GPU:
     def __exit__(self, *error):
         GPU.current = self.before
 
+    def synchronize(self):
+        pass
+
 
 class Pool:
     """A memory pool, which answers for the current GPU."""

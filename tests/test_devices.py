@@ -13,7 +13,7 @@ from fake_gpu import GPU, FakeArray, FakeCupy, HostArrayError, install
 from test_ops import ALL, convert, cotangents, each, floating, is_float, leaves_of
 
 import minigrad as mg
-from experiments import objective, records, together, training
+from experiments import estimate, objective, records, together, training
 from minigrad import device as devices
 from minigrad import graph
 from minigrad.device import DeviceError
@@ -163,6 +163,15 @@ def test_a_trial_runs_on_the_gpu_that_it_is_given(replicas, tmp_path, monkeypatc
         together.run_trials_together(trials, folders, device="cuda:1", watcher=Watcher())
     assert seen == [1, 1]
     assert GPU.current == 0
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_trial_is_timed_on_the_gpu_that_it_will_run_on(tmp_path):
+    run = training.TrialRun(training.Trial(p=3, d=8, layers=1, steps=2), tmp_path)
+    (seconds,) = estimate.seconds_of([[run]], "cuda:1")
+    assert seconds > 0
+    assert GPU.current == 0
+    assert not any(tmp_path.iterdir())
 
 
 # --- memory ---------------------------------------------------------------------------------------

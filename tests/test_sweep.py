@@ -236,17 +236,37 @@ def test_the_overview_counts_and_foretells(tmp_path, monkeypatch):
     assert overview.seconds_left() == pytest.approx(10.0)
 
 
+def runs_of(jobs):
+    return [[training.TrialRun(*pair) for pair in job] for job in jobs]
+
+
+def test_a_trial_is_estimated_anew_if_it_shall_have_more_steps(unbroken, monkeypatch):
+    monkeypatch.setattr(estimate, "timed", lambda run, device: (1.0, 0.0))
+    for steps, seconds in ((300, 0.0), (400, 400.0)):
+        options = Decays(scale="small", model="gpt", seeds=(0,), steps=steps)
+        jobs = sweep.jobs_of(options, unbroken)
+        assert estimate.seconds_of(runs_of(jobs), "cpu") == [seconds] * 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.2, "1 s"), (89, "89 s"), (91, "2 min"), (5300, "89 min"), (7199, "2 h 0 min")],
+)
+def test_a_duration_in_words(seconds, text):
+    assert sweep.duration(seconds) == text
+
+
 def test_the_estimate_is_of_steps_and_evaluations(tmp_path, monkeypatch):
     monkeypatch.setattr(estimate, "timed", lambda run, device: (2.0, 0.5))
     options = Decays(scale="small", model="lstm", seeds=(0,), steps=20)
     jobs = sweep.jobs_of(options, tmp_path)
     # 20 steps; evaluations after steps 1 to 5, 10, 15 and 20
-    assert estimate.seconds_of(jobs, "cpu") == [20 * 2.0 + 8 * 0.5] * 2
+    assert estimate.seconds_of(runs_of(jobs), "cpu") == [20 * 2.0 + 8 * 0.5] * 2
 
 
 def test_a_step_is_timed(tmp_path):
     jobs = sweep.jobs_of(Decays(scale="small", model="gpt", seeds=(0,), steps=20), tmp_path)
-    first, second = estimate.seconds_of(jobs, "cpu")
+    first, second = estimate.seconds_of(runs_of(jobs), "cpu")
     assert first == second
     assert 0 < first < 60
     assert not any(tmp_path.iterdir())
