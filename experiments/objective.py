@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class Batch:
     def __len__(self) -> int:
         return self.ids.shape[-2]
 
-    @property
+    @cached_property
     def orders(self) -> np.ndarray[Any, Any]:
         """(B,) or (R, B) how many operands each sample has, on the host: n put "=" at 2 n - 1."""
         return (self.start + devices.to_numpy(self.rhs).argmax(axis=-1)) // 2

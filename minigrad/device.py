@@ -42,7 +42,8 @@ def parse(device: str | None) -> str:
 @functools.cache
 def cupy() -> Any:
     """The CuPy module, or a DeviceError that says what is missing."""
-    several = packages() if len(packages()) > 1 else []
+    found = packages()
+    several = found if len(found) > 1 else []
     try:
         with warnings.catch_warnings():  # CuPy's own warning of ten lines
             warnings.filterwarnings("ignore", message="(?s).*multiple CuPy packages")
