@@ -24,12 +24,13 @@ from experiments.groups import (
     best_table,
     by_model,
     comparable,
+    complete,
     finished,
     grouped,
     log_loss,
     number,
     over_seeds,
-    roughness,
+    rough_loss,
 )
 from experiments.records import TrialRecord
 from experiments.results import Claim, Drawing, Results, Table
@@ -143,11 +144,7 @@ def drawings(trials: Sequence[TrialRecord]) -> list[Drawing]:
 # --- what the seeds say ---------------------------------------------------------------------------
 def claims(trials: Sequence[TrialRecord]) -> list[Claim]:
     """trials: those that ran as the seeds' did."""
-    whole = {  # a model that lacks a batch size says nothing about how it depends on it
-        model: of_model
-        for model, of_model in by_model(trials).items()
-        if set(BATCH_SIZES) <= {t.settings["batch_size"] for t in of_model}
-    }
+    whole = complete(trials, lambda t: t.settings["batch_size"], BATCH_SIZES)
     whole = whole if len(whole) == len(LABELS) else {}
     return [
         longer(whole, "000, 4.6 (c)", "With larger α loss and accuracy are better"),
@@ -182,10 +179,6 @@ def early_accuracy(trial: TrialRecord) -> float:
 def step_of_best(trial: TrialRecord) -> float:
     """t_f(L_val) among steps that all evaluate: after them trials end at T or up to 9 later."""
     return number(trial, "t_f(L_val)", STEPS - 1)
-
-
-def rough_loss(trial: TrialRecord) -> float:
-    return roughness(trial, "val_loss")
 
 
 TRENDS = (  # source, what it says, y, words for it, direction with B

@@ -26,6 +26,7 @@ from experiments.groups import (
     grouped,
     log_loss,
     number,
+    rough_loss,
     roughness,
 )
 from experiments.records import TrialRecord
@@ -194,10 +195,6 @@ def paired(
 
 def of_fraction(trials: Sequence[TrialRecord], r: float) -> list[TrialRecord]:
     return [t for t in trials if t.settings["r_train"] == r]
-
-
-def rough_loss(trial: TrialRecord) -> float:
-    return roughness(trial, "val_loss")
 
 
 def rough_accuracy(trial: TrialRecord) -> float:

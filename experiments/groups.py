@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
@@ -49,6 +49,17 @@ def comparable(
         t for t in finished(trials)
         if t.settings["steps"] == steps and all(t.settings[k] == v for k, v in usual.items())
     ]  # fmt: skip
+
+
+def complete(
+    trials: Sequence[TrialRecord], key: Callable[[TrialRecord], Any], wanted: Iterable[Any]
+) -> dict[str, list[TrialRecord]]:
+    """The trials of each model that has every value of a key: others cannot show its effect."""
+    return {
+        model: of_model
+        for model, of_model in by_model(trials).items()
+        if set(wanted) <= {key(trial) for trial in of_model}
+    }
 
 
 # --- numbers --------------------------------------------------------------------------------------
@@ -101,6 +112,10 @@ def roughness(trial: TrialRecord, key: str) -> float:
         values = [math.log10(v) for v in values if v > 0]
     changes = [abs(b - a) for a, b in pairwise(values)]
     return math.fsum(changes) / len(changes) if changes else math.nan
+
+
+def rough_loss(trial: TrialRecord) -> float:
+    return roughness(trial, "val_loss")
 
 
 # --- tables ---------------------------------------------------------------------------------------

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from experiments import modular
 from experiments.groups import (
     accuracy,
     best_table,
     by_model,
     comparable,
+    complete,
     finished,
     grouped,
     log_loss,
@@ -35,10 +35,8 @@ from experiments.records import TrialRecord
 from experiments.results import Claim, Drawing, Results, Table, Verdict
 from experiments.sweep import Experiment, Options, main
 from experiments.table import LABELS
-from experiments.training import Trial
+from experiments.training import Trial, parameters_of, trial_of
 from experiments.trends import Trend, average, difference, residuals, slope, together, verdict
-from models import GPTConfig, LSTMConfig
-from models.count import count_parameters
 
 LAYERS = (1, 2, 3)
 WIDTHS = (64, 128, 256)
@@ -84,11 +82,7 @@ def results(trials: Sequence[TrialRecord]) -> Results:
 
 def parameters(trial: TrialRecord) -> int:
     """P: what the model learns outside its token embedding."""
-    s = trial.settings
-    words = len(modular.vocabulary(s["p"], s["operator"]))
-    if s["model"] == "lstm":
-        return count_parameters(LSTMConfig(words, s["d"], s["d"], s["layers"]), embeddings=False)
-    return count_parameters(GPTConfig(words, s["d"], s["layers"], s["heads"]), embeddings=False)
+    return parameters_of(trial_of(trial.settings), embeddings=False)
 
 
 def by_size(trials: Sequence[TrialRecord]) -> dict[int, dict[int, list[TrialRecord]]]:
@@ -238,11 +232,7 @@ SIZES = {(n, d) for n in LAYERS for d in WIDTHS}
 
 def claims(trials: Sequence[TrialRecord]) -> list[Claim]:
     """trials: those that ran as the seeds' did."""
-    whole = {  # a model that lacks a size says nothing about how it scales
-        model: of_model
-        for model, of_model in by_model(trials).items()
-        if {(t.settings["layers"], t.settings["d"]) for t in of_model} >= SIZES
-    }
+    whole = complete(trials, lambda t: (t.settings["layers"], t.settings["d"]), SIZES)
     trials = [t for of_model in whole.values() for t in of_model]
     return [
         *(gap_claim(trials, *said) for said in GAPS[:2]),

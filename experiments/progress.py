@@ -156,13 +156,11 @@ class Overview:
 
 def part_done(folder: Path) -> float:
     """How much of its steps a trial has done."""
-    path = folder / "settings.json"
-    if not path.exists():
+    if not (folder / "settings.json").exists():
         return 0.0
-    status = read_status(folder)
-    if status["finished"]:
+    if read_status(folder)["diverged"]:
         return 1.0
-    return min(1.0, records.last_step(folder) / records.read_json(path)["steps"])
+    return min(1.0, records.last_step(folder) / records.read_settings(folder)["steps"])
 
 
 def show(x: float | None) -> str:

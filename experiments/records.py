@@ -94,6 +94,14 @@ def check_version(path: Path, content: Any) -> None:
         raise ValueError(f"{path}: is of version {found}; this program reads version {VERSION}")
 
 
+def read_settings(folder: Path) -> dict[str, Any]:
+    """settings.json of a trial. ValueError, which names it, if it is none or of another version."""
+    path = folder / "settings.json"
+    settings = read_json(path)
+    check_version(path, settings)
+    return settings
+
+
 def last_step(folder: Path) -> int:
     """The last evaluated step of a trial; 0 if there is none yet."""
     try:
@@ -121,12 +129,10 @@ def read_trial(folder: Path) -> TrialRecord:
 
     ValueError, which names the file, for a record of another version or what is none.
     """
-    status, path = folder / "status.json", folder / "settings.json"
-    settings = read_json(path)
-    check_version(path, settings)
+    status = folder / "status.json"
     return TrialRecord(
         folder=folder,
-        settings=settings,
+        settings=read_settings(folder),
         records=read_records(folder / "metrics.jsonl"),
         status=read_json(status) if status.exists() else {},
     )

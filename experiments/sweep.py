@@ -40,6 +40,7 @@ from minigrad.files import CheckpointError
 
 SMALL: dict[str, Any] = {"d": 32, "eval_first": 20, "eval_period": 20}  # the seeds': 128, 100, 100
 SMALL_STEPS = 201
+SMALL_SAID = "SMALL SCALE: shows that everything works, says nothing about models."
 ModelName = Literal["lstm", "gpt"]
 
 
@@ -302,7 +303,7 @@ def protocol(sweep: dict[str, Any], trials: Sequence[TrialRecord]) -> str:
         f"{' or '.join(f'{n:,}' for n in steps)} steps each."
     ]
     if sweep["scale"] == "small":
-        lines.insert(0, "**SMALL SCALE: shows that everything works, says nothing about models.**")
+        lines.insert(0, f"**{SMALL_SAID}**")
     if parts:
         lines.append("Begun: " + ", ".join(f"{n} ({last[n]:,} steps)" for n in parts) + ".")
     if missing:

@@ -24,6 +24,7 @@ from minigrad import nn, optim
 from minigrad.files import load_checkpoint, save_checkpoint
 from minigrad.kernel import enabled
 from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel, PrefixTree
+from models.count import count_parameters
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_PERIOD = 1000  # steps
@@ -92,17 +93,26 @@ def data_of(trial: Trial) -> tuple[modular.Equations, modular.Equations]:
 
 def model_of(trial: Trial, words: tuple[str, ...], length: int) -> LSTMLanguageModel | GPT:
     """The untrained model for a vocabulary and sequences of `length` tokens."""
+    config = config_of(trial, words, length)
+    return LSTMLanguageModel(config) if isinstance(config, LSTMConfig) else GPT(config)
+
+
+def config_of(trial: Trial, words: tuple[str, ...], length: int) -> LSTMConfig | GPTConfig:
+    """The sizes of the model for a vocabulary and sequences of `length` tokens."""
     t, pad = trial, words.index("PAD")
     if t.model == "lstm":
-        return LSTMLanguageModel(
-            LSTMConfig(len(words), t.d, t.d, t.layers, dropout=t.dropout, padding_id=pad)
-        )
-    return GPT(
-        GPTConfig(
-            len(words), t.d, t.layers, t.heads, dropout=t.dropout, max_length=length,
-            padding_id=pad, exponent=t.exponent,
-        )
+        return LSTMConfig(len(words), t.d, t.d, t.layers, dropout=t.dropout, padding_id=pad)
+    return GPTConfig(
+        len(words), t.d, t.layers, t.heads, dropout=t.dropout, max_length=length, padding_id=pad,
+        exponent=t.exponent,
     )  # fmt: skip
+
+
+def parameters_of(trial: Trial, *, embeddings: bool) -> int:
+    """How many numbers the model learns, with its token embedding or without."""
+    words = modular.vocabulary(trial.p, trial.operator)
+    config = config_of(trial, words, 2 * max(trial.orders) + 2)
+    return count_parameters(config, embeddings=embeddings)
 
 
 def optimizer_of(trial: Trial, model: nn.Module, others: Sequence[Trial] = ()) -> Any:
@@ -481,11 +491,9 @@ def check_folder(folder: Path, trial: Trial) -> None:
     Only `steps` may differ, and only grow, and `share_prefixes`, which as the device changes no
     more than rounding.
     """
-    path = folder / "settings.json"
-    if not path.exists():
+    if not (folder / "settings.json").exists():
         return
-    found, wanted = records.read_json(path), in_json(asdict(trial))
-    records.check_version(path, found)
+    found, wanted = records.read_settings(folder), in_json(asdict(trial))
     for k in wanted:
         if k not in ("steps", "share_prefixes") and found.get(k) != wanted[k]:
             raise ValueError(f"{folder}: holds a trial with {k}={found.get(k)}, not {wanted[k]}")
@@ -503,10 +511,7 @@ def read_status(folder: Path) -> dict[str, Any]:
 
 def load_model(folder: Path) -> tuple[Trial, LSTMLanguageModel | GPT, tuple[str, ...]]:
     """The trial in a folder, its model as last saved, in eval mode, and the vocabulary."""
-    path = folder / "settings.json"
-    settings = records.read_json(path)
-    records.check_version(path, settings)
-    trial = trial_of(settings)
+    trial = trial_of(records.read_settings(folder))
     words = modular.vocabulary(trial.p, trial.operator)
     model = model_of(trial, words, 2 * max(trial.orders) + 2)
     load_checkpoint(folder / CHECKPOINT, model=model)

@@ -203,9 +203,9 @@ def test_part_of_a_sweep(folder: Path, tmp_path: Path) -> None:
 
 def test_small_scale_is_said_at_the_head(report: content.Report) -> None:
     small = report._replace(chapters=[report.chapters[0]._replace(small=True)])
-    assert content.SMALL in page.html(small)
-    assert content.SMALL not in page.html(report)
-    assert content.SMALL.split(":")[0] in " ".join(words(pdf.pages(small)))
+    assert sweep.SMALL_SAID in page.html(small)
+    assert sweep.SMALL_SAID not in page.html(report)
+    assert sweep.SMALL_SAID.split(":")[0] in " ".join(words(pdf.pages(small)))
 
 
 class Text(HTMLParser):

@@ -33,7 +33,6 @@ VERDICTS = (
     "agrees: our runs say the same. differs: they say something else. undecided: they cannot tell. "
     "not run: there are none that could."
 )
-SMALL = "SMALL SCALE: shows that everything works, says nothing about models."
 
 
 class Chapter(NamedTuple):

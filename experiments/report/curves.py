@@ -29,7 +29,6 @@ def curves_of(trials: Sequence[TrialRecord]) -> dict[str, Any]:
     quantities: pairs of a name in the records and its label, validation accuracy first.
     runs:       of each trial name, model, what is varied in words, colours, dash, and `values`: a
                 list for each quantity and for "step".
-    thinned:    the names of trials of which not every evaluated step is drawn.
     """
     quantities = quantities_of(trials)
     varied = varied_settings(trials)
@@ -53,11 +52,7 @@ def curves_of(trials: Sequence[TrialRecord]) -> dict[str, Any]:
                 },
             }
         )
-    return {
-        "quantities": [[name, label(name)] for name in quantities],
-        "runs": runs,
-        "thinned": [trial.folder.name for trial in ordered if len(trial.records) > MOST],
-    }
+    return {"quantities": [[name, label(name)] for name in quantities], "runs": runs}
 
 
 def quantities_of(trials: Sequence[TrialRecord]) -> list[str]:

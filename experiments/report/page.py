@@ -20,7 +20,6 @@ from typing import Any, get_args
 from experiments.report import weights
 from experiments.report.content import (
     ABOUT,
-    SMALL,
     TITLE,
     Chapter,
     Report,
@@ -31,6 +30,7 @@ from experiments.report.content import (
 )
 from experiments.report.curves import MOST, curves_of
 from experiments.results import Drawing, Table, Verdict
+from experiments.sweep import SMALL_SAID
 from minigrad.files import write_file
 
 DPI = 144  # of figures: sharp on a screen of two dots a pixel at the width of the text
@@ -52,7 +52,7 @@ def html(report: Report) -> str:
     toc = "".join(f'<li><a href="#{name}">{escape(text)}</a></li>' for name, text in links)
     body = [
         f"<header><h1>{escape(TITLE)}</h1><p>{escape(ABOUT)}</p>",
-        *([f'<p class="small" role="note">{escape(SMALL)}</p>'] if report.small else []),
+        *([f'<p class="small" role="note">{escape(SMALL_SAID)}</p>'] if report.small else []),
         f'<nav aria-label="Contents"><ol>{toc}</ol></nav></header><main>',
         f'<section id="overview">{table(overview(chapters), heading="h2")}</section>',
         *(section(chapter) for chapter in chapters),

@@ -11,7 +11,6 @@ import matplotlib as mpl
 
 from experiments.report.content import (
     ABOUT,
-    SMALL,
     TITLE,
     Chapter,
     Report,
@@ -21,6 +20,7 @@ from experiments.report.content import (
     tables_of,
 )
 from experiments.results import Drawing, Table, Verdict
+from experiments.sweep import SMALL_SAID
 from minigrad.files import write_file
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def pages(report: Report) -> bytes:
     pdf.multi_cell(0, 9, TITLE, align="L", new_x="LMARGIN", new_y="NEXT")
     paragraph(pdf, ABOUT)
     if report.small:
-        paragraph(pdf, f"**{SMALL}**")
+        paragraph(pdf, f"**{SMALL_SAID}**")
     pdf.insert_toc_placeholder(contents, allow_extra_pages=True)
     heading(pdf, "At a glance")
     table(pdf, overview(report.chapters))

@@ -11,9 +11,7 @@ import numpy as np
 from experiments import records
 from experiments.records import TrialRecord
 from experiments.report.content import Chapter
-from experiments.training import CHECKPOINT, load_model, trial_of
-from models.count import count_parameters
-from models.gpt import GPTConfig
+from experiments.training import CHECKPOINT, load_model, parameters_of, trial_of
 
 MOST = 500_000  # numbers of a model that goes into a page: 2 MB
 
@@ -30,10 +28,7 @@ def choose(chapters: Sequence[Chapter]) -> TrialRecord | None:
 def fits(trial: TrialRecord) -> bool:
     if trial.settings["model"] != "gpt" or not (trial.folder / CHECKPOINT).exists():
         return False
-    settings = trial_of(trial.settings)
-    words = settings.p + 5
-    config = GPTConfig(words, settings.d, settings.layers, settings.heads)
-    return count_parameters(config) <= MOST
+    return parameters_of(trial_of(trial.settings), embeddings=True) <= MOST
 
 
 def pack(folder: Path) -> tuple[dict[str, Any], bytes]:
