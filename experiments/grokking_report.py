@@ -87,6 +87,7 @@ def main(args: Sequence[str] | None = None) -> int:
             check_readable(options.read)
             return write(options, options.read)
         device = devices.parse(sweep.device_of(options))
+        sweep.set_up(options, options.folder)
         prepare(options)
     except (devices.DeviceError, ImportError, ValueError, OSError) as error:
         cli.fail(PROG, error)
@@ -132,7 +133,8 @@ def run(options: Options, device: str) -> int:
                 sweep.report(experiment, folder)
         except SystemExit as stop:  # it has said why, and the others can run
             status = int(stop.code or 0)
-        except Exception:  # in its results: `write` says so, and the trials are kept
+        except Exception as error:  # its trials are kept, and the others can run
+            print(f"{PROG}: {experiment.name}: {type(error).__name__}: {error}", file=sys.stderr)
             status = 1
         if status >= 128:
             return status

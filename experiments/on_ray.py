@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +179,21 @@ def follow(
         raise TrialFailed("a trial failed; its message is above")
 
 
+class StopWhen(Watcher):
+    """Shows nothing, and stops a trial when a function says so."""
+
+    def __init__(self, stopping: Callable[[], bool]) -> None:
+        self.stopping = stopping
+
+    def stop(self) -> bool:
+        return self.stopping()
+
+
 def work(job: Sequence[tuple[Any, str]], device: str, kernels: bool) -> str | None:
     """One job on a node; what went wrong, in a line, if something did."""
     use_kernels(kernels)
     with caught_signals() as signals:
-        watcher = Watcher()
-        watcher.stop = signals.stopping
+        watcher = StopWhen(signals.stopping)
         try:
             run_job([(trial, Path(folder)) for trial, folder in job], device, watcher)
         except Interrupted as stopped:

@@ -150,10 +150,7 @@ def main(experiment: Experiment, args: Sequence[str] | None = None, *, descripti
     options = cli.parse(experiment.options, args, prog=prog, description=description)
     try:
         device = devices.parse(device_of(options))
-        if options.launcher == "ray":
-            on_ray.connect(options.address)
-            records.fit_for_writing(experiment.folder(options))
-            on_ray.check_reachable(experiment.folder(options))
+        set_up(options, experiment.folder(options))
         folder = prepare(experiment, options)
     except (devices.DeviceError, ValueError, OSError) as error:
         cli.fail(prog, error)
@@ -162,6 +159,17 @@ def main(experiment: Experiment, args: Sequence[str] | None = None, *, descripti
         for path in report(experiment, folder):
             print(path)
     return status
+
+
+def set_up(options: Options, folder: Path) -> None:
+    """What a launcher needs. ValueError, in one line, before any trial is written below a folder.
+
+    OSError if the folder cannot be made.
+    """
+    if options.launcher == "ray":
+        on_ray.connect(options.address)
+        records.fit_for_writing(folder)
+        on_ray.check_reachable(folder)
 
 
 def run(experiment: Experiment, options: Options, folder: Path, device: str) -> int:
