@@ -25,3 +25,18 @@ def fresh_random_state():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that has a mistake in it; the one line that it says, with exit status 2."""
+
+    def run(command, args):
+        with pytest.raises(SystemExit) as stop:
+            command([str(arg) for arg in args])
+        assert stop.value.code == 2
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 1
+        return said
+
+    return run

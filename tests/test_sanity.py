@@ -368,23 +368,15 @@ def test_the_whole_pipeline(tmp_path, capsys):
         (["--resume"], "nothing to resume"),
     ],
 )
-def test_mistakes_are_one_line_and_status_2(args, said, tmp_path, capsys):
-    with pytest.raises(SystemExit) as stop:
-        command([*args, "--out", str(tmp_path / "run")])
-    assert stop.value.code == 2
-    err = capsys.readouterr().err
-    assert len(err.splitlines()) == 1
-    assert said in err
+def test_mistakes_are_one_line_and_status_2(args, said, tmp_path, refused):
+    assert said in refused(command, [*args, "--out", tmp_path / "run"])
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_a_gpu_that_is_not_there_is_one_line_and_status_2(device, tmp_path, capsys, monkeypatch):
+def test_a_gpu_that_is_not_there_is_one_line_and_status_2(device, tmp_path, refused, monkeypatch):
     if mg.device.available():
         monkeypatch.setattr("minigrad.device.gpu_count", lambda: 0)
-    with pytest.raises(SystemExit) as stop:
-        command(["--device", device, "--out", str(tmp_path / "run")])
-    assert stop.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    refused(command, ["--device", device, "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
 
 
@@ -401,22 +393,16 @@ def test_a_gpu_by_its_number(tmp_path, monkeypatch):
     assert ran == ["cuda:0", "cuda:1"]
 
 
-def test_a_folder_that_cannot_be_written_is_one_line_and_status_2(tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_one_line_and_status_2(tmp_path, refused):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SystemExit) as stop:
-        command(["--out", str(tmp_path / "file" / "run")])
-    assert stop.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    refused(command, ["--out", str(tmp_path / "file" / "run")])
 
 
-def test_resuming_with_other_settings_is_one_line_and_status_2(tmp_path, capsys):
+def test_resuming_with_other_settings_is_one_line_and_status_2(tmp_path, refused):
     run_trial(Trial(**SMALL), tmp_path / "lstm-seed0")
     listed = {"version": 1, "experiment": "sanity", "scale": "full", "trials": {}}
     records.write_json(tmp_path / "sweep.json", listed)
-    with pytest.raises(SystemExit) as stop:
-        command(["--resume", "--out", str(tmp_path)])
-    assert stop.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    refused(command, ["--resume", "--out", str(tmp_path)])
 
 
 def test_help_explains_every_option(capsys):

@@ -59,22 +59,17 @@ LONG = 3000  # steps of those that are killed: there is a checkpoint every 1,000
 SMALL = ["--scale", "small", "--model", "gpt", "--seeds", "0", "--no-kernels"]
 
 
+def command(args):
+    return sweep.main(DECAYS, args, description="Decays.")
+
+
 def main(*args):
-    return sweep.main(DECAYS, [str(a) for a in args], description="Decays.")
+    return command([str(a) for a in args])
 
 
 def metrics(folder):
     """The metrics of every trial, by name, as bytes."""
     return {p.parent.name: p.read_bytes() for p in sorted(folder.glob("*/metrics.jsonl"))}
-
-
-def refused(capsys, *args):
-    with pytest.raises(SystemExit) as stop:
-        main(*args)
-    assert stop.value.code == 2
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    return error
 
 
 @pytest.fixture(scope="module")
@@ -174,21 +169,21 @@ def test_the_protocol_says_what_was_not_run(unbroken):
         (["--resume"], "nothing to resume"),
     ],
 )
-def test_bad_options_are_one_line(tmp_path, capsys, args, words):
-    assert words in refused(capsys, *args, "--out", tmp_path / "new")
+def test_bad_options_are_one_line(tmp_path, refused, args, words):
+    assert words in refused(command, [*args, "--out", tmp_path / "new"])
     assert not (tmp_path / "new").exists()
 
 
-def test_a_folder_that_cannot_be_written(tmp_path, capsys):
+def test_a_folder_that_cannot_be_written(tmp_path, refused):
     (tmp_path / "file").write_text("")
-    assert "file" in refused(capsys, *SMALL, "--out", tmp_path / "file" / "sweep")
+    assert "file" in refused(command, [*SMALL, "--out", tmp_path / "file" / "sweep"])
 
 
-def test_a_folder_with_trials_needs_resume(unbroken, capsys):
-    assert "holds trials: go on with --resume" in refused(capsys, *SMALL, "--out", unbroken)
+def test_a_folder_with_trials_needs_resume(unbroken, refused):
+    assert "holds trials: go on with --resume" in refused(command, [*SMALL, "--out", unbroken])
 
 
-def test_records_of_another_version_or_experiment(unbroken, tmp_path, capsys):
+def test_records_of_another_version_or_experiment(unbroken, tmp_path, refused):
     about = records.read_json(unbroken / "sweep.json")
     for change, words in (
         ({"version": 2}, "is of version 2; this program reads version 1"),
@@ -196,14 +191,14 @@ def test_records_of_another_version_or_experiment(unbroken, tmp_path, capsys):
         ({"scale": "full"}, "holds scale full, not small"),
     ):
         records.write_json(tmp_path / "sweep.json", about | change)
-        assert words in refused(capsys, *SMALL, "--out", tmp_path, "--resume")
+        assert words in refused(command, [*SMALL, "--out", tmp_path, "--resume"])
     records.write_json(tmp_path / "sweep.json", about)
     trial = tmp_path / "gpt-wd1.0-seed0"
     trial.mkdir()
     settings = records.read_json(unbroken / trial.name / "settings.json")
     records.write_json(trial / "settings.json", settings | {"version": 7})
     assert "settings.json: is of version 7" in refused(
-        capsys, *SMALL, "--out", tmp_path, "--resume"
+        command, [*SMALL, "--out", tmp_path, "--resume"]
     )
     assert not (trial / "metrics.jsonl").exists()
 
@@ -395,10 +390,10 @@ def test_ray_is_asked_for_in_one_line(tmp_path, monkeypatch, capsys):
         ("127.0.0.1:99999", "no Ray cluster answers"),
     ],
 )
-def test_a_cluster_that_is_not_there(tmp_path, capsys, address, said):
+def test_a_cluster_that_is_not_there(tmp_path, refused, address, said):
     pytest.importorskip("ray", reason="Ray is not installed")
     folder = tmp_path / "sweep"
-    assert said in refused(capsys, "--launcher", "ray", "--address", address, "--out", folder)
+    assert said in refused(command, ["--launcher", "ray", "--address", address, "--out", folder])
     assert not folder.exists()
 
 
