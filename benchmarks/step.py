@@ -36,7 +36,8 @@ from benchmarks.sides import (
     make_sides,
     sums,
 )
-from experiments import cli, records
+from experiments.sweeps import cli
+from experiments.trial import records
 from minigrad import device
 
 PROG = "python -m benchmarks.step"

@@ -36,7 +36,8 @@ from benchmarks.sides import (
     sums,
 )
 from benchmarks.step import PAUSE, alternate, spread
-from experiments import cli, records
+from experiments.sweeps import cli
+from experiments.trial import records
 from minigrad import device
 
 PROG = "python -m benchmarks.sweep"

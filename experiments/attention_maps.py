@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 import minigrad as mg
-from experiments import metrics, modular, records, sweep
-from experiments.modular import Equations
-from experiments.records import TrialRecord
-from experiments.results import Claim, Drawing, Results, Table, Verdict, verdict_of
-from experiments.sweep import Experiment
-from experiments.training import CHECKPOINT, Trial, data_of, load_model
+from experiments.analysis import metrics
+from experiments.analysis.results import Claim, Drawing, Results, Table, Verdict, verdict_of
+from experiments.sweeps import sweep
+from experiments.sweeps.sweep import Experiment
+from experiments.trial import modular, records
+from experiments.trial.modular import Equations
+from experiments.trial.records import TrialRecord
+from experiments.trial.training import CHECKPOINT, Trial, data_of, load_model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -172,7 +174,7 @@ def attention_maps(weights: Weights, tokens: Sequence[str], caption: str) -> Fig
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from experiments.figures import STYLE
+    from experiments.analysis.figures import STYLE
 
     layers, heads, n, _ = weights.shape
     with mpl.rc_context(STYLE):

@@ -19,9 +19,9 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from experiments.groups import (
+from experiments.analysis.groups import (
+    LABELS,
     accuracy,
-    best_table,
     by_model,
     comparable,
     complete,
@@ -32,12 +32,12 @@ from experiments.groups import (
     over_seeds,
     rough_loss,
 )
-from experiments.records import TrialRecord
-from experiments.results import Claim, Drawing, Results, Table
-from experiments.sweep import Experiment, Options, main
-from experiments.table import LABELS, cell
-from experiments.training import Trial, data_of, trial_of
-from experiments.trends import Trend, difference, slope, together, verdict
+from experiments.analysis.results import Claim, Drawing, Results, Table
+from experiments.analysis.tables import best_table, cell
+from experiments.analysis.trends import Trend, difference, slope, together, verdict
+from experiments.sweeps.sweep import Experiment, Options, check_different, main
+from experiments.trial.records import TrialRecord
+from experiments.trial.training import Trial, data_of, trial_of
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
 STEPS = 20_001  # T
@@ -53,8 +53,7 @@ class Compute(Options):
 
     def trials(self) -> dict[str, Trial]:
         sizes = self.batch_sizes or self.pick(BATCH_SIZES, (8, 16, 512))
-        if len(set(sizes)) != len(sizes) or min(sizes) < 1:
-            raise ValueError("--batch-sizes: expected different numbers of at least 1")
+        check_different("batch-sizes", sizes, at_least=1)
         p = self.pick(Trial.p, 11)
         return {
             f"{model}-b{size}-seed{seed}": self.trial(
@@ -115,7 +114,7 @@ def cutoff_table(trials: Sequence[TrialRecord], name: str) -> Table:
 
 
 def drawings(trials: Sequence[TrialRecord]) -> list[Drawing]:
-    from experiments import panels  # matplotlib takes a second to import
+    from experiments.analysis import panels  # matplotlib takes a second to import
 
     size = panels.Setting("batch_size", "batch size, B (512: all that there are)", log2=True)
     alpha = panels.Setting("alpha", "cut-off α: steps up to α T")
@@ -251,13 +250,13 @@ def sensitive(whole: dict[str, list[TrialRecord]]) -> Claim:
 
 def samples(whole: dict[str, list[TrialRecord]]) -> Claim:
     """Erratum 000.6: T steps of B samples are B T samples, so B and compute change together."""
-    source = "erratum 000.6"
+    source, number = "000, 4.6 (c)", "000.6"
     said = (
         "B = 512 is 480, and equal steps give larger batches more samples: at equal samples they "
         "are worse by more than at equal steps"
     )
     if not whole:
-        return Claim(source, said, "", "not run")
+        return Claim(source, said, "", "not run", number)
     everything = [t for of_model in whole.values() for t in of_model]
     budget = STEPS * min(map(real_batch, everything))
     seen = sorted({STEPS * real_batch(t) for t in everything})
@@ -271,7 +270,7 @@ def samples(whole: dict[str, list[TrialRecord]]) -> Claim:
         f"{seen[-1]:,} samples; slope of log10 L_val per doubling of B at equal steps: "
         f"{in_words(equal_steps)}; at {budget:,} samples: {in_words(equal_samples)}"
     )
-    return Claim(source, said, ours, together(verdict(t, 1) for t in gap.values()))
+    return Claim(source, said, ours, together(verdict(t, 1) for t in gap.values()), number)
 
 
 EXPERIMENT = Experiment("compute", "Scaling compute", Compute, results)

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from experiments.groups import (
+from experiments.analysis.groups import (
+    LABELS,
     accuracy,
-    best_table,
     by_model,
     comparable,
     finished,
@@ -29,12 +29,12 @@ from experiments.groups import (
     rough_loss,
     roughness,
 )
-from experiments.records import TrialRecord
-from experiments.results import Claim, Drawing, Results, Table, Verdict
-from experiments.sweep import Experiment, Options, main
-from experiments.table import LABELS
-from experiments.training import Trial
-from experiments.trends import average, difference, slope, together, verdict
+from experiments.analysis.results import Claim, Drawing, Results, Table, Verdict
+from experiments.analysis.tables import best_table
+from experiments.analysis.trends import average, difference, slope, together, verdict
+from experiments.sweeps.sweep import Experiment, Options, check_different, main
+from experiments.trial.records import TrialRecord
+from experiments.trial.training import Trial
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 GENERALIZES = 0.9  # least A_val of a model that has generalised, question 4.3 (d)
@@ -52,8 +52,7 @@ class DataSize(Options):
     def trials(self) -> dict[str, Trial]:
         fractions = self.fractions or self.pick(FRACTIONS, (0.3, 0.6, 0.9))
         p = self.pick(Trial.p, 11)
-        if len(set(fractions)) != len(fractions):
-            raise ValueError("--fractions: expected different numbers")
+        check_different("fractions", fractions)
         for r in fractions:
             if not 0 < r < 1 or not 0 < round(r * p**2) < p**2:
                 raise ValueError(
@@ -76,7 +75,7 @@ def results(trials: Sequence[TrialRecord]) -> Results:
 
 
 def drawings(trials: Sequence[TrialRecord]) -> list[Drawing]:
-    from experiments import panels  # matplotlib takes a second to import
+    from experiments.analysis import panels  # matplotlib takes a second to import
 
     setting = panels.Setting("r_train", "fraction used for training, r")
     found = [
@@ -364,17 +363,16 @@ def thresholds_near(trials: Sequence[TrialRecord]) -> Claim:
 
 def noise(trials: Sequence[TrialRecord]) -> Claim:
     """Erratum 001.4: models cannot be told apart where their seeds overlap."""
-    source = "erratum 001.4"
+    source, number = "001, 4.3 (d)", "001.4"
     said = "The largest r that overfits GPT, .3 in 001 and .4 in 000, is noise of grid and seeds"
     found = answers(trials, *QUESTIONS[1][2:])
     if not found:
-        return Claim(source, said, "", "not run")
+        return Claim(source, said, "", "not run", number)
     lstm, gpt = ({r or 0.0 for r in found[model].values()} for model in ("lstm", "gpt"))
     apart = max(gpt) < min(lstm) or max(lstm) < min(gpt)
     alone = min(len(found["lstm"]), len(found["gpt"])) < 2
-    return Claim(
-        source, said, in_words(found), "undecided" if alone else "differs" if apart else "agrees"
-    )
+    found_so: Verdict = "undecided" if alone else "differs" if apart else "agrees"
+    return Claim(source, said, in_words(found), found_so, number)
 
 
 EXPERIMENT = Experiment("data_size", "Scaling data size", DataSize, results)

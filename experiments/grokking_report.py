@@ -20,9 +20,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal, get_args
 
-from experiments import cli, sweep
-from experiments.sweep import Experiment
-from experiments.training import Trial
+from experiments.sweeps import cli, sweep
+from experiments.sweeps.sweep import Experiment
+from experiments.trial.training import Trial
 from minigrad import device as devices
 
 PROG = "python -m experiments.grokking_report"

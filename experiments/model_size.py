@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
-from experiments.groups import (
+from experiments.analysis.groups import (
+    LABELS,
     accuracy,
-    best_table,
     by_model,
     comparable,
     complete,
@@ -31,12 +31,20 @@ from experiments.groups import (
     log_loss,
     over_seeds,
 )
-from experiments.records import TrialRecord
-from experiments.results import Claim, Drawing, Results, Table, Verdict
-from experiments.sweep import Experiment, Options, main
-from experiments.table import LABELS
-from experiments.training import Trial, parameters_of, trial_of
-from experiments.trends import Trend, average, difference, residuals, slope, together, verdict
+from experiments.analysis.results import Claim, Drawing, Results, Table, Verdict
+from experiments.analysis.tables import best_table
+from experiments.analysis.trends import (
+    Trend,
+    average,
+    difference,
+    residuals,
+    slope,
+    together,
+    verdict,
+)
+from experiments.sweeps.sweep import Experiment, Options, check_different, main
+from experiments.trial.records import TrialRecord
+from experiments.trial.training import Trial, parameters_of, trial_of
 
 LAYERS = (1, 2, 3)
 WIDTHS = (64, 128, 256)
@@ -56,8 +64,7 @@ class ModelSize(Options):
         layers = self.layers or self.pick(LAYERS, (1, 2))
         widths = self.d or self.pick(WIDTHS, (16, 32))
         for name, values in (("layers", layers), ("d", widths)):
-            if len(set(values)) != len(values) or min(values) < 1:
-                raise ValueError(f"--{name}: expected different numbers of at least 1")
+            check_different(name, values, at_least=1)
         p = self.pick(Trial.p, 11)
         return {
             f"{model}-l{n}-d{d}-seed{seed}": self.trial(model=model, seed=seed, p=p, layers=n, d=d)
@@ -92,7 +99,7 @@ def by_size(trials: Sequence[TrialRecord]) -> dict[int, dict[int, list[TrialReco
 
 # --- figures --------------------------------------------------------------------------------------
 def drawings(trials: Sequence[TrialRecord]) -> list[Drawing]:
-    from experiments import panels  # matplotlib takes a second to import
+    from experiments.analysis import panels  # matplotlib takes a second to import
 
     width = panels.Setting("d", "embedding and hidden size, d", log2=True)
     found: list[Drawing] = []
@@ -354,10 +361,10 @@ def high(whole: dict[str, list[TrialRecord]]) -> Claim:
 
 def volatile(whole: dict[str, list[TrialRecord]]) -> Claim:
     """Erratum 000.5: d cannot help LSTM consistently if its loss is volatile in size."""
-    source = "000, 4.5 (c), erratum 000.5"
+    source, number = "000, 4.5 (c)", "000.5"
     said = "L_val of LSTM is very volatile in P compared to GPT (though d always helps it)"
     if len(whole) < len(LABELS):
-        return Claim(source, said, "", "not run")
+        return Claim(source, said, "", "not run", number)
     lstm, gpt = (
         average([abs(r) for r in residuals(points(whole[model], L_VAL, IN_P))])
         for model in ("lstm", "gpt")
@@ -367,15 +374,15 @@ def volatile(whole: dict[str, list[TrialRecord]]) -> Claim:
         f"mean distance of log10 L_val from its line in log10 P, LSTM - GPT: {gap}; slope of LSTM "
         f"per doubling of d: {helps}"
     )
-    return Claim(source, said, ours, verdict(gap, 1))
+    return Claim(source, said, ours, verdict(gap, 1), number)
 
 
 def exchanged(whole: dict[str, list[TrialRecord]]) -> Claim:
     """Erratum 001.1: does 001 fit better with LSTM and GPT exchanged?"""
-    source = "erratum 001.1"
+    source, number = "001, 4.2", "001.1"
     said = "The columns of LSTM and GPT in 001 are exchanged, and what it says of 4.5 may be too"
     if len(whole) < len(LABELS):
-        return Claim(source, said, "", "not run")
+        return Claim(source, said, "", "not run", number)
     other = {"lstm": "gpt", "gpt": "lstm"}
     printed, swapped = (
         [slope_claim(whole, s, of[model], *rest).verdict for s, model, *rest in SLOPES]
@@ -389,7 +396,7 @@ def exchanged(whole: dict[str, list[TrialRecord]]) -> Claim:
     )
     gap = count(swapped) - count(printed)
     found: Verdict = "agrees" if gap > 0 else "differs" if gap < 0 else "undecided"
-    return Claim(source, said, ours, found)
+    return Claim(source, said, ours, found, number)
 
 
 EXPERIMENT = Experiment("model_size", "Scaling model size", ModelSize, results)

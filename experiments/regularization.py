@@ -21,14 +21,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments import sweep
-from experiments.groups import by_model, comparable, finished, grouped
-from experiments.metrics import first_step, over_seeds, spread
-from experiments.records import TrialRecord
-from experiments.results import Claim, Drawing, Results, Table, verdict_of
-from experiments.sweep import Experiment
-from experiments.table import LABELS, cell, label
-from experiments.training import Trial
+from experiments.analysis.groups import (
+    LABELS,
+    by_model,
+    comparable,
+    finished,
+    grouped,
+    over_seeds,
+)
+from experiments.analysis.metrics import first_step, spread
+from experiments.analysis.results import Claim, Drawing, Results, Table, verdict_of
+from experiments.analysis.tables import best_table
+from experiments.sweeps import sweep
+from experiments.sweeps.sweep import Experiment
+from experiments.trial.records import TrialRecord
+from experiments.trial.training import Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +47,6 @@ WINDOW = 11  # evaluations of the running median, which leaves spikes out
 TREND = 0.01  # change of the norm in 1,000 steps, of itself, from which it rises or falls
 RISE = 0.02  # of the norm from one evaluation to the next, from which it is a spike
 BURST = 10.0  # times its running median: a spike of the training loss
-NAMES = ("L_train", "L_val", "A_train", "A_val", "t_f(L_val)", "t_f(A_val)")
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,7 @@ class Options(sweep.Options):
     """Of all parameters; AdamW multiplies them by 1 - lr * weight decay a step."""
 
     def __post_init__(self) -> None:
-        if not self.weight_decays or len(set(self.weight_decays)) != len(self.weight_decays):
-            raise ValueError("--weight-decays: expected one or more different numbers")
+        sweep.check_different("weight-decays", self.weight_decays)
         super().__post_init__()
 
     def trials(self) -> dict[str, Trial]:
@@ -71,7 +76,10 @@ def results(trials: Sequence[TrialRecord]) -> Results:
     whole = comparable(ended, "weight_decay", steps=STEPS)
     norms = {t.folder.name: norm_of(t) for t in ended}
     return Results(
-        tables=[best_table(ended), norm_table(ended, norms)],
+        tables=[
+            best_table("best", ended, {"weight_decay": "weight decay"}),
+            norm_table(ended, norms),
+        ],
         drawings=drawings_of(trials, ended, norms),
         claims=[*decay_claims(whole), *norm_claims(whole, norms)],
     )
@@ -172,24 +180,6 @@ def by_decay(trials: Sequence[TrialRecord], model: str) -> dict[float, list[Tria
     return grouped([t for t in trials if t.settings["model"] == model], "weight_decay")
 
 
-def best_table(trials: Sequence[TrialRecord]) -> Table:
-    rows, data = [], {}
-    for model in LABELS:
-        for decay, group in by_decay(trials, model).items():
-            found = over_seeds([t.records for t in group])
-            rows.append([LABELS[model], f"{decay:g}", *(cell(n, found[n]) for n in NAMES)])
-            data[f"{model}-wd{decay:g}"] = {name: found[name]._asdict() for name in NAMES}
-    return Table(
-        name="best",
-        title="Best values by weight decay",
-        columns=["model", "weight decay", *map(label, NAMES)],
-        rows=rows,
-        note="Mean ± population standard deviation over seeds; t_f is the first evaluated step "
-        "with the best value.",
-        data=data,
-    )
-
-
 def norm_table(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> Table:
     rows = []
     for model in LABELS:
@@ -229,7 +219,7 @@ def step_or_never(step: int | None) -> str:
 def drawings_of(
     trials: Sequence[TrialRecord], ended: Sequence[TrialRecord], norms: dict[str, Norm]
 ) -> list[Drawing]:
-    from experiments import panels
+    from experiments.analysis import panels
 
     decay, found = panels.Setting("weight_decay", "weight decay"), []
     rows = (panels.LOSS, panels.ACCURACY, panels.NORM)
@@ -259,8 +249,8 @@ def norm_figure(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> Figure
     """The norm against the step: a row a model, a column a weight decay, a line a trial."""
     import matplotlib as mpl
 
-    from experiments import panels
-    from experiments.figures import COLORS, STYLE, draw_grid
+    from experiments.analysis import panels
+    from experiments.analysis.figures import COLORS, STYLE, draw_grid
 
     models = by_model(trials)
     decays = [*grouped(trials, "weight_decay")]
@@ -300,7 +290,7 @@ def decay_claims(trials: Sequence[TrialRecord]) -> list[Claim]:
         lines, held = [], {model: list[bool]() for model in LABELS}
         for model in LABELS:
             means = [
-                {n: found.mean for n, found in over_seeds([t.records for t in group]).items()}
+                {name: found.mean for name in names if (found := over_seeds(group, name))}
                 for group in by_decay(trials, model).values()
             ]
             for name in names:
@@ -308,7 +298,7 @@ def decay_claims(trials: Sequence[TrialRecord]) -> list[Claim]:
                     (less[name] < more[name]) == name.startswith("A_")
                     for i, less in enumerate(means)
                     for more in means[i + 1 :]
-                    if less[name] != more[name]
+                    if name in less and name in more and less[name] != more[name]
                 ]
                 held[model] += pairs
                 if means:
@@ -389,11 +379,12 @@ def norm_claims(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> list[C
             verdict_of([False] * len(spiky["lstm"]), ran=ran),
         ),
         Claim(
-            "001, erratum 3",
+            "001, 4.7 (d)",
             "Spikes are instabilities of the optimizer",
             f"bursts of the training loss are more frequent at rises of the norm than elsewhere, "
             f"of those that have rises: {unstable}",
             verdict_of(unstable_held, ran=ran),
+            erratum="001.3",
         ),
     ]
 

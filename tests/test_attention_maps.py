@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import attention_maps, modular, records, sweep, training
+from experiments import attention_maps
 from experiments.attention_maps import look, mean_over, shares
-from experiments.training import Trial, run_trial
+from experiments.sweeps import sweep
+from experiments.trial import modular, records, training
+from experiments.trial.training import Trial, run_trial
 
 SMALL = {"model": "gpt", "p": 7, "d": 8, "heads": 2, "steps": 2}
 

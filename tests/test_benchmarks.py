@@ -11,7 +11,7 @@ import torch
 
 import minigrad as mg
 from benchmarks import gemm, sides, step, sweep
-from experiments import objective, training
+from experiments.trial import objective, training
 from models import count
 
 MODELS = ["lstm", "gpt"]

@@ -40,7 +40,7 @@ from test_ops import (
 )
 
 import minigrad as mg
-from experiments import objective, training
+from experiments.trial import objective, training
 from minigrad import debug, graph, optim
 from minigrad import device as devices
 from minigrad.kernel import KERNELS, Declined, Unusable, enabled, kernel

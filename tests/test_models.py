@@ -9,7 +9,7 @@ import reference_models as reference
 import torch
 
 import minigrad as mg
-from experiments import modular, objective
+from experiments.trial import modular, objective
 from minigrad import nn, optim
 from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel, count
 

@@ -1,6 +1,7 @@
 """The data, the loss and the accuracy of modular arithmetic, and the metrics made from curves."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from experiments import metrics, modular, objective
-from experiments.metrics import Spread
+from experiments.analysis import groups, metrics
+from experiments.analysis.metrics import Spread
+from experiments.trial import modular, objective
+from experiments.trial.records import TrialRecord
 
 PRIMES = [2, 3, 5, 7]
 
@@ -270,11 +273,11 @@ def test_a_cutoff_looks_at_earlier_steps_only():
 
 
 def test_mean_and_population_standard_deviation_over_seeds():
-    found = metrics.over_seeds([ONE, TWO])
+    found = groups.column([TrialRecord(Path(), {}, lines, {}) for lines in (ONE, TWO)])
     assert found["L_train"] == Spread(0.375, 0.125)
     assert found["A_val"] == Spread(0.625, 0.125)
     assert found["dt(L)"] == Spread(-0.5, 1.5)
-    assert metrics.spread([2.0]) == Spread(2.0, 0.0)
+    assert metrics.spread([2.0]) == Spread(2.0, None)  # one value says nothing of others
     # the spread that seed 000 prints for its GPT: one trial perfect, one with one error in 481
     assert metrics.spread([1.0, 480 / 481]) == pytest.approx((0.99896, 0.0010395), abs=5e-6)
 

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import modular, objective, operations, records, sweep, training
-from experiments.together import run_trials_together
-from experiments.training import Trial, run_trial
+from experiments import operations
+from experiments.sweeps import sweep
+from experiments.trial import modular, objective, records, training
+from experiments.trial.together import run_trials_together
+from experiments.trial.training import Trial, run_trial
 from minigrad import nn
 
 MODELS = ["lstm", "gpt"]

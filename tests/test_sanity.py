@@ -15,8 +15,12 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import objective, records, sanity, seeds, sweep, table, training
-from experiments.training import Interrupted, Trial, Watcher, run_trial
+from experiments import sanity
+from experiments.analysis import seeds
+from experiments.analysis.groups import finished
+from experiments.sweeps import sweep
+from experiments.trial import objective, records, training
+from experiments.trial.training import Interrupted, Trial, Watcher, run_trial
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -126,7 +130,7 @@ def test_resume_is_bitwise_in_a_new_process(model, dropout, tmp_path):
     assert records.read_json(parts / "status.json")["step"] == 7
     code = (
         "import sys; from pathlib import Path\n"
-        "from experiments.training import Trial, run_trial\n"
+        "from experiments.trial.training import Trial, run_trial\n"
         f"run_trial({trial!r}, Path(sys.argv[1]))\n"
     )
     subprocess.run([sys.executable, "-c", code, str(parts)], check=True, cwd=ROOT, timeout=60)
@@ -221,12 +225,14 @@ def test_slugs():
 
 
 # --- the table ----------------------------------------------------------------------------------
-def fake_trial(folder, model, seed, rows):
+def fake_trial(folder, model, seed, rows, finished=True):
     keys = ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
     folder.mkdir(parents=True)
-    records.write_json(folder / "settings.json", asdict(Trial(model=model, seed=seed)))
+    settings = asdict(Trial(model=model, seed=seed, steps=rows[-1][0]))
+    records.write_json(folder / "settings.json", settings | {"version": records.VERSION})
     lines = [dict(zip(keys, row, strict=True)) for row in rows]
     records.rewrite(folder / "metrics.jsonl", lines)
+    records.write_json(folder / "status.json", {"finished": finished})
 
 
 def fake_experiment(folder, last=10_001):
@@ -260,7 +266,7 @@ def test_the_table_is_that_of_the_trials_by_hand(tmp_path):
         "| A_val ↑ | **1.0000 ± 0.0000** | 1.0000 ± 0.0000 | 0.9979 ± 0.0021 "
         "| 0.9750 ± 0.0250 | 0.9990 ± 0.0010 | 1.0000 ± 0.0000 | LSTM / LSTM / GPT |"
     )
-    assert "SHORT" not in text
+    assert "Not the seeds'" not in text
     assert [(c.source[:3], c.verdict) for c in found.claims] == [
         ("000", "agrees"), ("001", "differs"),
     ]  # fmt: skip
@@ -272,7 +278,7 @@ def test_the_table_is_that_of_the_trials_by_hand(tmp_path):
 def test_a_short_run_says_so_and_draws_no_conclusion(tmp_path):
     fake_experiment(tmp_path, last=500)
     found = sanity.results(records.read_trials(tmp_path))
-    assert "SHORT RUN, 500 of 10,001 steps" in found.tables[0].note
+    assert "Not the seeds' settings or steps" in found.tables[0].note
     assert [claim.verdict for claim in found.claims] == ["undecided"] * 2
     assert not found.tables[0].data["comparable"]
 
@@ -280,10 +286,28 @@ def test_a_short_run_says_so_and_draws_no_conclusion(tmp_path):
 def test_with_one_model_the_claims_were_not_run(tmp_path):
     fake_experiment(tmp_path)
     trials = [t for t in records.read_trials(tmp_path) if t.settings["model"] == "gpt"]
-    assert [claim.verdict for claim in table.claims(trials)] == ["not run"] * 2
-    assert {row[-1] for row in table.best_table(trials).rows} == {
+    assert [claim.verdict for claim in sanity.claims(trials)] == ["not run"] * 2
+    assert {row[-1] for row in sanity.table(trials).rows} == {
         "- / LSTM / GPT", "- / GPT / LSTM", "- / GPT / GPT", "- / = / =",
     }  # fmt: skip
+
+
+def test_trials_that_have_not_ended_count_for_nothing(tmp_path):
+    fake_experiment(tmp_path)
+    before = sanity.table(finished(records.read_trials(tmp_path)))
+    fake_trial(tmp_path / "begun", "gpt", 7, [(1, 0.0, 1.0, 0.0, 1.0)], finished=False)
+    found = sanity.results(records.read_trials(tmp_path))
+    assert found.tables[0].rows == before.rows
+    assert found.tables[0].data["seeds"]["gpt"] == [0, 42]
+
+
+def test_other_settings_are_not_held_against_the_seeds(tmp_path):
+    fake_experiment(tmp_path)
+    path = tmp_path / "gpt-seed0" / "settings.json"
+    records.write_json(path, records.read_json(path) | {"d": 64})
+    found = sanity.results(records.read_trials(tmp_path))
+    assert not found.tables[0].data["comparable"]
+    assert [claim.verdict for claim in found.claims] == ["undecided"] * 2
 
 
 def test_seed_numbers_are_those_of_the_documents():
@@ -311,6 +335,20 @@ def test_the_published_results_are_those_of_the_published_records(tmp_path):
     sweep.report(sanity.EXPERIMENT, copy)
     for file in ("results.md", "results.json", "trials.jsonl"):
         assert (copy / file).read_text() == (published / file).read_text(), file
+
+
+def test_trials_published_twice_are_the_same():
+    """Of the same settings, on the same kind of machine; a commit and hours lie between them."""
+    found = {}
+    for path in sorted((ROOT / "docs" / "results").glob("*/*/metrics.jsonl")):
+        settings = records.read_json(path.with_name("settings.json")) | {"version": records.VERSION}
+        (where,) = records.read_json(path.with_name("environment.json"))
+        how = {k: v for k, v in where.items() if k not in ("started", "commit")}
+        found.setdefault(json.dumps([settings, how], sort_keys=True), []).append(path)
+    twice = [paths for paths in found.values() if len(paths) > 1]
+    assert twice
+    for first, *others in twice:
+        assert {path.read_bytes() for path in others} == {first.read_bytes()}, [first, *others]
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import estimate, progress, records, runner, sweep, together, training
-from experiments.results import Claim, Results, Table
-from experiments.sweep import Experiment, Options
+from experiments.analysis.results import Claim, Results, Table
+from experiments.sweeps import estimate, progress, runner, sweep
+from experiments.sweeps.sweep import Experiment, Options
+from experiments.trial import records, together, training
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import objective, training
+from experiments.trial import objective, training
 from kernels.cuda.launch import INTERPRETED
 from minigrad.kernel import KERNELS
 

@@ -15,9 +15,9 @@ import minigrad as mg
 from benchmarks.gpu.clock import by_the_wall, synchronize
 from benchmarks.gpu.rows import Row, at_least, at_most, left_out
 from benchmarks.sides import EAGER, FUSED, Model, Problem, Unavailable, sums
-from experiments import objective, training
-from experiments.together import run_trials_together
-from experiments.training import Stepper, Trial
+from experiments.trial import objective, training
+from experiments.trial.together import run_trials_together
+from experiments.trial.training import Stepper, Trial
 from minigrad import nn
 
 GPU = "cuda:0"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import matplotlib as mpl
 
-from experiments import records, sweep
-from experiments.errata import ERRATA, Erratum, Measured
-from experiments.figures import STYLE
-from experiments.records import TrialRecord
-from experiments.results import Claim, Drawing, Results, Table, Verdict
-from experiments.sweep import Experiment
+from experiments.analysis.figures import STYLE
+from experiments.analysis.results import Claim, Drawing, Results, Table, Verdict
+from experiments.report.errata import ERRATA, Erratum, Measured
+from experiments.sweeps import sweep
+from experiments.sweeps.sweep import Experiment
+from experiments.trial import records
+from experiments.trial.records import TrialRecord
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -118,8 +118,8 @@ def errata_table(chapters: Sequence[Chapter]) -> Table:
     made: dict[str, list[Claim]] = {}
     for chapter in chapters:
         for claim in chapter.results.claims:
-            if number := erratum_of(claim.source):
-                made.setdefault(number, []).append(claim)
+            if claim.erratum:
+                made.setdefault(claim.erratum, []).append(claim)
     rows = []
     for erratum in ERRATA:
         measured = [*made.get(erratum.number, ()), *measure(erratum, trials)] or [
@@ -142,12 +142,6 @@ def measure(erratum: Erratum, trials: Mapping[str, Sequence[TrialRecord]]) -> Se
         return erratum.measure(trials)
     except ValueError as error:  # such as of a loss that never was a number
         return [Measured("", f"no measurement: {error}", "undecided")]
-
-
-def erratum_of(source: str) -> str | None:
-    """The number, such as "001.2", if a claim decides one: "erratum 001.2", "001, erratum 2"."""
-    found = re.search(r"\berratum (?:(\d{3})\.)?(\d+)\)?$", source)
-    return f"{found[1] or source[:3]}.{found[2]}" if found else None
 
 
 def picture(drawing: Drawing, dpi: int) -> Image:

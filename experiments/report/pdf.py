@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import matplotlib as mpl
 
+from experiments.analysis.results import Drawing, Table, Verdict
 from experiments.report.content import (
     ABOUT,
     TITLE,
@@ -19,8 +20,7 @@ from experiments.report.content import (
     plain,
     tables_of,
 )
-from experiments.results import Drawing, Table, Verdict
-from experiments.sweep import SMALL_SAID
+from experiments.sweeps.sweep import SMALL_SAID
 from minigrad.files import write_file
 
 if TYPE_CHECKING:

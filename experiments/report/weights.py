@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments import records
-from experiments.records import TrialRecord
 from experiments.report.content import Chapter
-from experiments.training import CHECKPOINT, load_model, parameters_of, trial_of
+from experiments.trial import records
+from experiments.trial.records import TrialRecord
+from experiments.trial.training import CHECKPOINT, load_model, parameters_of, trial_of
 
 MOST = 500_000  # numbers of a model that goes into a page: 2 MB
 

@@ -7,7 +7,7 @@ Seeds 000 and 001 (IFT6135 W2025, assignment 2), Problem 4: for one trial
     Δt(L) = t_f(L_val) - t_f(L_train)                  Δt(A) likewise
 
 and over trials that differ by their seed alone, the mean and the population standard deviation
-(ddof = 0) of these numbers.
+(ddof = 0) of these numbers (`experiments.analysis.groups.over_seeds`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments.records import Record
+from experiments.trial.records import Record
 
 # The rows of the seeds' table 4.2, in the order of seed 000.
 NAMES = (
@@ -70,12 +70,8 @@ def summarize(records: Sequence[Record], cutoff: int | None = None) -> dict[str,
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and population standard deviation (ddof = 0) of at least one value."""
+    """Mean and population standard deviation (ddof = 0); of one value no deviation is known."""
     mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return Spread(mean, None)
     return Spread(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values)))
-
-
-def over_seeds(trials: Sequence[Sequence[Record]], cutoff: int | None = None) -> dict[str, Spread]:
-    """`summarize` of each trial, then mean and standard deviation over the trials."""
-    summaries = [summarize(records, cutoff) for records in trials]
-    return {name: spread([s[name] for s in summaries]) for name in NAMES}

@@ -1,19 +1,19 @@
-"""Trials of a sweep by their settings, what they come down to, and tables of it."""
+"""Trials of a sweep by their settings, and what they come down to."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
-from experiments import metrics
-from experiments.metrics import NAMES, Spread, spread
-from experiments.records import TrialRecord
-from experiments.results import Table
-from experiments.table import LABELS, cell, label
-from experiments.training import Trial, in_json
+from experiments.analysis import metrics
+from experiments.analysis.metrics import Spread, spread
+from experiments.trial.records import TrialRecord
+from experiments.trial.training import Trial, in_json
+
+LABELS = {"lstm": "LSTM", "gpt": "GPT"}  # models, in the order of the seeds
 
 
 # --- groups -------------------------------------------------------------------------------------
@@ -26,7 +26,7 @@ def grouped(trials: Sequence[TrialRecord], name: str) -> dict[Any, list[TrialRec
 
 
 def by_model(trials: Sequence[TrialRecord]) -> dict[str, list[TrialRecord]]:
-    """The trials of each model that has any, LSTM first as in the seeds."""
+    """The trials of each model that has any, in the order of `LABELS`."""
     found = grouped(trials, "model")
     return {model: found[model] for model in LABELS if model in found}
 
@@ -89,6 +89,11 @@ def over_seeds(
     return spread(values) if values and all(map(math.isfinite, values)) else None
 
 
+def column(trials: Sequence[TrialRecord]) -> dict[str, Spread | None]:
+    """`over_seeds` of all of `metrics.NAMES`."""
+    return {name: over_seeds(trials, name) for name in metrics.NAMES}
+
+
 def accuracy(trial: TrialRecord) -> float:
     """A_val."""
     return number(trial, "A_val")
@@ -116,44 +121,3 @@ def roughness(trial: TrialRecord, key: str) -> float:
 
 def rough_loss(trial: TrialRecord) -> float:
     return roughness(trial, "val_loss")
-
-
-# --- tables ---------------------------------------------------------------------------------------
-def best_table(
-    name: str, trials: Sequence[TrialRecord], varied: Mapping[str, str], *, note: str = ""
-) -> Table:
-    """Every number of `metrics.NAMES` for each model and setting, mean ± std over seeds.
-
-    varied: the settings that tell rows apart, with the heads of their columns.
-    """
-    groups: dict[tuple[Any, ...], list[TrialRecord]] = {}
-    for model, of_model in by_model(finished(trials)).items():
-        key = lambda t: tuple(t.settings[k] for k in varied)
-        for trial in sorted(of_model, key=key):
-            groups.setdefault((model, *key(trial)), []).append(trial)
-    rows, data = [], []
-    for (model, *values), group in groups.items():
-        found = {each: over_seeds(group, each) for each in NAMES}
-        seeds = sorted(t.settings["seed"] for t in group)
-        shown = [f"{value:g}" for value in values]
-        rows.append([
-            LABELS[model], *shown, ", ".join(map(str, seeds)),
-            *(cell(each, found[each]) for each in NAMES),
-        ])  # fmt: skip
-        data.append(
-            {"model": model, **dict(zip(varied, values, strict=True)), "seeds": seeds}
-            | {each: value and value._asdict() for each, value in found.items()}
-        )
-    about = (
-        "Mean ± population standard deviation over the seeds, of trials that ran to their end. "
-        "L: least loss, A: greatest accuracy among evaluated steps, t_f: the first evaluated step "
-        "that has it, Δt: t_f(val) - t_f(train)."
-    )
-    return Table(
-        name,
-        "Best values, and when they were reached",
-        ["model", *varied.values(), "seeds", *map(label, NAMES)],
-        rows,
-        note=f"{about} {note}".strip(),
-        data={"rows": data},
-    )

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from experiments.results import Verdict
+from experiments.analysis.results import Verdict
 
 CONFIDENCE = 0.95
 

@@ -17,9 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.progress import Overview
-from experiments.records import THREADS
-from experiments.runner import (
+from experiments.sweeps.progress import Overview
+from experiments.sweeps.runner import (
     RESTARTS,
     Job,
     Signals,
@@ -28,7 +27,8 @@ from experiments.runner import (
     name_of,
     run_job,
 )
-from experiments.training import Interrupted, Watcher
+from experiments.trial.records import THREADS
+from experiments.trial.training import Interrupted, Watcher
 from minigrad import kernel, use_kernels
 from minigrad.files import CheckpointError
 

@@ -1,7 +1,7 @@
 """What an experiment comes to: figures, tables, and what they say of the seeds' claims.
 
-Everything is made from the records of trials alone (`experiments.records`), so the same records
-always give the same results, also those of a sweep that is not finished.
+Everything is made from the records of trials alone (`experiments.trial.records`), so the same
+records always give the same results, also those of a sweep that is not finished.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from experiments import records
+from experiments.trial import records
 from minigrad.files import write_file
 
 if TYPE_CHECKING:
@@ -77,17 +77,19 @@ class Drawing:
 class Claim:
     """Something that a seed says, beside our measurement of it.
 
-    source:  seed document and question, such as "000, 4.3 (d)"; of an erratum its number.
+    source:  seed document and question, such as "000, 4.3 (d)".
     said:    what it says, in our words.
     ours:    what we measured, with numbers.
     verdict: whether that agrees; "undecided" where our runs cannot tell, "not run" where there are
              none.
+    erratum: the number of the erratum that it decides (`experiments.report.errata`), if it does.
     """
 
     source: str
     said: str
     ours: str
     verdict: Verdict
+    erratum: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,11 @@ class Results:
     claims: Sequence[Claim] = ()
 
     def claims_table(self) -> Table:
-        rows = [[c.source, c.said, c.ours, c.verdict] for c in self.claims]
+        numbers = [f" (erratum {c.erratum})" if c.erratum else "" for c in self.claims]
+        rows = [
+            [c.source + number, c.said, c.ours, c.verdict]
+            for c, number in zip(self.claims, numbers, strict=True)
+        ]
         columns = ["seed, question", "it says", "our runs", "verdict"]
         return Table("claims", "What the seeds say, and what we find", columns, rows)
 
@@ -109,7 +115,7 @@ def write_results(results: Results, folder: Path, *, title: str, protocol: str) 
 
     protocol: what was run, exactly, and what was not: it stands at the head.
     """
-    from experiments.figures import save
+    from experiments.analysis.figures import save
 
     written: list[Path] = []
     parts = [f"# {title}", protocol]

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import minigrad as mg
-from experiments.training import Trial, TrialRun, evaluated, measure
+from experiments.trial.training import Trial, TrialRun, evaluated, measure
 from minigrad import device as devices
 
 ALIKE = ("seed", "lr", "weight_decay", "steps", "eval_first", "eval_period", "mask")

@@ -1,4 +1,4 @@
-"""The look of figures, how they are written, and the curves of the sanity check (4.1).
+"""The look of figures, how they are written, and the band that shows several trials as one line.
 
 The same records give the same figure, byte for byte.
 """
@@ -14,9 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import records
-from experiments.records import TrialRecord
-from experiments.table import LABELS, MODELS, warning
+from experiments.trial import records
 from minigrad.files import write_file
 
 COLORS = {"lstm": "#0072B2", "gpt": "#D55E00"}  # Okabe and Ito: told apart by every eye
@@ -29,7 +27,6 @@ STYLE: dict[str, Any] = {
     "pdf.fonttype": 42,
 }
 SYMLOG = {"linthresh": 1, "linscale": 0.3}  # steps: from 0, as far as early ones can be seen
-QUANTITIES = (("loss", "loss (nats a token)"), ("accuracy", "accuracy"))
 PARTS = (("train", "training"), ("val", "validation"))
 
 
@@ -42,36 +39,6 @@ def save(figure: Figure, *paths: Path) -> list[Path]:
             figure.savefig(data, format=path.suffix[1:], dpi=160, metadata=date)
         write_file(path, data.getvalue())
     return list(paths)
-
-
-# --- curves -------------------------------------------------------------------------------------
-@mpl.rc_context(STYLE)
-def curves(trials: Sequence[TrialRecord]) -> Figure:
-    """Loss and accuracy on both sets against the step: mean over seeds, ± one std as a band."""
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    axes = figure.subplots(2, 2, sharex=True, sharey="row")
-    for i, (quantity, ylabel) in enumerate(QUANTITIES):
-        for j, (part, title) in enumerate(PARTS):
-            ax = axes[i, j]
-            for model in MODELS:
-                of_model = [t.records for t in trials if t.settings["model"] == model]
-                if of_model:
-                    key, color, text = f"{part}_{quantity}", COLORS[model], LABELS[model]
-                    draw_band(ax, of_model, key, color=color, label=text)
-            ax.set_title(f"{title} {quantity}", loc="left")
-            draw_grid(ax)
-            ax.set_xscale("symlog", **SYMLOG)
-            ax.set_xlim(left=0)
-            if quantity == "loss":
-                ax.set_yscale("log")
-            else:
-                ax.set_ylim(-0.03, 1.03)
-        axes[i, 0].set_ylabel(ylabel)
-    for ax in axes[1]:
-        ax.set_xlabel("training step")
-    axes[0, 0].legend(loc="lower left")
-    figure.suptitle(caption(trials), fontsize=9, x=0.01, ha="left")
-    return figure
 
 
 def draw_band(
@@ -105,17 +72,3 @@ def band(values: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
 def draw_grid(ax: Any) -> None:
     ax.grid(color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
-
-
-def caption(trials: Sequence[TrialRecord]) -> str:
-    """The settings that all trials share, and a warning if they are short."""
-    s = trials[0].settings
-    seeds = ", ".join(str(x) for x in sorted({t.settings["seed"] for t in trials}))
-    optimizer = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}.get(s["optimizer"], s["optimizer"])
-    lines = [
-        f"a {s['operator']} b mod {s['p']}, {s['r_train']:.0%} for training; {s['layers']} layers, "
-        f"d = {s['d']}; {optimizer}, lr {s['lr']:g}, weight decay {s['weight_decay']:g}; "
-        f"mean ± std of seeds {seeds}"
-    ]
-    text = warning(trials)
-    return "\n".join([text, *lines] if text else lines)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
-from experiments.modular import Equations
+from experiments.trial.modular import Equations
 from minigrad import device as devices
 from minigrad.tensor import raw
 from models import PrefixTree

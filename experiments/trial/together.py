@@ -14,8 +14,8 @@ from time import perf_counter
 import numpy as np
 
 import minigrad as mg
-from experiments import objective
-from experiments.training import (
+from experiments.trial import objective
+from experiments.trial.training import (
     Stepper,
     Trial,
     TrialRun,

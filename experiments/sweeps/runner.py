@@ -13,11 +13,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from experiments import records
-from experiments.progress import Overview, Progress
-from experiments.records import THREADS
-from experiments.together import run_trials_together
-from experiments.training import Interrupted, Trial, Watcher, run_trial
+from experiments.sweeps.progress import Overview, Progress
+from experiments.trial import records
+from experiments.trial.records import THREADS
+from experiments.trial.together import run_trials_together
+from experiments.trial.training import Interrupted, Trial, Watcher, run_trial
 from minigrad import kernel, use_kernels
 from minigrad.files import CheckpointError
 
@@ -68,8 +68,8 @@ def run_all(
     """Run every job, as far as its trials are not finished.
 
     launcher: "here", one after the other in this process; "processes", each in one of its own with
-              its share of the cores as threads; "ray", each as a task (`experiments.on_ray`, which
-              reads address and gpus). All use kernels if this process does.
+              its share of the cores as threads; "ray", each as a task (`on_ray`, which reads
+              address and gpus). All use kernels if this process does.
     workers:  how many run at a time, elsewhere than here.
     seconds:  how long each job should take, by which the end is foretold.
 
@@ -82,7 +82,7 @@ def run_all(
         if launcher == "processes":
             run_in_processes(jobs, signals, device, workers, overview)
         elif launcher == "ray":
-            from experiments.on_ray import run_on_ray
+            from experiments.sweeps.on_ray import run_on_ray
 
             run_on_ray(jobs, signals, device, workers, overview, address=address, gpus=gpus)
         else:

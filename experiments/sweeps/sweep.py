@@ -10,7 +10,7 @@ function of their records. All else is the same for all: where and how they run,
 are skipped and broken ones go on, what is shown meanwhile, and the folder that is left:
 
     sweep.json      the experiment, its scale, and the settings of every trial
-    NAME/           one folder a trial (see `experiments.records`)
+    NAME/           one folder a trial (see `experiments.trial.records`)
     trials.jsonl    a line a trial: settings, steps, and the numbers of `metrics.summarize`
     results.md, results.json, *.png, *.pdf
 
@@ -27,13 +27,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from experiments import cli, metrics, on_ray, records
-from experiments.estimate import seconds_of
-from experiments.records import VERSION, TrialRecord
-from experiments.results import Results, write_results
-from experiments.runner import Job, TrialFailed, caught_signals, run_all
-from experiments.together import MAY_DIFFER
-from experiments.training import Interrupted, Trial, TrialRun, check_folder, in_json, trial_of
+from experiments.analysis import metrics
+from experiments.analysis.results import Results, write_results
+from experiments.sweeps import cli, on_ray
+from experiments.sweeps.estimate import seconds_of
+from experiments.sweeps.runner import Job, TrialFailed, caught_signals, run_all
+from experiments.trial import records
+from experiments.trial.records import VERSION, TrialRecord
+from experiments.trial.together import MAY_DIFFER
+from experiments.trial.training import Interrupted, Trial, TrialRun, check_folder, in_json, trial_of
 from minigrad import device as devices
 from minigrad import use_kernels
 from minigrad.files import CheckpointError
@@ -89,8 +91,7 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"--{name}: expected at least {least}, got {value}")
-        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("--seeds: expected one or more different numbers")
+        check_different("seeds", self.seeds)
         for seed in self.seeds:
             if not 0 <= seed < 2**32:
                 raise ValueError(f"--seeds: expected 0 <= seed < 2**32, got {seed}")
@@ -118,6 +119,14 @@ class Options:
             **{**self.pick({}, SMALL), **settings, "steps": steps},
             share_prefixes=self.share_prefixes,
         )
+
+
+def check_different(name: str, values: Sequence[float], at_least: float = -math.inf) -> None:
+    """ValueError unless an option is a list of numbers with none twice, and none too small."""
+    if not values or len(set(values)) != len(values) or min(values) < at_least:
+        least = "" if at_least == -math.inf else f" of at least {at_least:g}"
+        got = ", ".join(f"{value:g}" for value in values) or "none"
+        raise ValueError(f"--{name}: expected one or more different numbers{least}, got {got}")
 
 
 class Experiment(NamedTuple):

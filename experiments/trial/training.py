@@ -17,8 +17,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 import minigrad as mg
-from experiments import modular, objective, records
-from experiments.objective import Batch
+from experiments.trial import modular, objective, records
+from experiments.trial.objective import Batch
 from minigrad import device as devices
 from minigrad import nn, optim
 from minigrad.files import load_checkpoint, save_checkpoint

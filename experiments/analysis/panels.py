@@ -18,10 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
-from experiments.figures import COLORS, PARTS, STYLE, SYMLOG, band, draw_band, draw_grid
-from experiments.groups import best, by_model, finished, grouped
-from experiments.records import Record, TrialRecord
-from experiments.table import LABELS
+from experiments.analysis.figures import COLORS, PARTS, STYLE, SYMLOG, band, draw_band, draw_grid
+from experiments.analysis.groups import LABELS, best, by_model, finished, grouped
+from experiments.trial.records import Record, TrialRecord
 
 # viridis without its end, a yellow that is lost on white paper
 COLOR_MAP = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.92, 256)), name="viridis-")
@@ -117,6 +116,29 @@ def curves(
     label_steps(axes)
     figure.align_ylabels()
     draw_color_bar(figure, axes, colors, setting, list(groups))
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def curves_of_models(
+    trials: Sequence[TrialRecord],
+    *,
+    title: str,
+    quantities: Sequence[Quantity] = (LOSS, ACCURACY),
+) -> Figure:
+    """A row a quantity, a column a set, a colour a model: mean ± std over seeds."""
+    figure, axes = grid_of_panels(len(quantities), 2, f"{title}: {shared(trials)}", sharey="row")
+    for row, quantity in zip(axes, quantities, strict=True):
+        for ax, (part, name) in zip(row, PARTS, strict=True):
+            for model, of_model in by_model(trials).items():
+                shown, style = [t.records for t in of_model], {"color": COLORS[model]}
+                draw_band(ax, shown, quantity.key(part), label=LABELS[model], **style)
+            ax.set_title(f"{name} {quantity.name}", loc="left")
+            style_axes(ax, quantity)
+        row[0].set_ylabel(quantity.label)
+    label_steps(axes)
+    figure.align_ylabels()
+    axes[0, 0].legend(loc="lower left")
     return figure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from experiments.metrics import NAMES, Spread
+from experiments.analysis.metrics import NAMES, Spread
 
 Column = Mapping[str, Spread]  # by the names of metrics.NAMES
 
@@ -37,4 +37,3 @@ SANITY: dict[str, dict[str, Column]] = {
         ),
     },
 }  # fmt: skip
-SANITY_STEPS = 10_001  # of the trials behind these numbers

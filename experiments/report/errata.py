@@ -2,7 +2,7 @@
 
 Each erratum with the measurement that decides it. Some are arithmetic, done here; some are read off
 the records of an experiment, here or by that experiment itself, as a claim with the number of the
-erratum as its source. `experiments.report` brings both together.
+erratum. `experiments.report.content` brings both together.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from experiments import metrics
-from experiments.records import TrialRecord
-from experiments.results import Verdict, verdict_of
-from experiments.table import LABELS, comparable
-from experiments.training import Trial, data_of, total_steps
+from experiments.analysis import metrics
+from experiments.analysis.groups import LABELS, by_model, column, comparable
+from experiments.analysis.results import Verdict, verdict_of
+from experiments.analysis.tables import cell
+from experiments.trial.records import TrialRecord
+from experiments.trial.training import Trial, data_of, total_steps
 from models import count
 
 Trials = Mapping[str, Sequence[TrialRecord]]  # by the name of their experiment
@@ -94,7 +95,7 @@ def counts(said: str, printed: int, right: int) -> Measured:
 # --- read off records -----------------------------------------------------------------------------
 def still_falling(trials: Trials) -> list[Measured]:
     """Whether both losses of the LSTM were least in the last hundredth of the training."""
-    lstms = of_model(trials.get("sanity", ()), "lstm")
+    lstms = by_model(trials.get("sanity", ())).get("lstm")
     if not lstms:
         return []
     said, held, last = [], [], [t.records[-1]["step"] for t in lstms]
@@ -106,7 +107,7 @@ def still_falling(trials: Trials) -> list[Measured]:
         Measured(
             "Both losses of the LSTM are least at the very end",
             f"steps of the least training and validation loss, {'; '.join(said)}",
-            verdict_of(held) if comparable(lstms) else "undecided",
+            verdict_of(held) if comparable(lstms) == lstms else "undecided",
         )
     ]
 
@@ -140,29 +141,22 @@ def validation_and_spread(trials: Trials) -> list[Measured]:
             "differs",
         )
     ]
-    found = trials.get("sanity", ())
     said, held = [], []
-    for model, label in LABELS.items():
-        if not (of := of_model(found, model)):
-            continue
-        spreads = metrics.over_seeds([trial.records for trial in of])
+    for model, of_model in by_model(comparable(trials.get("sanity", ()))).items():
+        spreads = column(of_model)
         for name in ("t_f(L_val)", "t_f(A_val)"):
-            mean, std = spreads[name]
-            said.append(f"{label} {name} {mean:,.0f} ± {std:,.0f}")
-            held.append((std or 0.0) <= Trial.eval_period)
+            if (found := spreads[name]) and found.std is not None:
+                said.append(f"{LABELS[model]} {name} {cell(name, found)}")
+                held.append(found.std <= Trial.eval_period)
     if said:
         measured.append(
             Measured(
                 "Seeds agree on best steps to one evaluation, 100 steps, so a mean is enough",
                 "; ".join(said),
-                verdict_of(held) if comparable(found) else "undecided",
+                verdict_of(held),
             )
         )
     return measured
-
-
-def of_model(trials: Sequence[TrialRecord], model: str) -> list[TrialRecord]:
-    return [trial for trial in trials if trial.settings["model"] == model]
 
 
 # --- the list -------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from experiments import records
-from experiments.records import Record
-from experiments.training import Watcher, read_status
+from experiments.trial import records
+from experiments.trial.records import Record
+from experiments.trial.training import Watcher, read_status
 
 QUIET_SECONDS = 30.0  # between plain lines
 
