@@ -86,7 +86,7 @@ def main(args: Sequence[str] | None = None) -> int:
         if options.read is not None:
             check_readable(options.read)
             return write(options, options.read)
-        device = devices.parse(sweep.device_of(options))
+        device = sweep.device_of(options)
         sweep.set_up(options, options.folder)
         prepare(options)
     except (devices.DeviceError, ImportError, ValueError, OSError) as error:

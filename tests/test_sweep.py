@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from experiments.analysis.results import Claim, Results, Table
 from experiments.sweeps import estimate, progress, runner, sweep
 from experiments.sweeps.sweep import Experiment, Options
 from experiments.trial import records, together, training
+from minigrad import device as devices
 
 ROOT = Path(__file__).parent.parent
 
@@ -155,6 +156,19 @@ def test_the_protocol_says_what_was_not_run(unbroken):
     )
 
 
+def test_on_ray_the_gpu_is_that_of_the_node(tmp_path, capsys):
+    """This machine, which starts the sweep, may have none, and cannot say how long it takes."""
+    if devices.available():
+        pytest.skip("this machine has a GPU")
+    options = DECAYS.options(launcher="ray", gpus=0.5, out=tmp_path, scale="small")
+    assert sweep.device_of(options) == "cuda:0"
+    jobs = sweep.jobs_of(options, tmp_path)
+    assert sweep.announced(DECAYS, options, jobs, "cuda:0") is None
+    assert "on this machine" not in capsys.readouterr().err
+    with pytest.raises(devices.DeviceError):
+        sweep.device_of(replace(options, launcher="here", gpus=0.0, device="cuda"))
+
+
 # --- bad input ----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("args", "words"),
@@ -164,6 +178,8 @@ def test_the_protocol_says_what_was_not_run(unbroken):
         (["--steps", "0"], "--steps: expected at least 1"),
         (["--workers", "0"], "--workers: expected at least 1"),
         (["--gpus", "0.5"], "--address and --gpus are for --launcher ray"),
+        (["--launcher", "ray", "--device", "cuda"], "on Ray expected cuda with --gpus"),
+        (["--launcher", "ray", "--device", "cuda:1", "--gpus", "1"], "got cuda:1 and --gpus 1"),
         (["--launcher", "cloud"], "launcher"),
         (["--colour", "red"], "colour"),
         (["--device", "tpu"], "device"),

@@ -30,6 +30,7 @@ from experiments.sweeps.runner import (
 from experiments.trial.records import THREADS
 from experiments.trial.training import Interrupted, Watcher
 from minigrad import kernel, use_kernels
+from minigrad.device import DeviceError
 from minigrad.files import CheckpointError
 
 CONNECT_SECONDS = 5.0
@@ -198,6 +199,6 @@ def work(job: Sequence[tuple[Any, str]], device: str, kernels: bool) -> str | No
             run_job([(trial, Path(folder)) for trial, folder in job], device, watcher)
         except Interrupted as stopped:
             return str(stopped)
-        except (CheckpointError, ValueError, OSError) as error:
+        except (CheckpointError, DeviceError, ValueError, OSError) as error:
             return str(error)
     return None

@@ -19,6 +19,7 @@ from experiments.trial.records import THREADS
 from experiments.trial.together import run_trials_together
 from experiments.trial.training import Interrupted, Trial, Watcher, run_trial
 from minigrad import kernel, use_kernels
+from minigrad.device import DeviceError
 from minigrad.files import CheckpointError
 
 Job = Sequence[tuple[Trial, Path]]  # a trial and the folder it writes, or several as replicas
@@ -190,7 +191,7 @@ def work(job: Job, device: str, line: int, lock: Any, kernels: bool, parent: int
             run_job(job, device, Progress(name_of(job), stopping, line))
         except Interrupted:
             sys.exit(INTERRUPTED)
-        except (CheckpointError, ValueError, OSError) as error:
+        except (CheckpointError, DeviceError, ValueError, OSError) as error:
             print(f"{name_of(job)}: error: {error}", file=sys.stderr)
             sys.exit(1)
 

@@ -97,6 +97,11 @@ class Options:
                 raise ValueError(f"--seeds: expected 0 <= seed < 2**32, got {seed}")
         if self.launcher != "ray" and (self.address or self.gpus):
             raise ValueError("--address and --gpus are for --launcher ray")
+        if self.launcher == "ray" and self.device not in ("auto", "cuda" if self.gpus else "cpu"):
+            raise ValueError(
+                f"--device: on Ray expected cuda with --gpus, such as 0.25, or cpu without, got "
+                f"{self.device} and --gpus {self.gpus:g}"
+            )
         self.trials()  # impossible settings are found before anything is written
 
     # --- for the trials of an experiment
@@ -158,7 +163,7 @@ def main(experiment: Experiment, args: Sequence[str] | None = None, *, descripti
     prog = experiment.prog
     options = cli.parse(experiment.options, args, prog=prog, description=description)
     try:
-        device = devices.parse(device_of(options))
+        device = device_of(options)
         set_up(options, experiment.folder(options))
         folder = prepare(experiment, options)
     except (devices.DeviceError, ValueError, OSError) as error:
@@ -201,16 +206,17 @@ def run(experiment: Experiment, options: Options, folder: Path, device: str) -> 
 
 def announced(
     experiment: Experiment, options: Options, jobs: Sequence[Job], device: str
-) -> list[float]:
-    """Say on stderr what is about to run; the seconds that each job should take."""
+) -> list[float] | None:
+    """Say on stderr what is about to run; the seconds that each job should take, if known."""
     by_job = [[TrialRun(trial, folder) for trial, folder in job] for job in jobs]
     runs = [run for job in by_job for run in job]
-    seconds = seconds_of(by_job, device)
+    here = device == "cpu" or devices.available()  # else the nodes of a Ray cluster have the GPUs
+    seconds = seconds_of(by_job, device) if here else None
     text = f"{experiment.name}, {options.scale} scale: {len(runs)} trials"
     if finished := sum(run.finished for run in runs):
         text += f" ({finished} finished)"
     text += f" of {sum(run.total for run in runs if not run.finished):,} steps in all to go"
-    if sum(seconds) > 0:
+    if seconds and sum(seconds) > 0:
         text += f", about {duration(sum(seconds))} on this machine, by a few steps of each kind"
     print(text, file=sys.stderr)
     return seconds
@@ -225,9 +231,15 @@ def duration(seconds: float) -> str:
 
 
 def device_of(options: Options) -> str:
+    """Where trials compute; on Ray with --gpus the GPU that it gives them, seen there as the first.
+
+    DeviceError if they cannot, as far as this machine knows.
+    """
+    if options.launcher == "ray":
+        return "cuda:0" if options.gpus else "cpu"
     if options.device == "auto":
-        return "cuda" if devices.available() else "cpu"
-    return options.device
+        return "cuda:0" if devices.available() else "cpu"
+    return devices.parse(options.device)
 
 
 def wanted_kernels(options: Options, prog: str) -> bool:
