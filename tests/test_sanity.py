@@ -323,34 +323,6 @@ def test_a_folder_without_trials_is_refused(tmp_path):
         records.read_trials(tmp_path)
 
 
-def test_the_published_results_are_those_of_the_published_records(tmp_path):
-    published = ROOT / "docs" / "results" / "sanity"
-    copy = tmp_path / "sanity"
-    names = ("settings.json", "metrics.jsonl", "status.json")
-    for name in sweep.read_sweep(published)["trials"]:
-        (copy / name).mkdir(parents=True)
-        for file in names:
-            (copy / name / file).write_bytes((published / name / file).read_bytes())
-    (copy / "sweep.json").write_bytes((published / "sweep.json").read_bytes())
-    sweep.report(sanity.EXPERIMENT, copy)
-    for file in ("results.md", "results.json", "trials.jsonl"):
-        assert (copy / file).read_text() == (published / file).read_text(), file
-
-
-def test_trials_published_twice_are_the_same():
-    """Of the same settings, on the same kind of machine; a commit and hours lie between them."""
-    found = {}
-    for path in sorted((ROOT / "docs" / "results").glob("*/*/metrics.jsonl")):
-        settings = records.read_json(path.with_name("settings.json")) | {"version": records.VERSION}
-        (where,) = records.read_json(path.with_name("environment.json"))
-        how = {k: v for k, v in where.items() if k not in ("started", "commit")}
-        found.setdefault(json.dumps([settings, how], sort_keys=True), []).append(path)
-    twice = [paths for paths in found.values() if len(paths) > 1]
-    assert twice
-    for first, *others in twice:
-        assert {path.read_bytes() for path in others} == {first.read_bytes()}, [first, *others]
-
-
 # --- the command ----------------------------------------------------------------------------------
 def test_the_whole_pipeline(tmp_path, capsys):
     out = tmp_path / "new" / "folder"

@@ -399,7 +399,7 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
     "forward": {
         "wgmma": {
             64: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 3), Tile(64, 128, 4, 2), Tile(32, 32, 4, 2)),
-            128: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 2), Tile(64, 64, 4, 3), Tile(32, 32, 4)),
+            128: (Tile(128, 64, 8, 3), Tile(64, 64, 4, 2), Tile(32, 32, 4)),
         },
         "half": {
             64: (Tile(64, 64, 4, 3), Tile(128, 64, 8, 3), Tile(64, 32, 4, 3), Tile(32, 32, 4)),
@@ -454,7 +454,6 @@ LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
         "ieee": {32: (Tile(32, 32, 4),), 64: (Tile(32, 32, 8),), 128: ()},
     },
 }
-MOST_REGISTERS = 255  # of a thread
 KERNELS = {
     "forward": forward_kernel,
     "queries": queries_kernel,
@@ -483,16 +482,6 @@ def smallest(name: str, kind: str, d: int) -> Tile:
     if name == "keys":
         return Tile(16, 16, 8, 2)
     return Tile(16, 16, 4 if d > 16 else 1, 2)
-
-
-def options(kind: str, tile: Tile) -> dict[str, int | None]:
-    """What `launch` is told beside the sizes.
-
-    Left alone, ptxas spills a few registers if that lets more programs share a processor. Where
-    the tiles do not make it do so, it should be left alone, for it takes all that it may.
-    """
-    registers = None if kind in ("wgmma", "ieee") else MOST_REGISTERS
-    return {"warps": tile.warps, "stages": tile.stages, "registers": registers}
 
 
 # CuPy's own switch for the products of float32 arrays: 10 bits of mantissa, on the tensor cores
@@ -677,7 +666,7 @@ class Call(NamedTuple):
             one, along = (tile.keys, keys) if name == "keys" else (tile.queries, queries)
             constants = {**self.constants, "BM": tile.queries, "BN": tile.keys}
             grid = (triton.cdiv(along, one) * batch * heads,)
-            launch(KERNELS[name], grid, args, constants, **options(self.kind, tile))
+            launch(KERNELS[name], grid, args, constants, warps=tile.warps, stages=tile.stages)
 
         sizes = padded(queries), padded(keys), padded(batch * heads)
         key = (name, str(self.q.dtype), *sizes, *self.constants.values())

@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import triton
@@ -38,8 +38,10 @@ if tuple(int(part) for part in triton.__version__.split(".")[:2]) < OLDEST_TRITO
 
 INTERPRETED: bool = triton.knobs.runtime.interpret  # the kernels run on NumPy arrays
 ALIGNMENT = 16  # bytes of an address, or a factor of an integer, that make wide loads possible
+MOST_REGISTERS = 255  # of a thread
 FREE_SHARED = 48 << 10  # bytes of shared memory that a block may have without asking
 
+T = TypeVar("T")
 TYPES = {
     "bool": "u8",
     "bfloat16": "bf16",
@@ -57,7 +59,6 @@ def launch(
     *,
     warps: int = 4,
     stages: int = 2,
-    registers: int | None = None,
 ) -> None:
     """Start `fn` on CuPy's current device and stream, compiled for these types when they are new.
 
@@ -67,7 +68,6 @@ def launch(
                strides are arguments of their own); integers, as int32; floats, as float32
     constants: the constexpr parameters by name
     warps, stages: warps of a program, and how many tiles a loop loads ahead
-    registers: that a thread may have; None leaves it to the compiler
 
     A launch of a kernel that ran before only starts it, so it may be captured in a CUDA graph.
     ValueError for an integer beyond int32, TypeError for what is no array or number, Unusable, a
@@ -80,13 +80,17 @@ def launch(
         return
     types, values = zip(*map(parameter, args), strict=True)
     device = devices.cupy().cuda.runtime.getDevice()
-    options = warps, stages, registers
-    key = (fn, device, types, tuple(constants.items()), options)
+    key = (fn, device, types, tuple(constants.items()), warps, stages)
     kernel = LOADED.get(key)
     if kernel is None:
-        try:
+
+        def load(registers: int | None) -> Loaded:
+            options = warps, stages, registers
             compiled = compile_only(fn, types, constants, architecture(device), *options)
-            kernel = Loaded(compiled, len(args))
+            return Loaded(compiled, len(args))
+
+        try:
+            kernel = least_spilled(load, lambda loaded: loaded.spilled)
         except Unusable as error:
             kernel = error
         LOADED[key] = kernel
@@ -144,6 +148,7 @@ def compile_only(
 
     types: of the runtime parameters: "*fp32" (a pointer), "i32", "fp32" …; with ":16" after it if
            the address, or the integer, is known to be divisible by 16.
+    registers: that a thread may have; None leaves it to the compiler.
 
     Triton keeps compiled code in ~/.triton/cache, or where TRITON_CACHE_DIR says.
     """
@@ -172,6 +177,21 @@ def compile_only(
             f"Triton {triton.__version__} cannot compile {fn.__name__} for compute capability "
             f"{architecture / 10}: {error}"
         ) from error
+
+
+def least_spilled(build: Callable[[int | None], T], spilled: Callable[[T], int]) -> T:
+    """A kernel with the registers that the compiler likes, or if those are too few with all.
+
+    Left alone, ptxas keeps a few numbers in memory if more programs then share a processor, for
+    which nobody asked; given 255 registers it takes more of them than it needs.
+
+    build:   the kernel, where a thread may have so many registers.
+    spilled: bytes of a thread that it keeps in memory instead.
+    """
+    kernel = build(None)
+    if spilled(kernel):
+        kernel = min(kernel, build(MOST_REGISTERS), key=spilled)
+    return kernel
 
 
 @functools.cache
@@ -210,6 +230,8 @@ class Loaded:
                 f"does not take machine code for {about.target.arch}: {error}"
             ) from error
         self.function = module.get_function(about.name)  # it keeps the module
+        local = cuda.driver.CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES
+        self.spilled = cuda.driver.funcGetAttribute(local, self.function.ptr)
         self.block = (32 * about.num_warps, 1, 1)  # the compiler may have added warps
         self.shared = about.shared
         self.hidden = (None,) * (declared(compiled) - parameters)  # scratch memory, of size 0
