@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
 STEPS = 40_001
 LEARNT = 0.9  # validation accuracy from which a model is said to generalize
-FLAT = 0.05  # of its plateau: how near to it the norm counts as flat
 WINDOW = 11  # evaluations of the running median, which leaves spikes out
-TREND = 0.01  # change of the norm in 1,000 steps, of itself, from which it rises or falls
+TREND = 0.01  # change of the norm in 1,000 steps, of itself, up to which it counts as flat
 RISE = 0.02  # of the norm from one evaluation to the next, from which it is a spike
-BURST = 10.0  # times its running median: a spike of the training loss
+BURST = 10.0  # times as much as before: a spike of the training loss
+LEAST = float(np.finfo(np.float32).eps)  # of the losses that are compared: others are rounding
 
 
 @dataclass(frozen=True)
@@ -90,28 +90,27 @@ def results(trials: Sequence[TrialRecord]) -> Results:
 class Norm:
     """What is measured in one trial, at its regular evaluations, 100 steps apart.
 
-    The median norm is the median over `WINDOW` evaluations, in which spikes do not show. The
-    plateau is the median of the last tenth of the evaluations.
+    The median norm is the median over `WINDOW` evaluations, in which spikes do not show. Its trend
+    at a step is the change of its logarithm in 1,000 steps, over as many evaluations around it.
 
     learnt:   the first step with a validation accuracy of `LEARNT`; None if there is none.
-    flat:     the first step since which the median norm has been within `FLAT` of the plateau.
-    plateau:  the norm there.
+    trend:    that of the median norm at `learnt`.
+    flat:     the first step from which the trend has been `TREND` at most until `learnt`; None if
+              it is more there.
     greatest: the step of the greatest norm.
-    trend:    the change of the logarithm of the median norm in 1,000 steps, around `learnt`.
     rises:    evaluations whose norm is greater by more than `RISE` than that of the one before,
               after the training set was first learnt. Weight decay makes no norm greater.
     bursts:   how many of them come with a spike of the training loss, at their evaluation or the
-              ones beside it.
+              ones beside it: more than `BURST` times the median of the evaluations before.
     calm:     what part of the other evaluations since then do.
     falls:    evaluations whose norm is less than weight decay alone would have left of the one
               before, (1 - lr * weight decay) to the power of the steps between.
     """
 
     learnt: int | None
-    flat: int
-    plateau: float
-    greatest: int
     trend: float | None
+    flat: int | None
+    greatest: int
     rises: int
     bursts: int
     calm: float
@@ -125,22 +124,22 @@ def norm_of(trial: TrialRecord) -> Norm:
     steps = np.array([r["step"] for r in records])
     norms = np.array([r["norm"] for r in records], dtype=float)
     loss = np.array([r["train_loss"] for r in records], dtype=float)
-    median = running_median(norms)
-    plateau = float(np.median(norms[-max(1, len(norms) // 10) :]))
+    trends = trends_of(steps, running_median(norms))
     learnt = first_step(records, "val_accuracy", LEARNT)
     ratios = norms[1:] / norms[:-1]
     decays = (1 - s["lr"] * s["weight_decay"]) ** np.diff(steps)
     fitted = first_step(records, "train_accuracy", LEARNT)
     late = steps[1:] > (math.inf if fitted is None else fitted)
     rises = late & (ratios > 1 + RISE)
-    burst = near(loss > BURST * running_median(loss))[1:]
+    burst = near(loss > BURST * np.maximum(median_before(loss), LEAST))[1:]
     others = late & ~rises
+    at = None if learnt is None else int(np.searchsorted(steps, learnt))
+    flat = None if at is None else flat_until(np.abs(trends) <= TREND, at)
     return Norm(
         learnt=learnt,
-        flat=int(steps[flat_since(median, plateau)]),
-        plateau=plateau,
+        trend=None if at is None else float(trends[at]),
+        flat=None if flat is None else int(steps[flat]),
         greatest=int(steps[norms.argmax()]),
-        trend=None if learnt is None else trend(steps, median, learnt),
         rises=int(rises.sum()),
         bursts=int((rises & burst).sum()),
         calm=float(burst[others].mean()) if others.any() else 0.0,
@@ -155,17 +154,26 @@ def running_median(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.nanmedian(np.lib.stride_tricks.sliding_window_view(padded, WINDOW), axis=1)
 
 
-def flat_since(median: np.ndarray[Any, Any], plateau: float) -> int:
-    """The first index from which all values are within `FLAT` of the plateau; the last if none."""
-    outside = np.flatnonzero(np.abs(median / plateau - 1) > FLAT)
-    return min(int(outside[-1]) + 1 if len(outside) else 0, len(median) - 1)
+def median_before(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """(n,) the median of half a window of values before each; NaN for the first."""
+    reach = WINDOW // 2
+    before = [values[max(0, i - reach) : i] for i in range(1, len(values))]
+    return np.array([math.nan, *map(np.median, before)])
 
 
-def trend(steps: np.ndarray[Any, Any], median: np.ndarray[Any, Any], at: int) -> float:
-    """d log(norm) in 1,000 steps, from half a window before a step to half a window after it."""
-    i = int(np.searchsorted(steps, at))
-    a, b = max(0, i - WINDOW // 2), min(len(steps) - 1, i + WINDOW // 2)
-    return float(1000 * math.log(median[b] / median[a]) / (steps[b] - steps[a]))
+def trends_of(steps: np.ndarray[Any, Any], median: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """(n,) d log(norm) in 1,000 steps, from half a window before each to half a window after."""
+    i, reach = np.arange(len(steps)), WINDOW // 2
+    a, b = np.maximum(0, i - reach), np.minimum(len(steps) - 1, i + reach)
+    return 1000 * np.log(median[b] / median[a]) / np.maximum(steps[b] - steps[a], 1)
+
+
+def flat_until(flat: np.ndarray[Any, Any], at: int) -> int | None:
+    """The first index from which all are flat up to `at`; None if that is not."""
+    if not flat[at]:
+        return None
+    steep = np.flatnonzero(~flat[:at])
+    return int(steep[-1]) + 1 if len(steep) else 0
 
 
 def near(flags: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -188,31 +196,29 @@ def norm_table(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> Table:
                 n = norms[trial.folder.name]
                 rows.append([
                     LABELS[model], f"{decay:g}", str(trial.settings["seed"]), f"{n.greatest:,}",
-                    step_or_never(n.learnt), f"{n.flat:,}", f"{n.plateau:.1f}",
+                    "never" if n.learnt is None else f"{n.learnt:,}",
                     "" if n.trend is None else f"{n.trend:+.1%}",
+                    "not flat" if n.flat is None else f"{n.flat:,}",
                     str(n.rises), f"{n.bursts} ({n.calm:.0%})", str(n.falls),
                 ])  # fmt: skip
     return Table(
         name="norm",
         title="The norm of the parameters, trial by trial",
         columns=[
-            "model", "weight decay", "seed", "greatest at", f"A_val ≥ {LEARNT} at", "flat from",
-            "plateau", "trend then", "rises", "with a burst (others)", "falls",
+            "model", "weight decay", "seed", "greatest at", f"A_val ≥ {LEARNT} at", "trend then",
+            "flat from", "rises", "with a burst (others)", "falls",
         ],
         rows=rows,
-        note=f"At the regular evaluations. Flat: the running median over {WINDOW} evaluations "
-        f"stays within {FLAT:.0%} of the plateau, the median of the last tenth. Trend: its change "
-        f"in 1,000 steps around that of A_val. Rises: evaluations with a norm more than {RISE:.0%} "
-        f"above that of the one before, once the training accuracy was {LEARNT}; with a burst: "
-        f"those beside which the training loss is more than {BURST:g} times its running median, "
-        f"and in brackets the share of other evaluations of which that is true. Falls: evaluations "
-        f"with a norm below what weight decay alone would have left of the one before.",
+        note=f"At the regular evaluations. Trend: the change of the running median of the norm, "
+        f"over {WINDOW} evaluations, in 1,000 steps around that of A_val. Flat from: where the "
+        f"stretch begins in which A_val comes to {LEARNT} and all of which has a trend of at most "
+        f"{TREND:.0%}. Rises: evaluations with a norm more than {RISE:.0%} above that of the one "
+        f"before, once the training accuracy was {LEARNT}; with a burst: those beside which the "
+        f"training loss is more than {BURST:g} times the median of the {WINDOW // 2} evaluations "
+        f"before it, and in brackets the share of other evaluations of which that is true. Falls: "
+        f"evaluations with a norm below what weight decay alone would have left of the one before.",
         data={name: asdict(norm) for name, norm in norms.items()},
     )  # fmt: skip
-
-
-def step_or_never(step: int | None) -> str:
-    return "never" if step is None else f"{step:,}"
 
 
 # --- figures --------------------------------------------------------------------------------------
@@ -234,12 +240,16 @@ def drawings_of(
         lines = panels.lines_of_models(ended, decay.name)
         title = f"Best values: {panels.shared(ended)}"
         figure = panels.best_against(lines, decay, title=title)
-        found.append(Drawing("best", "Best values and their steps against weight decay.", figure))
+        caption = (
+            "Best values and their steps against weight decay. A loss of exactly 0, as float32 has "
+            "it once it is less than rounding, lies off the axis."
+        )
+        found.append(Drawing("best", caption, figure))
     if ended:
         caption = (
-            f"The norm of each trial on a linear scale of steps: circles where it has come within "
-            f"{FLAT:.0%} of its plateau for good, triangles where the validation accuracy has come "
-            f"to {LEARNT}."
+            f"The norm of each trial on a linear scale of steps: triangles where the validation "
+            f"accuracy has come to {LEARNT}, circles where the flat stretch before that begins, if "
+            f"the norm is flat there."
         )
         found.append(Drawing("norm", caption, norm_figure(ended, norms)))
     return found
@@ -337,7 +347,7 @@ def norm_claims(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> list[C
         ]
         return "; ".join(lines) or "no trial", [held(n) for n in groups["lstm"]]
 
-    flat, flat_held = count(learnt, lambda n: n.flat <= n.learnt)
+    flat, flat_held = count(learnt, lambda n: n.flat is not None)
     falls, falls_held = count(learnt, lambda n: n.trend < -TREND)
     grows, grows_held = count(of, lambda n: n.greatest > 0)
     unstable, unstable_held = count(spiky, lambda n: n.bursts / n.rises > n.calm)
@@ -348,14 +358,14 @@ def norm_claims(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> list[C
         for model, found in of.items()
         if found
     )
-    medians = [n.learnt - n.flat for n in learnt["lstm"] if n.learnt is not None]
-    lag = f"; LSTM: learnt {spread(medians).mean:+,.0f} steps after flat" if medians else ""
+    lags = [n.learnt - n.flat for n in learnt["lstm"] if n.flat is not None]
+    lag = f"; LSTM: by then for {spread(lags).mean:,.0f} steps" if lags else ""
     return [
         Claim(
             "000, 4.7 (d)",
             "Models generalize once the norm is flat",
-            f"the norm was flat at the step of A_val ≥ {LEARNT}, of those that reached it: "
-            f"{flat}{lag}",
+            f"the median norm changed by at most {TREND:.0%} in 1,000 steps around A_val ≥ "
+            f"{LEARNT}, of those that reached it: {flat}{lag}",
             verdict_of(flat_held, ran=ran),
         ),
         Claim(

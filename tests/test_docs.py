@@ -44,6 +44,7 @@ DOCUMENTS = (
     "docs/dependencies.md",
     "docs/results/sanity/README.md",
     "docs/results/data_size/README.md",
+    "docs/results/regularization/README.md",
 )
 PRELUDE = {  # what the file into which the reader writes the op has already imported
     "CONTRIBUTING.md": "import numpy as np\n"
