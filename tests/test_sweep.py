@@ -14,7 +14,8 @@ import pytest
 
 import minigrad as mg
 from experiments.analysis.results import Claim, Results, Table
-from experiments.sweeps import estimate, progress, runner, sweep
+from experiments.sweeps import estimate, processes, progress, runner, sweep
+from experiments.sweeps.jobs import RESTARTS, TrialFailed, caught_signals
 from experiments.sweeps.sweep import Experiment, Options
 from experiments.trial import records, together, training
 from minigrad import device as devices
@@ -356,11 +357,11 @@ def test_workers_of_a_killed_program_end_and_it_goes_on(tmp_path, long_run):
 
 
 def test_a_worker_that_always_dies_is_given_up(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runner, "work", die)
+    monkeypatch.setattr(processes, "work", die)
     jobs = sweep.jobs_of(Decays(scale="small", model="gpt", seeds=(0,), decays=(1.0,)), tmp_path)
-    with runner.caught_signals() as signals, pytest.raises(runner.TrialFailed):
+    with caught_signals() as signals, pytest.raises(TrialFailed):
         runner.run_all(jobs, signals, launcher="processes", workers=1)
-    assert capsys.readouterr().err.count("starts again") == runner.RESTARTS
+    assert capsys.readouterr().err.count("starts again") == RESTARTS
 
 
 def die(*args):

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.gpu.rows import Row, table
-from experiments.sweeps.runner import environment as variables
-from experiments.sweeps.runner import threads_each
+from experiments.sweeps.processes import environment as variables
+from experiments.sweeps.processes import threads_each
 from experiments.trial import records
 from minigrad import device as devices
 

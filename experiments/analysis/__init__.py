@@ -1,10 +1,13 @@
-"""From records to results. Nothing here trains.
+"""From records to results.
 
-metrics     what one curve comes down to: best values, when they were reached
-groups      trials by their settings, and numbers over seeds
-trends      slopes and differences with intervals, on which verdicts rest
-results     tables, drawings and claims, and the files made of them
-seeds       numbers that the seed documents print
-figures     the look of figures, and how they are written
-panels      figures that all sweeps share
+    metrics     what one curve comes down to: best values, when they were reached
+    groups      trials by their settings, and numbers over seeds
+    trends      slopes and differences with intervals, on which verdicts rest
+    results     tables, drawings and claims, and the files made of them
+    tables      numbers as people read them, and the table that all sweeps share
+    seeds       numbers that the seed documents print
+    figures     the look of figures, and how they are written
+    panels      figures that all sweeps share
+
+Nothing here trains.
 """

@@ -17,8 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.sweeps.progress import Overview
-from experiments.sweeps.runner import (
+from experiments.sweeps.jobs import (
     RESTARTS,
     Job,
     Signals,
@@ -27,6 +26,7 @@ from experiments.sweeps.runner import (
     name_of,
     run_job,
 )
+from experiments.sweeps.progress import Overview
 from experiments.trial.records import THREADS
 from experiments.trial.training import Interrupted, Watcher
 from minigrad import kernel, use_kernels

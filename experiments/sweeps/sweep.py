@@ -31,7 +31,8 @@ from experiments.analysis import metrics
 from experiments.analysis.results import Results, write_results
 from experiments.sweeps import cli, on_ray
 from experiments.sweeps.estimate import seconds_of
-from experiments.sweeps.runner import Job, TrialFailed, caught_signals, run_all
+from experiments.sweeps.jobs import Job, TrialFailed, caught_signals
+from experiments.sweeps.runner import Launcher, run_all
 from experiments.trial import records
 from experiments.trial.records import VERSION, TrialRecord
 from experiments.trial.together import MAY_DIFFER
@@ -65,7 +66,7 @@ class Options:
     """Output folder; runs/NAME if not given, with -small after it at that scale."""
     resume: bool = False
     """Go on with the trials in the output folder; finished ones are not run again."""
-    launcher: Literal["here", "processes", "ray"] = "here"
+    launcher: Launcher = "here"
     """Where trials run: one after the other in this process, in processes of their own, or on a
     Ray cluster (extra "ray")."""
     workers: int = 2
