@@ -296,6 +296,14 @@ def test_contents_of_the_pdf_and_page_numbers(report: content.Report) -> None:
         assert pages[int(number) - 1].split()[-1] == number or number in pages[int(number) - 1]
 
 
+def test_what_fits_on_a_page_of_the_pdf_stands_on_it(report: content.Report) -> None:
+    pages = pages_of(pdf.pages(report._replace(chapters=[report.chapters[0], report.chapters[2]])))
+    (on,) = [text for text in pages if "A note on steps" in text]
+    assert "A line that falls" in on  # its figure
+    assert "Toys learn" in on  # its second table
+    assert "An absent one" in on  # the next chapter, of which there is nothing but a line
+
+
 def test_wide_table_of_the_pdf_is_not_broken(report: content.Report) -> None:
     """Twelve columns of means ± std: upright their letters would be too small."""
     cells = [f"{i}.1234 ± 0.0012" for i in range(12)]

@@ -103,7 +103,11 @@ def contents(pdf: FPDF, outline: Sequence[Any]) -> None:
 
 # --- pieces ---------------------------------------------------------------------------------------
 def write_chapter(pdf: FPDF, chapter: Chapter) -> None:
-    pdf.add_page()
+    if chapter.trials:
+        pdf.add_page()
+    else:  # a line that says why
+        turn(pdf, "portrait")
+        keep_together(pdf, 40)
     heading(pdf, chapter.title)
     paragraph(pdf, chapter.protocol)
     for drawing in chapter.results.drawings:
@@ -214,7 +218,7 @@ def widest(pdf: FPDF, size: float, texts: Iterable[str]) -> float:
 
 def turn(pdf: FPDF, orientation: str) -> None:
     """Go on upright or on the side, on a new page if this one is not so."""
-    if pdf.cur_orientation != orientation[0].upper():
+    if orientation != ("landscape" if pdf.w > pdf.h else "portrait"):
         pdf.add_page(orientation=orientation)
 
 
