@@ -3,8 +3,10 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 import minigrad as mg
 from experiments.analysis.results import Claim, Results, Table
-from experiments.sweeps import estimate, processes, progress, runner, sweep
+from experiments.sweeps import estimate, on_ray, processes, progress, runner, sweep
 from experiments.sweeps.jobs import RESTARTS, TrialFailed, caught_signals
 from experiments.sweeps.sweep import Experiment, Options
 from experiments.trial import records, together, training
@@ -413,6 +415,37 @@ def test_a_cluster_that_is_not_there(tmp_path, refused, address, said):
     folder = tmp_path / "sweep"
     assert said in refused(command, ["--launcher", "ray", "--address", address, "--out", folder])
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "is no Ray cluster"),
+        (b"", "is no Ray cluster"),  # and hangs up
+        (None, "no Ray cluster answers: timed out"),
+    ],
+)
+def test_something_else_listens_there(tmp_path, refused, monkeypatch, answer, said):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    monkeypatch.setattr(on_ray, "CONNECT_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                if answer is None:
+                    time.sleep(1)
+                else:
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        args = ["--launcher", "ray", "--address", address, "--out", tmp_path / "sweep"]
+        assert said in refused(command, args)
+        thread.join()
 
 
 def test_a_dying_node_changes_nothing(tmp_path, long_run):

@@ -34,6 +34,8 @@ from minigrad.device import DeviceError
 from minigrad.files import CheckpointError
 
 CONNECT_SECONDS = 5.0
+GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"  # RFC 9113, section 3.4
+SETTINGS = 4  # the type of the frame with which HTTP/2, and so gRPC and Ray, answers
 STOP_SECONDS = 60.0  # for running trials to save
 
 
@@ -70,14 +72,20 @@ def connect(address: str | None) -> None:
 
 
 def knock(address: str) -> None:
-    """ValueError unless something listens at HOST:PORT. Ray itself would try for minutes."""
+    """ValueError unless something at HOST:PORT speaks as Ray does, which would try for minutes."""
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isdecimal()):
         raise ValueError(f"--address: expected auto or HOST:PORT, got {address}")
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+        with socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS") == "1":  # greeted in secret
+                return
+            connection.sendall(GREETING)
+            answer = connection.makefile("rb").read(9)
     except (OSError, OverflowError) as error:
         raise ValueError(f"--address {address}: no Ray cluster answers: {error}") from None
+    if answer[3:4] != bytes([SETTINGS]):
+        raise ValueError(f"--address {address}: what answers there is no Ray cluster")
 
 
 def check_reachable(folder: Path) -> None:
