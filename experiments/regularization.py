@@ -245,7 +245,6 @@ def drawings_of(
             "it once it is less than rounding, lies off the axis."
         )
         found.append(Drawing("best", caption, figure))
-    if ended:
         caption = (
             f"The norm of each trial on a linear scale of steps: triangles where the validation "
             f"accuracy has come to {LEARNT}, circles where the flat stretch before that begins, if "

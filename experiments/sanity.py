@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from experiments.analysis.groups import LABELS, by_model, column, comparable, finished
+from experiments.analysis.groups import LABELS, all_comparable, by_model, column, finished
 from experiments.analysis.metrics import NAMES, Spread
 from experiments.analysis.results import Claim, Drawing, Results, Table
 from experiments.analysis.seeds import SANITY
@@ -91,7 +91,7 @@ def table(trials: Sequence[TrialRecord]) -> Table:
         "of our two models in bold. The last column names the better model by our numbers, by "
         "seed 000 and by seed 001."
     )
-    alike = as_the_seeds(trials)
+    alike = all_comparable(trials)
     return Table(
         name="best",
         title="Our numbers beside seeds 000 and 001",
@@ -100,11 +100,6 @@ def table(trials: Sequence[TrialRecord]) -> Table:
         note=note if alike else f"**Not the seeds' settings or steps.** {note}",
         data={"comparable": alike, "seeds": seeds, "rows": data},
     )
-
-
-def as_the_seeds(trials: Sequence[TrialRecord]) -> bool:
-    """Whether all trials ran as the seeds' did."""
-    return len(comparable(trials)) == len(trials) > 0
 
 
 def better(columns: Columns, name: str) -> str:
@@ -133,7 +128,7 @@ def claims(trials: Sequence[TrialRecord]) -> list[Claim]:
         if known:
             same = sum(better(ours, name) == better(theirs, name) for name in TELLING)
             clear = {len(TELLING): "agrees", 0: "differs"}.get(same, "undecided")
-            verdict = clear if as_the_seeds(trials) else "undecided"
+            verdict = clear if all_comparable(trials) else "undecided"
             numbers = "; ".join(
                 f"{label(n)[:-2]}: "
                 + ", ".join(f"{LABELS[m]} {cell(n, ours[m][n])}" for m in LABELS)

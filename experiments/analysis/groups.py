@@ -51,6 +51,11 @@ def comparable(
     ]  # fmt: skip
 
 
+def all_comparable(trials: Sequence[TrialRecord]) -> bool:
+    """Whether there are trials, and all are `comparable` with nothing varied."""
+    return 0 < len(trials) == len(comparable(trials))
+
+
 def complete(
     trials: Sequence[TrialRecord], key: Callable[[TrialRecord], Any], wanted: Iterable[Any]
 ) -> dict[str, list[TrialRecord]]:

@@ -6,7 +6,7 @@ was not a number or a step that was not evaluated leaves a gap.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -103,41 +103,32 @@ def curves(
     """
     groups = grouped(trials, setting.name)
     colors = color_bar(setting, list(groups))
-    figure, axes = grid_of_panels(len(quantities), 2, f"{title}: {shared(trials)}", sharey="row")
-    for row, quantity in zip(axes, quantities, strict=True):
-        for ax, (part, name) in zip(row, PARTS, strict=True):
-            for value, group in groups.items():
-                shown = [t.records for t in finished(group) or group]
-                draw_band(ax, shown, quantity.key(part), color=colors.to_rgba(value), width=0.9)
-            about = "norm" if quantity is NORM else f"{name} {quantity.name}"
-            ax.set_title(about, loc="left")
-            style_axes(ax, quantity)
-        row[0].set_ylabel(quantity.label)
-    label_steps(axes)
-    figure.align_ylabels()
+
+    def draw(ax: Any, quantity: Quantity, column: tuple[str, str]) -> str:
+        part, name = column
+        for value, group in groups.items():
+            shown = [t.records for t in finished(group) or group]
+            draw_band(ax, shown, quantity.key(part), color=colors.to_rgba(value), width=0.9)
+        return "norm" if quantity is NORM else f"{name} {quantity.name}"
+
+    figure, axes = panels_against_steps(f"{title}: {shared(trials)}", quantities, PARTS, draw)
     draw_color_bar(figure, axes, colors, setting, list(groups))
     return figure
 
 
 @mpl.rc_context(STYLE)
-def curves_of_models(
-    trials: Sequence[TrialRecord],
-    *,
-    title: str,
-    quantities: Sequence[Quantity] = (LOSS, ACCURACY),
-) -> Figure:
-    """A row a quantity, a column a set, a colour a model: mean ± std over seeds."""
-    figure, axes = grid_of_panels(len(quantities), 2, f"{title}: {shared(trials)}", sharey="row")
-    for row, quantity in zip(axes, quantities, strict=True):
-        for ax, (part, name) in zip(row, PARTS, strict=True):
-            for model, of_model in by_model(trials).items():
-                shown, style = [t.records for t in of_model], {"color": COLORS[model]}
-                draw_band(ax, shown, quantity.key(part), label=LABELS[model], **style)
-            ax.set_title(f"{name} {quantity.name}", loc="left")
-            style_axes(ax, quantity)
-        row[0].set_ylabel(quantity.label)
-    label_steps(axes)
-    figure.align_ylabels()
+def curves_of_models(trials: Sequence[TrialRecord], *, title: str) -> Figure:
+    """Loss and accuracy, a column a set, a colour a model: mean ± std over seeds."""
+
+    def draw(ax: Any, quantity: Quantity, column: tuple[str, str]) -> str:
+        part, name = column
+        for model, of_model in by_model(trials).items():
+            shown, color = [t.records for t in of_model], COLORS[model]
+            draw_band(ax, shown, quantity.key(part), color=color, label=LABELS[model])
+        return f"{name} {quantity.name}"
+
+    title = f"{title}: {shared(trials)}"
+    figure, axes = panels_against_steps(title, (LOSS, ACCURACY), PARTS, draw)
     axes[0, 0].legend(loc="lower left")
     return figure
 
@@ -153,17 +144,14 @@ def curves_of_parts(
 
     columns: the records of the trials of each; mean ± std over them is drawn.
     """
-    figure, axes = grid_of_panels(len(quantities), len(columns), title, sharey="row")
-    for row, quantity in zip(axes, quantities, strict=True):
-        for ax, (name, trials) in zip(row, columns.items(), strict=True):
-            for part, label in PARTS:
-                key = quantity.key(part)
-                draw_band(ax, trials, key, color=PART_COLORS[part], label=label)
-            ax.set_title(name, loc="left")
-            style_axes(ax, quantity)
-        row[0].set_ylabel(quantity.label)
-    label_steps(axes)
-    figure.align_ylabels()
+
+    def draw(ax: Any, quantity: Quantity, column: str) -> str:
+        for part, label in PARTS:
+            key, color = quantity.key(part), PART_COLORS[part]
+            draw_band(ax, columns[column], key, color=color, label=label)
+        return column
+
+    figure, axes = panels_against_steps(title, quantities, list(columns), draw)
     axes[0, 0].legend(loc="lower left")
     return figure
 
@@ -260,6 +248,27 @@ def bars(
 
 
 # --- pieces ---------------------------------------------------------------------------------------
+def panels_against_steps(
+    title: str,
+    quantities: Sequence[Quantity],
+    columns: Sequence[Any],
+    draw: Callable[[Any, Quantity, Any], str],
+) -> tuple[Figure, Any]:
+    """A row a quantity, whose panels share y, and its axes (rows, columns).
+
+    draw: fills the panel of a quantity and a column, and returns what to write above it.
+    """
+    figure, axes = grid_of_panels(len(quantities), len(columns), title, sharey="row")
+    for row, quantity in zip(axes, quantities, strict=True):
+        for ax, column in zip(row, columns, strict=True):
+            ax.set_title(draw(ax, quantity, column), loc="left")
+            style_axes(ax, quantity)
+        row[0].set_ylabel(quantity.label)
+    label_steps(axes)
+    figure.align_ylabels()
+    return figure, axes
+
+
 def grid_of_panels(
     rows: int, columns: int, title: str, *, sharey: Any = False
 ) -> tuple[Figure, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from experiments.analysis import metrics
-from experiments.analysis.groups import LABELS, by_model, column, comparable
+from experiments.analysis.groups import LABELS, all_comparable, by_model, column, comparable
 from experiments.analysis.results import Verdict, verdict_of
 from experiments.analysis.tables import cell
 from experiments.trial.records import TrialRecord
@@ -107,7 +107,7 @@ def still_falling(trials: Trials) -> list[Measured]:
         Measured(
             "Both losses of the LSTM are least at the very end",
             f"steps of the least training and validation loss, {'; '.join(said)}",
-            verdict_of(held) if comparable(lstms) == lstms else "undecided",
+            verdict_of(held) if all_comparable(lstms) else "undecided",
         )
     ]
 

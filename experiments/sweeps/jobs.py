@@ -11,9 +11,12 @@ from typing import Any
 from experiments.trial import records
 from experiments.trial.together import run_trials_together
 from experiments.trial.training import Trial, Watcher, run_trial
+from minigrad.device import DeviceError
+from minigrad.files import CheckpointError
 
 Job = Sequence[tuple[Trial, Path]]  # a trial and the folder it writes, or several as replicas
 RESTARTS = 3  # of a job whose process or node has died
+PROBLEMS = CheckpointError, DeviceError, ValueError, OSError  # of a job, said in one line
 
 
 def run_job(job: Job, device: str, watcher: Watcher) -> None:

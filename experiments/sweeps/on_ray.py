@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.sweeps.jobs import (
+    PROBLEMS,
     RESTARTS,
     Job,
     Signals,
@@ -30,8 +31,6 @@ from experiments.sweeps.progress import Overview
 from experiments.trial.records import THREADS
 from experiments.trial.training import Interrupted, Watcher
 from minigrad import kernel, use_kernels
-from minigrad.device import DeviceError
-from minigrad.files import CheckpointError
 
 CONNECT_SECONDS = 5.0
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"  # RFC 9113, section 3.4
@@ -207,6 +206,6 @@ def work(job: Sequence[tuple[Any, str]], device: str, kernels: bool) -> str | No
             run_job([(trial, Path(folder)) for trial, folder in job], device, watcher)
         except Interrupted as stopped:
             return str(stopped)
-        except (CheckpointError, DeviceError, ValueError, OSError) as error:
+        except PROBLEMS as error:
             return str(error)
     return None

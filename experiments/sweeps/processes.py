@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from experiments.sweeps.jobs import (
+    PROBLEMS,
     RESTARTS,
     Job,
     Signals,
@@ -25,8 +26,6 @@ from experiments.sweeps.progress import Overview, Progress
 from experiments.trial.records import THREADS
 from experiments.trial.training import Interrupted
 from minigrad import kernel, use_kernels
-from minigrad.device import DeviceError
-from minigrad.files import CheckpointError
 
 INTERRUPTED = 128 + signal.SIGINT  # the exit status of a process that was stopped
 
@@ -104,7 +103,7 @@ def work(job: Job, device: str, line: int, lock: Any, kernels: bool, parent: int
             run_job(job, device, Progress(name_of(job), stopping, line))
         except Interrupted:
             sys.exit(INTERRUPTED)
-        except (CheckpointError, DeviceError, ValueError, OSError) as error:
+        except PROBLEMS as error:
             print(f"{name_of(job)}: error: {error}", file=sys.stderr)
             sys.exit(1)
 
