@@ -25,8 +25,8 @@ On the CPU, where there is nothing to record, the function always runs as it is.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from functools import update_wrapper
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,7 @@ class capture:
     """
 
     def __init__(self, fn: Callable[..., Any]) -> None:
-        update_wrapper(self, fn)
+        functools.update_wrapper(self, fn)
         self.fn = fn
         self.calls = 0  # those without a graph, as far as one is to be made
         self.graph: Any = None
@@ -156,7 +156,7 @@ class Board:
 
     def __init__(self, like: Array, dtype: Any, count: int) -> None:
         self.host = np.zeros(max(self.size, count), dtype)
-        self.device = np.empty_like(like, shape=self.host.shape, dtype=dtype)
+        self.device = lasting(self.host.shape, like, dtype)
         self.used = 0
         self.numbers: list[tuple[int, Callable[[], Any]]] = []
 
@@ -200,10 +200,36 @@ def live(compute: Callable[[], Any], like: Array, dtype: Any = None) -> Any:
     return boards[-1].add(compute, values)
 
 
+# --- memory that the host fills -------------------------------------------------------------------
 def keep(*objects: Any) -> None:
     """Keep what the launches just made read as long as the recording under way, if there is one."""
     if State.boards is not None:
         State.kept.extend(objects)
+
+
+def lasting(shape: tuple[int, ...], like: Array, dtype: Any) -> Array:
+    """An array beside another one for numbers of the host, kept as long as a recording under way.
+
+    Not from the memory of the recording: what lies there is overwritten at each replay by the
+    launches that had the same memory before.
+    """
+    if State.boards is None:
+        return devices.empty(shape, like, dtype)
+    cp = devices.cupy()
+    with cp.cuda.using_allocator(cp.get_default_memory_pool().malloc), aside():
+        array = devices.empty(shape, like, dtype)
+    keep(array)
+    return array
+
+
+def aside() -> Any:
+    """A stream of the current GPU whose copies are no part of a recording."""
+    return streams(devices.cupy().cuda.runtime.getDevice())
+
+
+@functools.cache
+def streams(gpu: int) -> Any:
+    return devices.cupy().cuda.Stream(non_blocking=True)
 
 
 def refuse_recording(what: str) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from minigrad.kernel import Routine
 
 Array = Any
+OLDEST_CUPY = 14  # 13 sorts with a wait, which no recording allows, and lacks put_along_axis
 
 
 class DeviceError(RuntimeError):
@@ -54,6 +55,11 @@ def cupy() -> Any:
             f"device cuda needs CuPy, which cannot be imported ({error}). "
             f"{side_by_side(several) if several else advice}"
         ) from None
+    if int(cupy.__version__.partition(".")[0]) < OLDEST_CUPY:
+        raise DeviceError(
+            f"device cuda needs CuPy {OLDEST_CUPY} or newer, this is {cupy.__version__}: "
+            f"install minigrad[cuda12] or minigrad[cuda13]"
+        )
     if several:
         print(f"minigrad: {side_by_side(several)}", file=sys.stderr)
     return cupy
@@ -117,10 +123,39 @@ def namespace(array: Array) -> Any:
     return np if isinstance(array, (np.ndarray, np.generic)) else cupy()
 
 
+def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
+    """A new array in C order beside another one, in its dtype unless one is given.
+
+    `np.empty_like(like, shape=shape)` would take over the order of a view, and CuPy's gives an
+    array of the shape of `like` where the shape asked for is ().
+    """
+    return namespace(like).empty(shape, like.dtype if dtype is None else dtype)
+
+
+def zeros(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
+    """As `empty`, filled with zeros."""
+    return namespace(like).zeros(shape, like.dtype if dtype is None else dtype)
+
+
+def ones(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
+    """As `empty`, filled with ones."""
+    return namespace(like).ones(shape, like.dtype if dtype is None else dtype)
+
+
+def capturing() -> bool:
+    """Whether launches on the current GPU go into a recording; nothing can then be read back."""
+    return bool(cupy().cuda.get_current_stream().is_capturing())
+
+
 def move(array: Array, device: str) -> Array:
-    """The array on `device` (a name from `parse`): itself if it is there, else a copy."""
+    """The array on `device` (a name from `parse`): itself if it is there, else a copy.
+
+    RuntimeError while a step is recorded: its replays would copy what the host no longer holds.
+    """
     if of(array) == device:
         return array
+    if capturing():
+        raise RuntimeError(f"a copy from {of(array)} to {device} is not possible in a recording")
     if device == "cpu":
         with cupy().cuda.Device(array.device.id):
             return cupy().asnumpy(array)
@@ -243,12 +278,12 @@ def checked(array: Array) -> bool:
     """Whether to look at the values of an array of indices."""
     if isinstance(array, np.ndarray):
         return True
-    return check_indices.on and not cupy().cuda.get_current_stream().is_capturing()
+    return check_indices.on and not capturing()
 
 
 def check_index(index: Array, n: int) -> None:
-    """IndexError unless -n <= index < n: CuPy would wrap silently, and NumPy looks itself."""
-    if isinstance(index, np.ndarray) or not index.size or not checked(index):
+    """IndexError unless -n <= index < n: CuPy would wrap silently."""
+    if not index.size or not checked(index):
         return
     low, high = int(index.min()), int(index.max())
     if low < -n or high >= n:

@@ -246,7 +246,7 @@ def nothing_known():
 def driver(monkeypatch, nothing_known):
     """Lets a stand-in for CuPy find so many GPUs, or raise so, under a driver of some version."""
 
-    def install_driver(count, version=13000):
+    def install_driver(count, version=13000, cupy_version="14.2.0"):
         def get_count():
             if isinstance(count, Exception):
                 raise count
@@ -254,7 +254,8 @@ def driver(monkeypatch, nothing_known):
 
         runtime = types.SimpleNamespace(getDeviceCount=get_count, driverGetVersion=lambda: version)
         cuda = types.SimpleNamespace(runtime=runtime)
-        monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(cuda=cuda))
+        cupy = types.SimpleNamespace(cuda=cuda, __version__=cupy_version)
+        monkeypatch.setitem(sys.modules, "cupy", cupy)
 
     return install_driver
 
@@ -283,6 +284,12 @@ def test_what_the_driver_says(count, version, said, driver):
     with pytest.raises(DeviceError, match=re.escape(said)) as caught:
         devices.parse("cuda")
     assert "\n" not in str(caught.value)
+
+
+def test_a_cupy_that_is_too_old(driver):
+    driver(1, cupy_version="13.6.0")
+    with pytest.raises(DeviceError, match=r"^device cuda needs CuPy 14 or newer, this is 13\.6\.0"):
+        devices.parse("cuda")
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def few(monkeypatch):
     """Two of the ops, and small calls of kernels."""
     some = [case for case in parity.ALL if case.name in ("gelu", "sort")]
     monkeypatch.setattr(parity, "ALL", some)
-    calls = {call.routine: call for call in reversed(parity.CALLS)}
+    calls = {call.name: call for call in reversed(parity.CALLS)}
     sizes = {
         "gelu": [parity.normal(9, 130)],
         "layer_norm": [parity.normal(5, 17), parity.normal(17), parity.normal(17)],

@@ -58,7 +58,7 @@ def test_recorded_steps_have_the_losses_of_the_cpu(kind, replicas, gpu, monkeypa
         monkeypatch.setattr(k.routine, "run", k.routine.choose)
     np.testing.assert_allclose(losses("cuda"), wanted, rtol=1e-5)
     used = {k.routine.name for k in KERNELS if k.used}
-    common = {"linear", "cross_entropy", "adam_update_all", "clip_arrays"}
+    common = {"product", "cross_entropy", "adam_update_all", "clip_arrays"}
     of_model = {"lstm": {"lstm"}, "gpt": {"scaled_dot_product_attention", "gelu", "layer_norm"}}
     assert used >= (
         common | of_model[kind] if replicas == 1 else {"adam_update_all", "clip_arrays"}

@@ -194,6 +194,10 @@ class KernelCall(NamedTuple):
     terms: float
     halves: bool = False
 
+    @property
+    def name(self) -> str:
+        return getattr(self.call, "__name__", self.routine)
+
 
 LAYER = [normal(512, 128, scale=0.1), normal(512, 128, scale=0.1), normal(512), normal(512)]
 CALLS = [
@@ -203,8 +207,8 @@ CALLS = [
     KernelCall("layer_norm", mg.layer_norm, [normal(480, 768), normal(768), normal(768)], 1264),
     KernelCall("cross_entropy", mg.cross_entropy, [normal(2880, 36), ids(36, 2880)], 100),
     KernelCall("cross_entropy", mg.cross_entropy, [normal(480, 40_479), ids(40_479, 480)], 1000),
-    KernelCall("linear", mg.linear, [normal(480, 6, 128), normal(384, 128), normal(384)], 2880),
-    KernelCall("matmul", mg.matmul, [normal(8, 4, 60, 32), normal(8, 4, 32, 60)], 60),
+    KernelCall("product", mg.linear, [normal(480, 6, 128), normal(384, 128), normal(384)], 2880),
+    KernelCall("product", mg.matmul, [normal(8, 4, 60, 32), normal(8, 4, 32, 60)], 60),
     KernelCall("lstm", lstm, [normal(6, 480, 128), *LAYER, *LAYER], 32 + 12 * 264 + 6 * 480),
 ]
 
@@ -215,7 +219,7 @@ def kernels() -> Iterator[Row]:
         tally = Tally("fused kernels")
         for call in CALLS:
             for dtype in dtypes()[: None if call.halves else 1]:
-                tally.add(f"{call.routine} {dtype}", partial(kernel_ratio, call, dtype))
+                tally.add(f"{call.name} {dtype}", partial(kernel_ratio, call, dtype))
         yield from tally.rows()
         yield same_masks(513, 1031)
 

@@ -188,10 +188,8 @@ def clip(grads: Sequence[Any], max_norm: float, replicas: int | None) -> Any:
         return Declined("layout")
     count = replicas or 1
     table = Table([(g,) for g in grads], [0] * len(grads), count)
-    sums = np.empty_like(grads[0], shape=table.grid)
-    norm, factor = (
-        np.empty_like(sums, shape=() if replicas is None else (replicas,)) for _ in range(2)
-    )
+    sums = devices.empty(table.grid, grads[0])
+    norm, factor = (devices.empty(() if replicas is None else (replicas,), sums) for _ in range(2))
     constants: dict[str, Any] = {"BLOCK": BLOCK}
     launch(squares_kernel, table.grid, (*table.args(), sums), constants, warps=8)
     args = sums, norm, factor, sums.size // count, float(max_norm)

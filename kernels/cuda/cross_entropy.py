@@ -133,7 +133,7 @@ def cross_entropy(
             return Declined("target")
     x, rows = rows_of(logits), ids.size
     w = x if weight is None else rows_of(weight.astype(np.float32, copy=False))
-    loss, place, top, inverse = (np.empty_like(x, shape=ids.shape) for _ in range(4))
+    loss, place, top, inverse = (devices.empty(ids.shape, x) for _ in range(4))
     sides = tile(classes)
     blocks = triton.cdiv(rows, sides["ROWS"])
     args = x, ids, w, loss, place, top, inverse, rows, classes, int(ignore_index)
@@ -142,7 +142,7 @@ def cross_entropy(
     each = reduction == "none"
     y, scale = loss, place
     if not each:
-        y, scale = (np.empty_like(x, shape=()) for _ in range(2))
+        y, scale = (devices.empty((), x) for _ in range(2))
         constants = {"MEAN": reduction == "mean", "BLOCK": BLOCK}
         launch(total_kernel, (1,), (loss, place, y, scale, rows), constants, warps=8)
 

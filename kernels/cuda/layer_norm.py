@@ -18,6 +18,7 @@ import triton.language as tl
 
 from kernels.cuda.arrays import rows_of, tile, warps
 from kernels.cuda.launch import launch, unfit
+from minigrad import device as devices
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 
@@ -118,7 +119,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
     w = x if weight is None else rows_of(weight)  # without one, any address
     b = x if bias is None else rows_of(bias)
     y = np.empty_like(x)
-    mean, scale = (np.empty_like(x, shape=(rows,), dtype=np.float32) for _ in range(2))
+    mean, scale = (devices.empty((rows,), x, np.float32) for _ in range(2))
     sides = tile(size, widest=WIDEST)
     blocks = triton.cdiv(rows, sides["ROWS"])
     constants = {"WEIGHT": weight is not None, **sides}
@@ -131,12 +132,12 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
         gx = np.empty_like(x)
         parts = min(blocks, PROGRAMS)
         sums = weight is not None or bias is not None
-        partial = [np.empty_like(mean, shape=(parts, size)) for _ in range(2 if sums else 0)]
+        partial = [devices.empty((parts, size), mean) for _ in range(2 if sums else 0)]
         args = rows_of(g), x, w, mean, scale, gx, *(partial or (mean, mean)), rows, size
         launch(backward_kernel, (parts,), args, {**constants, "SUMS": sums}, warps=warps(sides))
         if not sums:
             return gx, None, None
-        gw, gb = (np.empty_like(x, shape=(size,)) for _ in range(2))
+        gw, gb = (devices.empty((size,), x) for _ in range(2))
         grid, sides_of_sum = (triton.cdiv(size, SUM_COLS), 2), {"ROWS": SUM_ROWS, "COLS": SUM_COLS}
         launch(sum_kernel, grid, (*partial, gw, gb, parts, size), sides_of_sum)
         return gx, None if weight is None else gw, None if bias is None else gb

@@ -26,16 +26,11 @@ from kernels.cuda.launch import launch, unfit
 from minigrad import device as devices
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
-from minigrad.ops.linalg import column_sum
 from minigrad.ops.lstm import _lstm, buffer, check_cell
 from minigrad.ops.nn import check_ids
+from minigrad.ops.products import column_sum, product
 
 WIDEST = 128  # columns of a tile: a step has little work, and many SMs to share it
-
-
-def product(a: Any, b: Any, out: Any) -> None:
-    """out = a b"""
-    np.matmul(a, b, out=out)
 
 
 # --- one step ---------------------------------------------------------------------------------
@@ -130,14 +125,14 @@ def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any
     )  # fmt: skip
     layer.hidden[0] = 0.0 if h0 is None else h0
     layer.cells[0] = 0.0 if c0 is None else c0
-    bias = np.zeros_like(w_hh, shape=(4 * size,))
+    bias = devices.zeros((4 * size,), w_hh)
     for b in (b_ih, b_hh):
         if b is not None:
             bias += b
     table = x.dtype.kind != "f"
     if not table:
         product(layer.x.reshape(steps * batch, -1), layer.w_ih.T, flat(layer.gates))
-    from_h = np.zeros_like(layer.w_hh, shape=(batch, 4 * size))
+    from_h = devices.zeros((batch, 4 * size), w_hh)
     grid, sides = grid_of(batch, size)
     constants = {"TABLE": table, **sides}
     for t in range(steps):
@@ -239,7 +234,7 @@ def lstm_cell(
 
     def pull(g: Any) -> tuple[Any, ...]:
         dh, dc = (a.copy(order="C") for a in g)
-        nothing = np.zeros_like(dh, shape=(1, *dh.shape))
+        nothing = devices.zeros((1, *dh.shape), dh)
         dx, dw_ih, dw_hh, db = backward(layer, nothing, dh, dc)
         return dx[0], dh, dc, dw_ih, dw_hh, db, db
 

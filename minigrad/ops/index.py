@@ -51,21 +51,31 @@ def prepared(x: Array, index: Any) -> Index:
     x = raw(x)
     items: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)
     index = tuple(indexer(x, item) for item in items)
-    if not isinstance(x, np.ndarray):
-        check_range(x.shape, index)
-    return index
+    if isinstance(x, np.ndarray):
+        return index
+    check_range(x.shape, index)
+    return tuple(beside(x, item) for item in index)
 
 
 def indexer(x: Array, item: Any) -> Any:
-    """One item of an index: tensors and lists become arrays beside x, a single number an int."""
+    """One item of an index: lists become arrays, a single number an int.
+
+    TypeError for an array of the host where x is on a GPU, which CuPy would copy at every use.
+    """
     item = raw(item)
     if isinstance(item, (list, range)):
         values = np.asarray(item)
-        values = values if values.size else values.astype(np.intp)
-        return devices.move(values, devices.of(raw(x)))
+        return values if values.size else values.astype(np.intp)
     if isinstance(item, np.ndarray) and item.ndim == 0 and item.dtype.kind in "iu":
         return int(item)
+    if isinstance(item, np.ndarray) and not isinstance(x, np.ndarray):
+        raise TypeError(f"expected an index on {devices.of(x)}, got one on the CPU; use .to()")
     return item
+
+
+def beside(x: Array, item: Any) -> Any:
+    """An item of an index with the numbers of a list on the device of x."""
+    return devices.move(item, devices.of(x)) if isinstance(item, np.ndarray) else item
 
 
 def has_duplicates(index: Index) -> bool:
@@ -137,6 +147,7 @@ def scatter_add(x: Array, indices: Array, values: Array, axis: int = -1) -> Resu
 
 def along(x: Array, indices: Any, axis: int) -> Index:
     """The index that reads x[i, indices[i, j], j]: a range, turned the right way, at other axes."""
+    x = raw(x)
     indices = indexer(x, indices)
     axis = axis_of(axis, x.ndim)
     if indices.dtype.kind not in "iu":
@@ -144,7 +155,9 @@ def along(x: Array, indices: Any, axis: int) -> Index:
     if indices.ndim != x.ndim:
         raise ValueError(f"expected indices with {x.ndim} axes, as x has, got {indices.ndim}")
     devices.check_index(indices, x.shape[axis])
-    ranges = [devices.move(r, devices.of(indices)) for r in np.ogrid[tuple(map(slice, x.shape))]]
+    indices = beside(x, indices)
+    xp = devices.namespace(x)
+    ranges = [xp.arange(n).reshape(-1, *(1,) * (x.ndim - i - 1)) for i, n in enumerate(x.shape)]
     return (*ranges[:axis], indices, *ranges[axis + 1 :])
 
 

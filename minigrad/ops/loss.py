@@ -43,7 +43,7 @@ def class_weights(
     if devices.checked(target):
         check_ids(target[counted], logits.shape[-1], "target")
     target = np.where(counted, target, 0)
-    per_class = np.ones_like(logits, shape=(1,)) if weight is None else weight
+    per_class = devices.ones((1,), logits) if weight is None else weight
     place = counted * (per_class[0] if weight is None else per_class[target])
     return target, place.astype(logits.dtype), counted
 

@@ -32,15 +32,15 @@ from minigrad import device as devices
 from minigrad.graph import Array
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import sigmoid, tanh
-from minigrad.ops.linalg import linear, mT
+from minigrad.ops.linalg import linear
 from minigrad.ops.nn import embedding, row_numbers
+from minigrad.ops.products import mT, product
 from minigrad.ops.shape import split, stack, unbind, unsqueeze
 from minigrad.tensor import Tensor
 
 
 def buffer(like: Array, *shape: int) -> Array:
-    """An empty array, row after row: `empty_like` alone would take over the order of a view."""
-    return np.empty_like(like, shape=shape, order="C")
+    return devices.empty(shape, like)
 
 
 def gates_of(z: Array) -> tuple[Array, ...]:
@@ -129,8 +129,8 @@ def lstm_cell(
     check_cell(x, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
     *lead, batch, size = h.shape
     z, c_prev, c_new, t, h_new = (buffer(x, *lead, n * size, batch) for n in (4, 1, 1, 1, 1))
-    np.matmul(weight_ih, mT(x), out=z)
-    z += weight_hh @ mT(h)
+    product(weight_ih, mT(x), out=z)
+    z += product(weight_hh, mT(h))
     for bias in (bias_ih, bias_hh):
         if bias is not None:
             z += bias[..., None]
@@ -142,7 +142,8 @@ def lstm_cell(
         dh[...], dc[...] = mT(g[0]), mT(g[1])
         step_backward(z, c_prev, t, dh, dc, dz, tmp)
         db, by_row = dz.sum(axis=-1), mT(dz)
-        return by_row @ weight_ih, by_row @ weight_hh, mT(dc), dz @ x, dz @ h, db, db
+        dx, dh = product(by_row, weight_ih), product(by_row, weight_hh)
+        return dx, dh, mT(dc), product(dz, x), product(dz, h), db, db
 
     return (mT(h_new), mT(c_new)), pull
 
@@ -191,7 +192,7 @@ def lstm_composite(x: Any, h0: Any, c0: Any, *weights: Any) -> tuple[Any, Any, A
     for layer in range(len(weights) // 4):
         w = weights[4 * layer : 4 * layer + 4]
         batch = (*x.shape[:axis], x.shape[axis + 1])
-        zeros = Tensor(np.zeros_like(w[1].data, shape=(*batch, w[1].shape[-1])))
+        zeros = Tensor(devices.zeros((*batch, w[1].shape[-1]), w[1].data))
         h = zeros if h0 is None else unbind(h0, axis)[layer]
         c = zeros if c0 is None else unbind(c0, axis)[layer]
         outputs: list[Any] = []
@@ -279,7 +280,7 @@ def layer_forward(
     """One layer over x (T, R, B, D), or over rows x (T, R, B) of tables w_ih (R, V, 4H)."""
     lead, size = w_hh.shape[:-2], w_hh.shape[-1]
     steps, batch = len(x), x.shape[len(lead) + 1]
-    zeros, from_zero = np.zeros_like(w_hh, shape=(*lead, batch, size)), h0 is None
+    zeros, from_zero = devices.zeros((*lead, batch, size), w_hh), h0 is None
     h0, c0 = zeros if h0 is None else h0, zeros if c0 is None else c0
     rows: Array = None
     table: Array = None
@@ -288,7 +289,7 @@ def layer_forward(
             raise ValueError(f"expected a table (V, {w_hh.shape[-2]}), got {w_ih.shape}")
         rows = row_numbers(x.swapaxes(0, len(lead)), w_ih.shape, "row").swapaxes(0, len(lead))
         table = w_ih.reshape(-1, w_ih.shape[-1])
-        x, w_ih = np.zeros_like(w_hh, shape=(*x.shape, 0)), w_hh[..., :0]
+        x, w_ih = devices.zeros((*x.shape, 0), w_hh), w_hh[..., :0]
     check_cell(x[0], h0, c0, w_ih, w_hh, b_ih, b_hh)
     width = x.shape[-1]
     layer = Layer(
@@ -307,7 +308,7 @@ def layer_forward(
     for t in range(steps):
         used = layer.columns(t)
         z, u = layer.gates[t], layer.inputs[t, ..., used, :]
-        np.matmul(layer.weight[..., used], u, out=z)
+        product(layer.weight[..., used], u, out=z)
         if rows is not None:
             z += mT(table[rows[t]])
         for bias in (b_ih, b_hh):
@@ -326,7 +327,7 @@ def layer_backward(layer: Layer, dy: Array, dh_last: Array, dc_last: Array) -> t
     dx, du = buffer(dy, steps, *lead, width, batch), buffer(dy, *lead, width + size, batch)
     dz, tmp = buffer(dy, *lead, 4 * size, batch), buffer(dy, *lead, size, batch)
     dw = np.zeros_like(layer.weight)
-    db = np.zeros_like(layer.weight, shape=(*lead, 4 * size))
+    db = devices.zeros((*lead, 4 * size), dz)
     dh, dc = buffer(dy, *lead, size, batch), buffer(dy, *lead, size, batch)
     dh[...], dc[...] = mT(dh_last), mT(dc_last)
     d_table = None if layer.table is None else np.zeros_like(layer.table)
@@ -334,9 +335,9 @@ def layer_backward(layer: Layer, dy: Array, dh_last: Array, dc_last: Array) -> t
         dh += mT(dy[t])
         step_backward(layer.gates[t], layer.cells[t], layer.tanh_c[t], dh, dc, dz, tmp)
         used = layer.columns(t)
-        np.matmul(weight_t[..., used, :], dz, out=du[..., used, :])
+        product(weight_t[..., used, :], dz, out=du[..., used, :])
         dx[t], dh[...] = du[..., :width, :], du[..., width:, :]
-        dw[..., used] += np.matmul(dz, mT(layer.inputs[t, ..., used, :]))
+        dw[..., used] += product(dz, mT(layer.inputs[t, ..., used, :]))
         db += dz.sum(axis=-1)
         if d_table is not None:
             devices.scatter_add(d_table, layer.rows[t], mT(dz))

@@ -73,7 +73,7 @@ def row_numbers(ids: Array, shape: tuple[int, ...], what: str = "id") -> Array:
 def embedding_composite(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
     """`embedding` spelled in smaller ops."""
     if padding_idx is not None:
-        frozen = np.zeros_like(weight.data, shape=(weight.shape[-2], 1), dtype=bool)
+        frozen = devices.zeros((weight.shape[-2], 1), weight.data, bool)
         frozen[padding_idx] = True
         weight = np.where(Tensor(frozen), weight.detach(), weight)
     return weight.reshape(-1, weight.shape[-1])[row_numbers(raw(ids), weight.shape)]

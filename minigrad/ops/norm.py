@@ -19,9 +19,8 @@ from minigrad.graph import Array
 from minigrad.modes import no_grad
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import maximum, mul, rsqrt, square
-from minigrad.ops.linalg import column_sum
+from minigrad.ops.products import column_dot, column_sum, row_dot, row_sum
 from minigrad.ops.reduce import mean, norm
-from minigrad.ops.rows import row_sum
 from minigrad.ops.shape import reshape
 from minigrad.tensor import Tensor
 
@@ -47,11 +46,6 @@ def lead_of(x: Array, weight: Array, bias: Array = None) -> tuple[int, ...]:
 def for_each_row(p: Any, x: Any) -> Any:
     """(D,) or (R, D) in the shape in which it broadcasts over x (..., D) or (R, ..., D)."""
     return reshape(p, (*p.shape[:-1], *(1,) * (x.ndim - p.ndim), p.shape[-1]))
-
-
-def row_dot(a: Array, b: Array) -> Array:
-    """Σ a b over the last axis, (..., d), (..., d) -> (..., 1), without the product in memory."""
-    return np.einsum("...d,...d->...", a, b)[..., None]
 
 
 # --- layer_norm -------------------------------------------------------------------------------
@@ -87,7 +81,7 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
         ghat -= row_sum(ghat) / size
         ghat -= xhat * inner
         ghat *= r
-        gw = None if w is None else np.einsum("...nd,...nd->...d", g, xhat)
+        gw = None if w is None else column_dot(g, xhat)
         return ghat.reshape(x.shape), gw, None if bias is None else column_sum(g)
 
     return y.reshape(x.shape), pull
@@ -117,7 +111,7 @@ def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Result:
         g = g.reshape(xhat.shape)
         ghat = g if w is None else g * w
         gx = (ghat - xhat * (row_dot(ghat, xhat) / size)) * r
-        gw = None if w is None else np.einsum("...nd,...nd->...d", g, xhat)
+        gw = None if w is None else column_dot(g, xhat)
         return gx.reshape(x.shape), gw
 
     return (xhat if w is None else xhat * w).reshape(x.shape), pull

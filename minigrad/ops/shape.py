@@ -264,12 +264,11 @@ def diagonal(x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Resul
     """
     y = np.diagonal(x, offset, axis1, axis2)
     moved = np.moveaxis(x, (axis1, axis2), (-2, -1)).shape
-    i = np.arange(y.shape[-1])
-    rows, columns = i + builtins.max(-offset, 0), i + builtins.max(offset, 0)
+    length = y.shape[-1]
 
     def pull(g: Array) -> Array:
-        device = devices.of(raw(g))
-        index = (..., devices.move(rows, device), devices.move(columns, device))
+        i = devices.namespace(raw(g)).arange(length)
+        index = (..., i + builtins.max(-offset, 0), i + builtins.max(offset, 0))
         return np.moveaxis(inside(scatter, g, index, moved), (-2, -1), (axis1, axis2))
 
     return y, pull

@@ -192,7 +192,7 @@ class Optimizer:
         key = (first.dtype, devices.of(first))
         held = self._scratch.setdefault(key, [])
         if len(held) < scratch or held[0].size < size:
-            held[:] = [np.empty_like(first, shape=(size,)) for _ in range(max(scratch, len(held)))]
+            held[:] = [devices.empty((size,), first) for _ in range(max(scratch, len(held)))]
         if tuple in map(type, numbers):
             yield from self._blocks(arrays, numbers, held[:scratch], size)
             return
