@@ -71,9 +71,9 @@ def named(found: Any, *kinds: int) -> Counter[str]:
 
 
 # --- mistakes -------------------------------------------------------------------------------------
-def mistakes() -> list[str]:
-    """What went wrong so far, most of it in recordings, a line each."""
-    found = events()
+def mistakes(start: int = 0) -> list[str]:
+    """What went wrong from a moment on, most of it in recordings, a line each."""
+    found = events(start)
     refused = found[found["kind"] == REFUSED]
     lines = [f"{name_of(e)} was refused with error {e['bytes']}" for e in refused]
     begins, ends = (np.flatnonzero(found["kind"] == kind) for kind in (BEGIN, END))

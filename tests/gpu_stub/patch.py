@@ -100,6 +100,7 @@ def log_blocks(cupy) -> None:
         name = "blocks of the GPU stub"
 
         def malloc_postprocess(self, device_id, size, mem_size, mem_ptr, pmem_id):
-            log.cuda.stub_born(mem_ptr, mem_size)
+            if mem_ptr:  # 0 where there was no memory left
+                log.cuda.stub_born(mem_ptr, mem_size)
 
     Blocks().__enter__()  # never left
