@@ -20,6 +20,7 @@ import types
 import numpy as np
 
 from minigrad import device as devices
+from minigrad import indices
 
 
 class HostArrayError(TypeError):
@@ -219,6 +220,13 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
         forbidden("index()")
         return self.values.__index__()
 
+    def get(self):
+        forbidden("get()")
+        return self.values.copy()
+
+    def fill(self, value):
+        soon(lambda: self.values.fill(value))
+
     def set(self, values, stream=None):
         if stream is None:  # that of the capture
             forbidden("a copy from the host")
@@ -293,7 +301,7 @@ class FakeCupy:
 
 
 def segment_sum(values, order, starts, width, out, size):
-    """What the CUDA kernel of `minigrad.device.segment_sum` computes."""
+    """What the CUDA kernel of `minigrad.indices.segment_sum` computes."""
     if Stream.notes is not None:
         soon(lambda: segment_sum(values, order, starts, width, out, size))
         return
@@ -301,6 +309,24 @@ def segment_sum(values, order, starts, width, out, size):
     flat = out.values.reshape(-1, width)
     for i in range(size // width):
         flat[i] += rows[bounds[i] : bounds[i + 1]].sum(axis=0)
+
+
+def scanned_sum(values, rows, length, count, width, out, size):
+    """What the CUDA kernel of `minigrad.indices.scanned_sum` computes."""
+    if Stream.notes is not None:
+        soon(lambda: scanned_sum(values, rows, length, count, width, out, size))
+        return
+    flat, v = out.values.reshape(count, width), values.values.reshape(-1, width)
+    for place in range(count):
+        flat[place] += v[rows.values.reshape(-1) % count == place].sum(axis=0)
+
+
+def first_outside(ids, low, high, ignored, place, size):
+    """What the CUDA kernel of `minigrad.indices.first_outside` computes."""
+    forbidden("a check of ids, for which the host would have to wait")
+    for value in ids.values.reshape(-1):
+        if not low <= value <= high and value != ignored:
+            place.values[0] = value
 
 
 def install(monkeypatch):
@@ -311,7 +337,9 @@ def install(monkeypatch):
     monkeypatch.setattr(devices, "namespace", lambda a: module if isinstance(a, FakeArray) else np)
     monkeypatch.setattr(devices, "cupy", lambda: module)
     monkeypatch.setattr(devices, "gpu_count", lambda: 2)
-    monkeypatch.setattr(devices, "segment_sum", lambda: segment_sum)
+    monkeypatch.setattr(devices, "CHECKS", {})
+    for kernel in (segment_sum, scanned_sum, first_outside):
+        monkeypatch.setattr(indices, kernel.__name__, lambda kernel=kernel: kernel)
     exact = np.vectorize(math.erf, otypes=[np.float64])
     erf = types.SimpleNamespace(erf=lambda a: FakeArray(exact(a.values).astype(a.dtype)))
     for name in ("cupyx", "cupyx.scipy", "cupyx.scipy.special"):
