@@ -67,7 +67,7 @@ def indexer(x: Array, item: Any) -> Any:
     if isinstance(item, (list, range)):
         values = np.asarray(item)
         return values if values.size else values.astype(np.intp)
-    if isinstance(item, np.ndarray) and item.ndim == 0 and item.dtype.kind in "iu":
+    if isinstance(item, (np.ndarray, np.generic)) and item.ndim == 0 and item.dtype.kind in "iu":
         return int(item)
     if isinstance(item, np.ndarray) and not isinstance(x, np.ndarray):
         raise TypeError(f"expected an index on {devices.of(x)}, got one on the CPU; use .to()")

@@ -449,11 +449,26 @@ CUresult cuModuleGetGlobal(CUdeviceptr *p, size_t *bytes, CUmodule m, const char
   if (bytes) *bytes = 4096;
   return (CUresult)cudaMalloc((void **)p, 4096);
 }
+// As CuPy gives an array of one axis to a kernel (its carray.cuh); one of no axis ends with its size.
+struct carray { char *data; int64_t size, shape, stride; };
+
+// The kernels by which CuPy writes one number everywhere, x and y of one type. They are computed, for
+// it is how a program marks memory in which it will look for something else.
+static int fills(const char *name) {
+  return !strcmp(name, "cupy_fill") || !strcmp(name, "cupy_copy__int_int64");
+}
+static void fill(const void *x, const struct carray *y) {
+  int one_axis = y->shape == y->size && y->stride > 0 && y->stride <= 16;
+  for (int64_t i = 0; one_axis && i < y->size; i++) memcpy(y->data + i * y->stride, x, y->stride);
+}
+
 CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                         unsigned bz, unsigned shared, CUstream s, void **args, void **extra) {
   if (f->device != current) return (CUresult)stub_refuse(f->name, cudaErrorInvalidResourceHandle);
   dim3 grid = {gx, gy, gz}, block = {bx, by, bz};
-  return (CUresult)launch(__func__, f->name, grid, block, shared, f->shared, s);
+  cudaError_t error = launch(__func__, f->name, grid, block, shared, f->shared, s);
+  if (!error && !is_recorded(s) && fills(f->name)) fill(args[0], args[1]);
+  return (CUresult)error;
 }
 CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction f) {
   *value = attribute == CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK ? 1024

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -18,12 +19,13 @@ READ_WRITE_EXECUTE = 7
 class OnImport:
     """A finder of `sys.meta_path` that lets CuPy, when it is imported, find the stub.
 
-    folder: with the libraries of the stub.
-    hidden: what this machine shall not have, of "cublas" and "nvrtc".
+    folder:  with the libraries of the stub.
+    hidden:  what this machine shall not have, of "cublas" and "nvrtc".
+    version: that CuPy is to have, if not its own.
     """
 
-    def __init__(self, folder: Path, hidden: set[str]) -> None:
-        self.folder, self.hidden = folder, hidden
+    def __init__(self, folder: Path, hidden: Sequence[str] = (), version: str | None = None):
+        self.folder, self.hidden, self.version = folder, hidden, version
 
     def find_spec(self, name, path=None, target=None):
         if name != "cupy":
@@ -37,12 +39,13 @@ class OnImport:
             use(self.folder, self.hidden)
             load(module)
             log_blocks(module)
+            module.__version__ = self.version or module.__version__
 
         spec.loader.exec_module = load_on_stub
         return spec
 
 
-def use(folder: Path, hidden: set[str]) -> None:
+def use(folder: Path, hidden: Sequence[str]) -> None:
     """Load the libraries, by whose names CuPy then finds them, and patch CuPy's own."""
     cuda = log.open_library(folder / "libcuda.so.1")
     for name, offsets in json.loads((folder / "places.json").read_text()).items():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gpu_stub.build import CACHE, HERE, build
 
@@ -16,30 +14,25 @@ TESTS = HERE.parent
 ROOT = TESTS.parent
 
 
-def environment(**more: str) -> dict[str, str]:
-    """For a process on the stub; what it compiles is kept beside the stub."""
+def run(
+    *args: str | Path, path: Sequence[Path] = (), log: Path | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """A Python on the stub: its exit status, and what it printed.
+
+    path: more folders to import from.    log: a folder for what happened (path/sitecustomize.py).
+    """
     threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-    return {
+    environment = {
         **os.environ,
         **threads,
-        "PYTHONPATH": os.pathsep.join(map(str, (HERE / "path", ROOT, TESTS))),
+        "PYTHONPATH": os.pathsep.join(map(str, (HERE / "path", ROOT, TESTS, *path))),
         "GPU_STUB": str(build()),
-        "CUPY_CACHE_DIR": str(CACHE / "cupy"),
+        "GPU_STUB_LOG": str(log or ""),
+        "CUPY_CACHE_DIR": str(CACHE / "cupy"),  # what is compiled is kept beside the stub
         "TRITON_CACHE_DIR": str(CACHE / "triton"),
-        **more,
+        **variables,
     }
-
-
-def run(*args: str | Path, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A Python on the stub: its exit status and what it printed."""
     return subprocess.run(
-        [sys.executable, *args], env=environment(**variables), cwd=cwd,
+        [sys.executable, *args], env=environment, cwd=ROOT,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-
-
-def answer(program: str, *args: Any, **variables: str) -> Any:
-    """What a function of `gpu_programs` returns on the stub."""
-    done = run("-m", "gpu_programs", program, json.dumps(args), **variables)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])

@@ -1,7 +1,8 @@
 """Puts each Python that starts with this folder on its path onto the stub.
 
     GPU_STUB         the folder that `gpu_stub.build` made
-    GPU_STUB_HIDDEN  parts of CUDA that are not there
+    GPU_STUB_HIDDEN  parts of CUDA that are not there: "nvrtc cublas"
+    GPU_STUB_CUPY    the version that CuPy says it has
     GPU_STUB_LOG     a folder for what happened, a JSON file for each process
 """
 
@@ -24,7 +25,13 @@ def report(folder):
         Path(folder, f"{os.getpid()}.json").write_text(json.dumps(found))
 
 
-hidden = set(os.environ.get("GPU_STUB_HIDDEN", "").split())
-sys.meta_path.insert(0, patch.OnImport(Path(os.environ["GPU_STUB"]), hidden))
+sys.meta_path.insert(
+    0,
+    patch.OnImport(
+        Path(os.environ["GPU_STUB"]),
+        hidden=os.environ.get("GPU_STUB_HIDDEN", "").split(),
+        version=os.environ.get("GPU_STUB_CUPY"),
+    ),
+)
 if folder := os.environ.get("GPU_STUB_LOG"):
     atexit.register(report, folder)
