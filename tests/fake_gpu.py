@@ -423,16 +423,16 @@ def install_kernels(monkeypatch):
     import test_products
 
     import kernels.cuda
-    from kernels.cuda import adamw, products
-    from kernels.cuda.launch import launch
+    from kernels.cuda import adamw, launch, products
     from minigrad.kernel import Declined
 
     install(monkeypatch)
+    interpret, unfit_on_gpu = launch.interpret, launch.unfit
 
-    def on_host(fn, grid, args, constants, **how):
+    def on_host(fn, grid, args, constants):
         assert not any(isinstance(a, np.ndarray) for a in args)
         given = [a.values if isinstance(a, FakeArray) else a for a in args]
-        soon(lambda: launch(fn, grid, given, constants, **how))
+        soon(partial(interpret, fn, grid, given, constants))
 
     def unfit(*arrays, dtypes=("float32", "float16", "bfloat16")):
         for a in arrays:
@@ -445,10 +445,9 @@ def install_kernels(monkeypatch):
     class Library(test_products.Library):
         run = staticmethod(soon)
 
+    monkeypatch.setattr(launch, "interpret", on_host)
     for module in vars(kernels.cuda).values():
-        if hasattr(module, "launch") and module is not kernels.cuda.launch:
-            monkeypatch.setattr(module, "launch", on_host)
-        if hasattr(module, "unfit"):
+        if getattr(module, "unfit", None) is unfit_on_gpu:
             monkeypatch.setattr(module, "unfit", unfit)
     monkeypatch.setattr(products, "cublas", Library)
     monkeypatch.setattr(adamw, "blocks_of", functools.cache(adamw.blocks_of.__wrapped__))
