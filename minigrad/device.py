@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import math
 import re
 import sys
 import warnings
@@ -17,9 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.kernel import Routine
-
 Array = Any
+CHECKS: dict[int, Any] = {}  # of indices on each GPU, see `indices.Checks`; read with its numbers
 OLDEST_CUPY = 14  # 13 sorts with a wait, which no recording allows, and lacks put_along_axis
 
 
@@ -151,6 +149,7 @@ def move(array: Array, device: str) -> Array:
     """The array on `device` (a name from `parse`): itself if it is there, else a copy.
 
     RuntimeError while a step is recorded: its replays would copy what the host no longer holds.
+    IndexError, with an array of a GPU, for what `check_indices` found there.
     """
     if of(array) == device:
         return array
@@ -158,6 +157,8 @@ def move(array: Array, device: str) -> Array:
         raise RuntimeError(f"a copy from {of(array)} to {device} is not possible in a recording")
     if device == "cpu":
         with cupy().cuda.Device(array.device.id):
+            if array.device.id in CHECKS:
+                CHECKS[array.device.id].read()
             return cupy().asnumpy(array)
     with cupy().cuda.Device(int(device[5:])):
         return cupy().asarray(array)
@@ -189,15 +190,18 @@ class use_device:
 
 
 def elsewhere(arrays: Iterable[Any]) -> str:
-    """What is wrong if arrays are on another GPU than the current one; else nothing."""
-    for a in arrays:
-        if is_array(a) and not isinstance(a, np.ndarray):
-            current = cupy().cuda.runtime.getDevice()
-            if a.device.id != current:
-                return (
-                    f"an array is on {of(a)}, and ops run on the current GPU, cuda:{current}; "
-                    f'change it with mg.use_device("{of(a)}")'
-                )
+    """What is wrong if arrays are on several devices, or on another GPU than the current one."""
+    places = {of(a) for a in arrays if is_array(a) and (a.ndim or not isinstance(a, np.ndarray))}
+    if len(places) > 1:
+        return f"the arguments are on {' and '.join(sorted(places))}; move one with .to()"
+    if places and places != {"cpu"}:
+        current = f"cuda:{cupy().cuda.runtime.getDevice()}"
+        if places != {current}:
+            (there,) = places
+            return (
+                f"an array is on {there}, and ops run on the current GPU, {current}; "
+                f'change it with mg.use_device("{there}")'
+            )
     return ""
 
 
@@ -247,107 +251,4 @@ def keep_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and all(
         mallopt(option, limit) == 1 for option in (m_mmap_threshold, m_trim_threshold)
-    )
-
-
-# --- indexing -----------------------------------------------------------------------------------
-class check_indices:
-    """Switch the checks of indices and class ids on arrays of a GPU on or off; they start on.
-
-        mg.check_indices(False)            from here on
-        with mg.check_indices(False):      inside, and as before afterwards
-
-    For a check the host waits for the GPU. Without it, and always while a step is recorded
-    (`mg.capture`), an id out of range reads something else or gives NaN. On the CPU all is checked.
-    """
-
-    on = True
-
-    def __init__(self, on: bool = True) -> None:
-        self.before = check_indices.on
-        check_indices.on = on
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exception: object) -> None:
-        check_indices.on = self.before
-
-
-def checked(array: Array) -> bool:
-    """Whether to look at the values of an array of indices."""
-    if isinstance(array, np.ndarray):
-        return True
-    return check_indices.on and not capturing()
-
-
-def check_index(index: Array, n: int) -> None:
-    """IndexError unless -n <= index < n: CuPy would wrap silently."""
-    if not index.size or not checked(index):
-        return
-    low, high = int(index.min()), int(index.max())
-    if low < -n or high >= n:
-        raise IndexError(f"index {low if low < -n else high} is out of range for an axis of {n}")
-
-
-def scatter_add(out: Array, index: Any, values: Array) -> None:
-    """out[index] += values, adding up where the index names a place several times.
-
-    index: an integer array, or a tuple as in out[index]. The order of the sum is fixed, so two
-    runs agree bitwise; atomic additions (np.add.at on a GPU) would not.
-
-    Any index picks whole rows once the trailing axes that it does not mention are flattened, so
-    the numbers of those rows are found by indexing an arange.
-    """
-    index = index if isinstance(index, tuple) else (index,)
-    named = [i for i in index if i is not None and i is not ...]
-    if any(i is ... for i in index):  # the axes after it are named, so all are
-        depth = out.ndim
-    else:
-        depth = sum(i.ndim if getattr(i, "dtype", None) == np.bool_ else 1 for i in named)
-    xp, lead = namespace(out), out.shape[:depth]
-    count = math.prod(lead)
-    rows = xp.arange(count).reshape(lead)[index].reshape(-1)
-    width = out.size // count if count else 0
-    if not rows.size or not width:
-        return
-    values = values.reshape(rows.size, width)
-    if xp is np:
-        add_rows(out.reshape(count, width), rows, values)
-        return
-    order = xp.argsort(rows)
-    starts = xp.searchsorted(rows[order], xp.arange(count + 1))
-    segment_sum()(xp.ascontiguousarray(values), order, starts, width, out, size=out.size)
-
-
-@Routine
-def add_rows(out: Array, rows: Array, values: Array) -> None:
-    """out[rows[i]] += values[i], on the CPU, always added in the same order."""
-    if out.shape[1] == 1:
-        np.add.at(out[:, 0], rows, values[:, 0])  # one-dimensional: its fast path
-        return
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    sizes = np.diff(starts, append=len(rows))
-    for size in np.unique(sizes):  # together, the runs of one length: reduceat is far slower
-        first = starts[sizes == size]
-        run = order[first[:, None] + np.arange(size)]
-        out[ordered[first]] += values[run].sum(axis=1)
-
-
-@functools.cache
-def segment_sum() -> Any:
-    """A CuPy kernel: each thread adds one column of one run of rows, in order."""
-    return cupy().ElementwiseKernel(
-        "raw T values, raw int64 order, raw int64 starts, int64 width",
-        "raw T out",
-        """
-        long long row = i / width, column = i % width;
-        T total = 0;
-        for (long long j = starts[row]; j < starts[row + 1]; ++j)
-            total += values[order[j] * width + column];
-        out[i] += total;
-        """,
-        "minigrad_segment_sum",
     )

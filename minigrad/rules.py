@@ -1,8 +1,11 @@
-"""What holds for every op: the dtype of its arguments and results, and the text of its errors."""
+"""What holds for every op: dtypes of arguments and results, errors, and whose line it was."""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -50,8 +53,8 @@ def is_floating(a: Any) -> bool:
 def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
     """An output as an array in the dtype that the inputs ask for: integers alone give float32.
 
-    RuntimeError if an array of a GPU is not on the current one: where CuPy can reach it, it
-    computes on the wrong GPU.
+    RuntimeError if arrays are on several devices, or not on the current GPU: CuPy copies indices of
+    the host at every use, and where it can reach another GPU's array it computes on the wrong one.
     """
     if isinstance(y, (np.generic, float, int)):
         y = np.asarray(y)
@@ -92,11 +95,29 @@ def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
     if isinstance(error, AttributeError):  # a list, say, where the body wants an array
         given = [type(a).__name__ for a in args if not isinstance(a, Tensor)]
         error, reason = TypeError(), f"expected tensors or arrays, got {', '.join(given)}: {reason}"
-    if len(found) > 1:
-        reason = f"the arguments are on {' and '.join(sorted(found))}; move one with .to()"
-    elif problem := devices.elsewhere(map(raw, args)):
-        reason = problem
+    reason = devices.elsewhere(map(raw, args)) or reason
     for device in found:
         reason += devices.out_of_memory(error, device)
     kind = next(k for k in EXPLAINED if isinstance(error, k))
     return kind(f"{this.name}: {reason}  [{', '.join(described)}]")
+
+
+# --- where it happened --------------------------------------------------------------------------
+PACKAGE = os.path.dirname(__file__) + os.sep
+
+
+def user_place() -> tuple[str, int]:
+    """File and number of the innermost line being executed outside of minigrad."""
+    frame = sys._getframe()  # type: ignore[reportPrivateUsage]
+    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def line_of(place: tuple[str, int]) -> str:
+    """ "file.py:12" of a `user_place`."""
+    path, number = place
+    with contextlib.suppress(ValueError):  # on another drive
+        relative = os.path.relpath(path)
+        path = path if relative.startswith("..") else relative
+    return f"{path}:{number}"

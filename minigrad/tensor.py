@@ -111,10 +111,10 @@ class Tensor:
         """The one value as a Python number. ValueError unless there is exactly one."""
         if self.size != 1:
             raise ValueError(f"item: expected one value, got shape {self.shape}")
-        return self.data.item()
+        return devices.to_numpy(self.data).item()
 
     def tolist(self) -> Any:
-        return self.data.tolist()
+        return devices.to_numpy(self.data).tolist()
 
     def __float__(self) -> float:
         return float(self.item())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minigrad import device as devices
 from minigrad import random
+from minigrad.capture import on_failure
 from minigrad.create import tensor
 from minigrad.graph import Node, reachable, walk
 from minigrad.inplace import check_unchanged, clock
@@ -80,6 +82,7 @@ def backward(
                 total = Tensor(g.copy() if shared else g)
             totals.append((node, total))
     for node, total in totals:
+        on_failure(partial(setattr, node, "grad", node.grad))
         node.grad = total
 
 

@@ -18,7 +18,7 @@ import minigrad as mg
 from experiments.sweeps import estimate
 from experiments.trial import objective, records, together, training
 from minigrad import device as devices
-from minigrad import graph, nn, optim
+from minigrad import graph, indices, nn, optim
 from minigrad.device import DeviceError
 from minigrad.modes import KEEP_INPUTS, set_mode
 from minigrad.tensor import Tensor
@@ -176,33 +176,6 @@ def test_devices_do_not_mix_and_the_error_names_both():
         here + there
 
 
-# --- indices --------------------------------------------------------------------------------------
-INDEXED = {
-    "getitem": lambda x, i: x[i],
-    "take": lambda x, i: mg.take(x, i, axis=0),
-    "take_along_axis": lambda x, i: mg.take_along_axis(x, i, axis=0),
-}
-
-
-@pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("op", INDEXED.values(), ids=INDEXED)
-def test_an_index_is_checked_and_one_of_the_host_refused(op):
-    """CuPy wraps indices out of range around, and copies those of the host, without a word."""
-    x = mg.tensor([1.0, 2.0, 3.0], device="cuda")
-    inside = op(x, mg.tensor([0, -1], device="cuda")).cpu().tolist()
-    assert op(x, [0, -1]).cpu().tolist() == inside
-    for outside in ([0, 3], [-4, 0]):
-        for index in (outside, mg.tensor(outside, device="cuda")):
-            with pytest.raises(
-                IndexError, match=f"index {outside[outside[0] == 0]} is out of range"
-            ):
-                op(x, index)
-    for index in (np.array([0, 1]), mg.tensor([0, 1]), np.array([0, 7])):
-        with pytest.raises((TypeError, ValueError), match="cuda:0"):
-            op(x, index)
-    assert fake_gpu.INDEX_COPIES == []
-
-
 # --- several GPUs ---------------------------------------------------------------------------------
 ELSEWHERE = re.escape(
     "an array is on cuda:1, and ops run on the current GPU, cuda:0; change it with "
@@ -242,7 +215,7 @@ def test_an_op_on_another_gpu_than_the_current_one_says_so():
 def test_where_one_gpu_reads_the_memory_of_another_it_is_an_error_too(monkeypatch):
     """CuPy then computes on the current GPU and warns, at most."""
     x = mg.tensor([1.0], device="cuda:1")
-    monkeypatch.setattr("fake_gpu.to_host", lambda a: [i.values for i in a] if a else {})
+    monkeypatch.setattr("fake_arrays.to_host", lambda a: [i.values for i in a] if a else {})
     with pytest.raises(RuntimeError, match=f"^exp: {ELSEWHERE}"):
         mg.exp(x)
 
@@ -317,7 +290,7 @@ POOL = re.escape(
 def test_out_of_memory_names_the_op_the_sizes_and_the_pool(monkeypatch):
     x = Tensor(FakeArray(np.ones((2, 3), np.float32))).requires_grad_()
     y = mg.tanh(x).sum()
-    monkeypatch.setattr("fake_gpu.called", full_gpu)
+    monkeypatch.setattr("fake_arrays.called", full_gpu)
     with pytest.raises(MemoryError, match=rf"^exp: {POOL}  \[x \(2, 3\) float32 cuda:0\]$"):
         mg.exp(x)
     monkeypatch.setattr(mg.tanh.op, "body", None)
@@ -330,6 +303,71 @@ def test_out_of_memory_on_the_cpu_says_nothing_of_a_gpu(monkeypatch):
     monkeypatch.setattr(mg.exp.op, "run", full_gpu)
     with pytest.raises(MemoryError, match=r"so far: 70 bytes\)\.  \[x \(1,\) float32\]$"):
         mg.exp(mg.tensor([1.0]))
+
+
+# --- indices --------------------------------------------------------------------------------------
+OUTSIDE = {
+    "embedding": (lambda w, ids: mg.embedding(w, ids), "id 7 not in [0, 4]"),
+    "an index": (lambda w, ids: w[ids], "index 7 not in [-5, 4]"),
+    "take": (lambda w, ids: mg.take(w, ids, axis=0), "index 7 not in [-5, 4]"),
+    "one_hot": (lambda w, ids: mg.one_hot(ids, 5), "id 7 not in [0, 4]"),
+    "cross_entropy": (lambda w, ids: mg.cross_entropy(w[:2], ids), "target 7 not in [0, 1]"),
+}
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_an_index_out_of_range_is_told_when_a_number_is_read(name):
+    """With the line of the call; once, and what comes later is as if nothing had been."""
+    call, problem = OUTSIDE[name]
+    w = Tensor(FakeArray(np.ones((5, 2), np.float32)))
+    fine, bad = (Tensor(FakeArray(np.array(ids))) for ids in ([0, 1], [1, 7]))
+    call(w, fine)
+    assert w.sum().item() == 10.0
+    call(w, bad)
+    line = rf", at \S*test_devices\.py:{call.__code__.co_firstlineno}$"
+    with pytest.raises(IndexError, match=f"^{re.escape(problem)}{line}"):
+        w.sum().item()
+    assert w.tolist() == [[1.0, 1.0]] * 5
+
+
+@pytest.mark.usefixtures("gpu")
+def test_more_checks_than_places(monkeypatch):
+    monkeypatch.setattr(indices.Checks, "size", 3)
+    ids = [Tensor(FakeArray(np.array([n]))) for n in range(9)]
+    for n in range(5):
+        mg.one_hot(ids[n], 5)
+    mg.one_hot(ids[5], 5)
+    with pytest.raises(IndexError, match=r"^id 5 not in \[0, 4\]"):
+        mg.one_hot(ids[0], 5)
+    assert ids[3].item() == 3
+
+
+@pytest.mark.usefixtures("gpu")
+def test_checks_of_ignored_places_and_checks_switched_off():
+    logits = Tensor(FakeArray(np.zeros((2, 3), np.float32)))
+    target = Tensor(FakeArray(np.array([-100, 1])))
+    np.testing.assert_allclose(mg.cross_entropy(logits, target).item(), np.log(3), rtol=1e-6)
+    with mg.check_indices(False):
+        mg.one_hot(Tensor(FakeArray(np.array([9]))), 5)
+    assert logits.sum().item() == 0.0
+
+
+@pytest.mark.usefixtures("gpu")
+def test_the_host_indexes_an_array_of_a_gpu_by_lists_and_numbers_only():
+    x = Tensor(FakeArray(np.arange(6.0).reshape(3, 2)))
+    assert x[[2, 0]].tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    assert x[-1, 0].item() == 4.0
+    for index in ([0, 7], [-4]):
+        with pytest.raises(IndexError, match=r"^getitem: index (7|-4) is out of range for an axis"):
+            x[index]
+    for index in (np.array([0, 1]), mg.tensor([0, 1]), np.array([True, False, True])):
+        with pytest.raises(TypeError, match=r"^getitem: the arguments are on cpu and cuda:0; move"):
+            x[index]
+        with pytest.raises(TypeError, match=r"^take: the arguments are on cpu and cuda:0; move"):
+            mg.take(x, index, axis=0)
+        with pytest.raises(TypeError, match=r"^getitem: expected an index on cuda:0, got one on"):
+            x[index, 0]
 
 
 # --- what can be missing --------------------------------------------------------------------------

@@ -6,8 +6,9 @@ import fake_gpu
 import numpy as np
 import pytest
 from cupy_signatures import MisfitError, cupy, find, signature, written
-from fake_cuda import CaptureUnsupportedError, LentMemoryError
-from fake_gpu import FakeArray, FakeCupy, HostArrayError
+from fake_arrays import ATTRIBUTES, INDEX_COPIES, METHODS, FakeArray, HostArrayError
+from fake_cuda import CaptureUnsupportedError, LentMemoryError, Pool, Runtime, Stream, soon
+from fake_gpu import ElementwiseKernel, FakeCupy
 
 needs_cupy = pytest.mark.skipif(
     cupy is None, reason="CuPy is not installed: calls are not held to its signatures"
@@ -118,7 +119,29 @@ def test_an_index_of_the_host_is_copied_and_seen():
     for index in ([0, 4], np.array([0, 4]), (slice(None), np.array([0, 4]))):
         assert rows[index].shape[rows[index].ndim - 2 :]
     assert rows[np.array([0, 4])].tolist() == [[1.0, 2.0], [3.0, 4.0]]
-    assert fake_gpu.INDEX_COPIES == [(2,)] * 7
+    assert INDEX_COPIES == [(2,)] * 7
+
+
+# --- kernels --------------------------------------------------------------------------------------
+def test_a_kernel_takes_the_arrays_and_numbers_that_it_declares():
+    add = ElementwiseKernel(
+        "raw T values, raw I rows, int64 length, int64 count, int64 width",
+        "raw T out",
+        "",
+        "minigrad_scanned_sum",
+    )
+    values, rows, out = drawn(3, 2), whole(1, -1, 9), FakeArray(np.ones((2, 2)))
+    add(values, rows, 3, 2, 2, out, size=4)
+    assert out.tolist() == [[1.0, 1.0], [5.0, 7.0]]
+    for wrong in (
+        (values, rows.values, 3, 2, 2, out),
+        (values, rows, 3, 2, whole(2)[0], out),
+        (values.astype(np.float32), rows, 3, 2, 2, out),
+    ):
+        with pytest.raises(TypeError, match="expected"):
+            add(*wrong, size=4)
+    with pytest.raises(ValueError, match="argument"):
+        add(values, rows, 3, 2, 2, size=4)
 
 
 # --- memory ---------------------------------------------------------------------------------------
@@ -263,7 +286,7 @@ def test_memory_that_a_recording_let_go_of_is_spoiled_between_its_launches():
         kept.append(made if keep else None)
         address = made.values
         del made
-        fake_gpu.soon(lambda: np.copyto(y.values, address))
+        soon(lambda: np.copyto(y.values, address))
 
     for keep in (True, False):
         kept = []
@@ -365,12 +388,12 @@ def test_the_stand_ins_offer_nothing_that_cupy_lacks():
     """No name, no parameter, no method; so what is called on them, CuPy has."""
     offered = {f"cuda.{name}": thing for name, thing in vars(FakeCupy.cuda).items()}
     for name in ("begin_capture", "end_capture", "is_capturing", "synchronize"):
-        offered[f"cuda.Stream.{name}"] = getattr(fake_gpu.Stream, name)
+        offered[f"cuda.Stream.{name}"] = getattr(Stream, name)
     for name in ("malloc", "used_bytes", "free_bytes"):
-        offered[f"cuda.MemoryPool.{name}"] = getattr(fake_gpu.Pool, name)
+        offered[f"cuda.MemoryPool.{name}"] = getattr(Pool, name)
     for name in ("getDevice", "setDevice", "memGetInfo"):
-        offered[f"cuda.runtime.{name}"] = getattr(fake_gpu.Runtime, name)
-    for name in ("item", "set", "tolist"):
+        offered[f"cuda.runtime.{name}"] = getattr(Runtime, name)
+    for name in ("get", "item", "set", "tolist"):
         offered[f"ndarray.{name}"] = getattr(FakeArray, name)
     for name in ("asarray", "asnumpy", "get_default_memory_pool"):
         offered[name] = getattr(FakeCupy, name)
@@ -380,8 +403,8 @@ def test_the_stand_ins_offer_nothing_that_cupy_lacks():
             ours = [*inspect.signature(thing).parameters]
             assert ours == [*signature(path).parameters][: len(ours)], path
         assert theirs is not None
-    for name in (*fake_gpu.METHODS.split(), *fake_gpu.ATTRIBUTES.split()):
+    for name in (*METHODS.split(), *ATTRIBUTES.split()):
         assert find(f"ndarray.{name}") is not None
     assert {name for name in vars(FakeArray) if not name.startswith("_")} <= {
-        *fake_gpu.ATTRIBUTES.split(), "number", "set", "item", "tolist"
+        *ATTRIBUTES.split(), "get", "item", "number", "set", "tolist"
     }  # fmt: skip

@@ -41,7 +41,7 @@ from test_ops import (
 
 import minigrad as mg
 from experiments.trial import objective, training
-from minigrad import debug, graph, optim
+from minigrad import debug, graph, indices, optim
 from minigrad import device as devices
 from minigrad.kernel import KERNELS, Declined, Unusable, enabled, kernel
 
@@ -788,8 +788,8 @@ def test_rows_are_added_where_the_index_says(name, parts, count, width, rng, mon
     given = rows.copy(), values.copy()
     fast, plain, exact = start.copy(), start.copy(), start.astype(np.float64)
     with ran("add_rows"):
-        devices.add_rows(fast, rows, read_only(values))
-    devices.add_rows(plain, rows, values)
+        indices.add_rows(fast, rows, read_only(values))
+    indices.add_rows(plain, rows, values)
     np.add.at(exact, rows, values.astype(np.float64))
     close(fast, exact, len(rows) + 1)
     close(fast, plain, len(rows) + 1)

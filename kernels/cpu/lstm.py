@@ -18,9 +18,9 @@ from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unf
 from kernels.cpu.functions import sigmoid, tanh
 from kernels.cpu.replicas import each_replica
 from minigrad import ops
+from minigrad.indices import check_ids
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.lstm import _lstm, check_cell
-from minigrad.ops.nn import check_ids
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 

@@ -22,6 +22,7 @@ from kernels.cuda.arrays import rows_of, tile, warps
 from kernels.cuda.launch import launch, unfit
 from minigrad import device as devices
 from minigrad import ops
+from minigrad.indices import check_ids
 from minigrad.kernel import Declined, kernel
 from minigrad.tensor import raw
 
@@ -127,10 +128,7 @@ def cross_entropy(
     ):
         return Declined("weight")
     ids = rows_of(target.astype(np.int64, copy=False))
-    if devices.checked(ids):  # else a loss of NaN has to tell
-        fine = ((ids >= 0) & (ids < classes)) | (ids == ignore_index)
-        if not fine.all():
-            return Declined("target")
+    check_ids(ids, classes, "target", ignored=ignore_index)
     x, rows = rows_of(logits), ids.size
     w = x if weight is None else rows_of(weight.astype(np.float32, copy=False))
     loss, place, top, inverse = (devices.empty(ids.shape, x) for _ in range(4))

@@ -25,9 +25,9 @@ from kernels.cuda.functions import tanh
 from kernels.cuda.launch import launch, unfit
 from minigrad import device as devices
 from minigrad import ops
+from minigrad.indices import add_at, check_ids
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.lstm import _lstm, buffer, check_cell
-from minigrad.ops.nn import check_ids
 from minigrad.ops.products import column_sum, product
 
 WIDEST = 128  # columns of a tile: a step has little work, and many SMs to share it
@@ -161,7 +161,7 @@ def backward(layer: Layer, dy: Any, dh: Any, dc: Any) -> tuple[Any, Any, Any, An
         product(flat(dz[first:]).T, flat(layer.hidden[first:steps]), dw_hh)
     if layer.x.dtype.kind != "f":
         d_table = np.zeros_like(layer.w_ih)
-        devices.scatter_add(d_table, layer.x, dz)
+        add_at(d_table, layer.x, dz)
         return None, d_table, dw_hh, column_sum(flat(dz))
     dx, dw_ih = buffer(dy, *layer.x.shape), buffer(dy, *layer.w_ih.shape)
     product(flat(dz), layer.w_ih, flat(dx))

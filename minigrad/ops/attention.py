@@ -18,11 +18,12 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array, unbroadcast
+from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import where
 from minigrad.ops.index import take
 from minigrad.ops.linalg import einsum, matmul
-from minigrad.ops.nn import check_ids, softmax
+from minigrad.ops.nn import softmax
 from minigrad.ops.products import mT, product, row_max, row_sum
 from minigrad.tensor import Tensor, raw
 
@@ -217,7 +218,7 @@ def gathered_attention(
             gs = weights * (gs - np.sum(gs * weights, axis=-1, keepdims=True)) * scale
             gq[rows] = mixture(gs, k[index])
             for out, a, b in ((gk, gs, q[rows]), (gv, weights, g[rows])):
-                devices.scatter_add(out, index, mT(a)[..., None] * b[:, None])
+                add_at(out, index, mT(a)[..., None] * b[:, None])
         return gq, gk[:-1], gv[:-1], None
 
     return y, pull

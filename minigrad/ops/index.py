@@ -16,6 +16,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array
+from minigrad.indices import add_at, check_index
 from minigrad.op import Result, inside, op
 from minigrad.tensor import Tensor, raw
 
@@ -40,7 +41,7 @@ def scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Result:
         return None, lambda gy: gy[index]
     y = devices.namespace(g).zeros(shape, g.dtype)
     if has_duplicates(index):
-        devices.scatter_add(y, index, g)
+        add_at(y, index, g)
     else:
         y[index] = g
     return y, lambda gy: gy[index]
@@ -90,7 +91,7 @@ def check_range(shape: tuple[int, ...], index: Index) -> None:
         if item is ...:
             axis = len(shape) - sum(width(later) for later in index[place:])
         elif hasattr(item, "dtype") and item.dtype.kind in "iu" and axis < len(shape):
-            devices.check_index(item, shape[axis])
+            check_index(item, shape[axis])
         axis += width(item)
 
 
@@ -154,7 +155,7 @@ def along(x: Array, indices: Any, axis: int) -> Index:
         raise TypeError(f"expected integer indices, got {indices.dtype}")
     if indices.ndim != x.ndim:
         raise ValueError(f"expected indices with {x.ndim} axes, as x has, got {indices.ndim}")
-    devices.check_index(indices, x.shape[axis])
+    check_index(indices, x.shape[axis])
     indices = beside(x, indices)
     xp = devices.namespace(x)
     ranges = [xp.arange(n).reshape(-1, *(1,) * (x.ndim - i - 1)) for i, n in enumerate(x.shape)]

@@ -42,6 +42,11 @@ def matmul(a: Array, b: Array) -> Result:
     Leading axes broadcast. A vector on the left is a row, on the right a column, and that axis of
     length 1 is dropped from y.
     """
+    return any_product(a, b)
+
+
+def any_product(a: Array, b: Array) -> Result:
+    """The body of matmul and dot."""
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError("expected at least one axis; numbers multiply with *")
     a, b = one_dtype(a, b)
@@ -76,7 +81,7 @@ def dot(a: Array, b: Array) -> Result:
     """y = a b of vectors and matrices; of two vectors, Σ a_i b_i.    For more axes use matmul"""
     if a.ndim > 2 or b.ndim > 2:
         raise ValueError("expected vectors or matrices; for more axes use matmul or einsum")
-    return matmul.op.body(a, b)
+    return any_product(a, b)
 
 
 @op(numpy=np.outer)

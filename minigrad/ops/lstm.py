@@ -30,6 +30,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array
+from minigrad.indices import add_at
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import sigmoid, tanh
 from minigrad.ops.linalg import linear
@@ -340,7 +341,7 @@ def layer_backward(layer: Layer, dy: Array, dh_last: Array, dc_last: Array) -> t
         dw[..., used] += product(dz, mT(layer.inputs[t, ..., used, :]))
         db += dz.sum(axis=-1)
         if d_table is not None:
-            devices.scatter_add(d_table, layer.rows[t], mT(dz))
+            add_at(d_table, layer.rows[t], mT(dz))
     dw_ih, dw_hh = dw[..., :width], dw[..., width:]
     if d_table is not None:
         return None, mT(dh), mT(dc), d_table.reshape(*lead, -1, 4 * size), dw_hh, db

@@ -11,6 +11,7 @@ from minigrad import device as devices
 from minigrad import random
 from minigrad.capture import live, refuse_recording
 from minigrad.graph import Array
+from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
 from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
 
@@ -44,15 +45,6 @@ def log_softmax(x: Array, axis: int = -1) -> Result:
 
 
 # --- ids --------------------------------------------------------------------------------------
-def check_ids(ids: Array, count: int, what: str, lowest: int = 0) -> None:
-    """IndexError unless lowest <= ids < count: NumPy would wrap -1, and CuPy anything."""
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"{what} must be integers, got {ids.dtype}")
-    if ids.size and devices.checked(ids) and (ids.min() < lowest or ids.max() >= count):
-        bad = ids[(ids < lowest) | (ids >= count)][0]
-        raise IndexError(f"{what} {int(bad)} not in [{lowest}, {count - 1}]")
-
-
 def row_numbers(ids: Array, shape: tuple[int, ...], what: str = "id") -> Array:
     """The rows of weight.reshape(-1, D) that ids name, for a weight (V, D) or replicas (R, V, D).
 
@@ -91,7 +83,7 @@ def embedding(weight: Array, ids: Array, padding_idx: int | None = None) -> Resu
 
     def pull(g: Array) -> Array:
         gw = np.zeros_like(weight, order="C")
-        devices.scatter_add(gw.reshape(shape), rows, g)
+        add_at(gw.reshape(shape), rows, g)
         if padding_idx is not None:
             gw[..., padding_idx, :] = 0.0
         return gw

@@ -18,12 +18,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.capture import refuse_recording
+from minigrad.capture import on_failure, refuse_recording
 from minigrad.graph import Array
 from minigrad.inplace import stamp_write
 from minigrad.kernel import Routine
@@ -530,6 +531,7 @@ class Adam(Optimizer):
         rows: list[Rates] = []
         which: list[int] = []
         for _, _, slots, options in updates:
+            on_failure(partial(slots.__setitem__, "step", slots["step"]))
             slots["step"] = t = slots["step"] + 1
             key = t, id(options)
             if key not in found:
