@@ -7,7 +7,8 @@ They follow NumPy's protocols, and have the limits of CuPy's arrays:
 - Only indices may come from the host. CuPy copies them without a word; `INDEX_COPIES` has them.
 - Arrays of indices wrap around at the end of an axis, and nothing says so.
 - Reductions give arrays without axes, no scalars, and take no `initial`.
-- What is computed lies in C order, however its arguments lie.
+- What is computed lies in C order, however its arguments lie (CuPy's einsum, and its argsort of
+  another axis than the last, may choose another order).
 - In `*_like`, where CuPy takes `shape=()` for none given, it is refused.
 - Only an array without axes becomes a number, and none is an index of a list.
 - Every call fits the signature of CuPy's function, where CuPy is installed (`cupy_signatures`).
@@ -175,8 +176,9 @@ def wrapped(index, shape):
     skipped = len(shape) - sum(n for n, i in zip(axes, items, strict=True) if i is not ...)
     found, axis = [], 0
     for n, item in zip(axes, items, strict=True):
-        if isinstance(item, np.ndarray) and item.dtype.kind in "iu" and any(shape[axis : axis + 1]):
-            item = item % shape[axis]
+        size = shape[axis] if axis < len(shape) else 0
+        if isinstance(item, np.ndarray) and item.dtype.kind in "iu" and size:
+            item = item % size
         found.append(item)
         axis += skipped if item is ... else n
     return tuple(found)
@@ -299,8 +301,7 @@ class FakeArray(np.lib.mixins.NDArrayOperatorsMixin):
             raise ValueError(f"{arr!r:.60} set to an array of {self.shape} {self.dtype}")
         if self.lent:
             raise LentMemoryError("a copy from the host to memory that a recording lends")
-        if (stream or Stream.current).is_capturing():
-            forbid("a copy from the host")
+        forbid("a copy from the host", stream)
         self.values[...] = arr
 
     @property

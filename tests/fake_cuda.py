@@ -1,15 +1,14 @@
-"""CuPy's GPUs, memory pools, streams and recordings without a GPU: where the arrays of `fake_gpu`
-live, and when what is computed on them happens.
+"""CuPy's GPUs, memory pools, streams and recordings, without a GPU.
 
 A stream that captures launches nothing: launches are noted, and made when the graph is launched.
-Memory that a recording takes from its own pool is lent: CuPy gives it to a later array as soon as
-Python lets go of the first, and the graph's launches then write to the one place. So in a replay it
-holds nothing but what the graph itself has put there, and is `spoiled`:
+Memory that a recording takes from its pool is only lent to an array: as soon as Python lets go of
+the array, another one may have it, and in a replay both write to one place. So a replay finds there
+what the graph itself has written, and nothing else. The memory is spoiled, that is filled with NaN,
 
-    all of it      before the first launch, and when the recording ends
-    an array's     between the launches, where the recording let go of the array
+- all of it when the recording ends, and before each launch of the graph;
+- that of an array between the launches, where the recording let go of the array;
 
-and a copy from the host to such memory, which no replay repeats, is refused.
+and a copy to it from the host, which replays overwrite, is refused.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ class Runtime:
 
 # --- memory ---------------------------------------------------------------------------------------
 class Pool:
-    """A memory pool. Which one is current says whose memory a new array has."""
+    """A memory pool. A new array has memory of the current one."""
 
     def malloc(self, size):
         raise AssertionError("arrays have memory of NumPy; `malloc` only names the pool")
@@ -78,21 +77,17 @@ class Pool:
         return GPU.pools[GPU.current][1]
 
 
-DEFAULT = Pool()
-
-
-class Memory:
-    pool = DEFAULT  # the current one
+DEFAULT = Pool.current = Pool()
 
 
 @contextlib.contextmanager
 def using_allocator(allocator=None):
     """Let arrays have memory of another pool; None stands for none, straight from the driver."""
-    before, Memory.pool = Memory.pool, getattr(allocator, "__self__", None)
+    before, Pool.current = Pool.current, getattr(allocator, "__self__", None)
     try:
         yield
     finally:
-        Memory.pool = before
+        Pool.current = before
 
 
 def spoil(values):
@@ -108,7 +103,7 @@ def spoil(values):
 def allocate(array):
     """Whether a new array has memory that a recording lends to it, `array.values`."""
     recording = Stream.current.recording
-    if recording is None or Memory.pool is not recording.pool:
+    if recording is None or Pool.current is not recording.pool:
         return False
     recording.lend(array)
     return True
@@ -179,7 +174,7 @@ class Stream:
     def begin_capture(self, mode=None):
         if self.null:
             raise CaptureUnsupportedError("the default stream cannot capture")
-        self.recording = Recording(Memory.pool)
+        self.recording = Recording(Pool.current)
 
     def end_capture(self):
         recording, self.recording = self.recording, None
@@ -194,9 +189,9 @@ def get_current_stream(device_id=-1):
     return Stream.current
 
 
-def forbid(what):
-    """CaptureUnsupportedError while the current stream is capturing."""
-    if Stream.current.recording is not None:
+def forbid(what, stream=None):
+    """CaptureUnsupportedError while a stream, or the current one, is capturing."""
+    if (stream or Stream.current).is_capturing():
         raise CaptureUnsupportedError(f"operation not permitted when stream is capturing: {what}")
 
 

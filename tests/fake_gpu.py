@@ -18,7 +18,6 @@ from fake_arrays import INDEX_COPIES, FakeArray, called, to_host
 from fake_cuda import (
     DEFAULT,
     GPU,
-    Memory,
     Pool,
     Runtime,
     Stream,
@@ -30,6 +29,7 @@ from fake_cuda import (
 
 from minigrad import device as devices
 from minigrad import indices
+from minigrad.capture import streams
 
 
 # --- the module -----------------------------------------------------------------------------------
@@ -41,12 +41,12 @@ class ElementwiseKernel:
         self.function = KERNELS[name]
 
     def __call__(self, *args, size):
-        types = {}
+        dtypes = {}  # also those that a letter stands for
         for (*raw, kind, name), a in zip(self.parameters, args, strict=True):
             if bool(raw) is not isinstance(a, FakeArray):
                 raise TypeError(f"{name}: expected {'an array' if raw else 'a number'}, got {a!r}")
-            if raw and a.dtype != types.setdefault(kind, a.dtype if len(kind) == 1 else kind):
-                raise TypeError(f"{name}: expected {types[kind]}, got {a.dtype}")
+            if raw and a.dtype != dtypes.setdefault(kind, a.dtype if len(kind) == 1 else kind):
+                raise TypeError(f"{name}: expected {dtypes[kind]}, got {a.dtype}")
         soon(partial(self.function, *to_host(args), size))
 
 
@@ -127,15 +127,15 @@ def install(monkeypatch):
     monkeypatch.setattr(devices, "is_array", lambda a: isinstance(a, FakeArray) or known(a))
     monkeypatch.setattr(GPU, "current", 0)
     monkeypatch.setattr(Stream, "current", Stream(null=True))
-    monkeypatch.setattr(Memory, "pool", DEFAULT)
+    monkeypatch.setattr(Pool, "current", DEFAULT)
     INDEX_COPIES.clear()
     monkeypatch.setattr(devices, "namespace", lambda a: module if isinstance(a, FakeArray) else np)
     monkeypatch.setattr(devices, "cupy", lambda: module)
     monkeypatch.setattr(devices, "gpu_count", lambda: 2)
     monkeypatch.setattr(devices, "CHECKS", {})
-    for kernel in (indices.segment_sum, indices.scanned_sum, indices.first_outside):
-        afresh = functools.cache(kernel.__wrapped__)
-        monkeypatch.setattr(indices, kernel.__name__, afresh)
+    for kept in (indices.segment_sum, indices.scanned_sum, indices.first_outside, streams):
+        afresh = functools.cache(kept.__wrapped__)
+        monkeypatch.setattr(sys.modules[kept.__module__], kept.__name__, afresh)
     special = types.SimpleNamespace(erf=lambda a: called(erf, (a,), {}))
     special.scipy = special.special = special
     for name in ("cupyx", "cupyx.scipy", "cupyx.scipy.special"):

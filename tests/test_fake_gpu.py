@@ -395,7 +395,7 @@ def test_the_stand_ins_offer_nothing_that_cupy_lacks():
         offered[f"cuda.runtime.{name}"] = getattr(Runtime, name)
     for name in ("get", "item", "set", "tolist"):
         offered[f"ndarray.{name}"] = getattr(FakeArray, name)
-    for name in ("asarray", "asnumpy", "get_default_memory_pool"):
+    for name in ("ElementwiseKernel", "asarray", "asnumpy", "get_default_memory_pool"):
         offered[name] = getattr(FakeCupy, name)
     for path, thing in offered.items():
         theirs = find(path)
