@@ -7,7 +7,8 @@ is compiled, the methods of arrays among it, give theirs in the first line of th
     "_ndarray_base.sum(self, axis=None, dtype=None, out=None, keepdims=False) -> _ndarray_base"
 
 Where CuPy is not installed, every call fits. Of arguments their number and names are looked at, and
-not their values.
+not their values; matmul, einsum and pad take any number, or any name. divmod, frexp and modf write
+their parameters in a form of their own: no call of them fits.
 """
 
 from __future__ import annotations

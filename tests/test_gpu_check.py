@@ -160,8 +160,10 @@ runtime = types.SimpleNamespace(
     getDeviceCount=lambda: 1, driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 12090,
     getDeviceProperties=lambda device: {"name": b"NVIDIA Example"},
 )
+nvrtc = types.SimpleNamespace(getVersion=lambda: (12, 9))
 cupy = types.ModuleType("cupy")
-cupy.__version__, cupy.ndarray, cupy.cuda = "14.2.0", (), types.SimpleNamespace(runtime=runtime)
+cupy.cuda = types.SimpleNamespace(runtime=runtime, nvrtc=nvrtc, cublas=None)
+cupy.__version__, cupy.ndarray = "14.2.0", ()
 sys.modules["cupy"] = cupy
 sys.modules["pytest"] = None  # as if it were not installed
 """
