@@ -54,4 +54,5 @@ def test_a_group_makes_all_its_calls(name, capfd):
     assert log.mistakes(start) == []
     if name == "tests":  # numbers are wrong, and nothing else
         errors = re.findall(r"^E +(\w+Error|assert)\b", capfd.readouterr().err, re.MULTILINE)
-        assert set(errors) == {"assert"}
+        assert errors
+        assert set(errors) <= {"assert", "AssertionError"}

@@ -394,7 +394,8 @@ def driver(monkeypatch, nothing_known):
             return count
 
         runtime = types.SimpleNamespace(getDeviceCount=get_count, driverGetVersion=lambda: version)
-        cuda = types.SimpleNamespace(runtime=runtime)
+        nvrtc = types.SimpleNamespace(getVersion=lambda: (12, 9))
+        cuda = types.SimpleNamespace(runtime=runtime, nvrtc=nvrtc, cublas=None)
         cupy = types.SimpleNamespace(cuda=cuda, __version__=cupy_version)
         monkeypatch.setitem(sys.modules, "cupy", cupy)
 
