@@ -39,6 +39,8 @@ Pullback = Callable[[Any], Any]
 Result = tuple[Any, Pullback | tuple[Pullback | None, ...] | None]
 PLAIN = frozenset((float, int, bool, str, type(None)))  # arguments that are used as they are
 
+MISSING = inspect.Parameter.empty
+
 OPS: dict[str, Op] = {}  # every op of minigrad by name; the tests are driven by it
 
 
@@ -57,6 +59,8 @@ class Op(Routine):
         self.broadcast = broadcast
         self.casts = casts
         self.composite = composite
+        parameters = inspect.signature(body).parameters.values()
+        self.places = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -117,7 +121,7 @@ def op(
     @functools.wraps(body)
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
-            args, kwargs = positional(body, args, kwargs)
+            args, kwargs = positional(this, args, kwargs)
         # unwrap
         arrays: list[Any] = []
         parents: list[Node | None] = []
@@ -142,8 +146,8 @@ def op(
         y: Any = None
         try:
             if mode and not plain:
-                pairs = zip(args, arrays, strict=True)
-                arrays = [a if isinstance(given, Tensor) else own(a) for given, a in pairs]
+                args = tuple(a if isinstance(a, Tensor) else own(a) for a in args)
+                arrays = [a.data if isinstance(a, Tensor) else a for a in args]
             if broadcast and (mixed or not plain):
                 arrays = same_dtype(args, arrays)
             y, pull = this.run(*arrays, **kwargs)
@@ -215,14 +219,18 @@ def inside(fn: Callable[..., Any], *args: Any) -> Any:
 
 
 def positional(
-    body: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]
+    this: Op, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Keyword arguments that are tensors, moved to their places: gradients go by position."""
-    if not any(isinstance(v, Tensor) for v in kwargs.values()):
-        return args, kwargs
-    bound = inspect.signature(body).bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound.args, bound.kwargs
+    """Keyword arguments moved to their places, for gradients and conversions go by position.
+
+    What is wrong with them is left to the body's own call to say.
+    """
+    moved = list(args)
+    for name, default in this.places[len(args) :]:
+        if not kwargs or (name not in kwargs and default is MISSING):
+            break
+        moved.append(kwargs.pop(name, default))
+    return tuple(moved), kwargs
 
 
 def output_node(node: Node | None, index: int) -> Node | None:

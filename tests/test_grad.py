@@ -406,6 +406,15 @@ def test_an_array_that_the_user_writes_later_does_not_change_the_gradient():
     assert x.grad.tolist() == [0.0, 2.0]
 
 
+def test_an_array_that_the_user_writes_later_does_not_change_the_second_derivative():
+    a = np.array([3.0, 4.0])
+    w = mg.tensor(np.array([1.0, 2.0]), requires_grad=True)
+    g = mg.grad(lambda x: (w * x * x * a).sum(), create_graph=True)(np.ones(2))
+    a[:] = 100.0
+    g.sum().backward()  # d/dw Σ 2 w x a = 2 x a
+    assert w.grad.tolist() == [6.0, 8.0]
+
+
 def test_a_gradient_is_not_lost_in_a_list():
     t = mg.tensor(1.0, requires_grad=True)
     for data in (t, [t, 2.0]):
