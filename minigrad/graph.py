@@ -123,64 +123,75 @@ def walk(
     roots: pairs of a node and the gradient of the result with respect to it.
     create_graph: gradients are Tensors, and every step back is itself recorded.
 
-    Gradients live in a table until the walk has ended, so one that fails leaves no tensor changed.
+    The arrays share memory with nothing. They are given to no tensor here, so a walk that fails
+    leaves all as it was.
     """
     roots = list(roots)
     order = reachable([node for node, _ in roots], targets)
     useful, ends = set(order), targets or frozenset()
-    table: dict[Node, Any] = {}
-    sums: set[Node] = set()
+    table = Table()
     results: dict[Node, Array] = {}
     for node, g in roots:
-        accumulate(table, sums, node, g)
+        table.add(node, g)
     for node in order:
-        g = table.pop(node, None)
+        g: Any = table.pop(node, None)
         if g is None:
             continue
         if type(g) is dict:  # of a node with several outputs: {index: gradient}
             g = with_zeros(g, node)
         for hook in node.hooks:
             g = checked(node, node, hook(g))
-        if node.pull is None or node.retains_grad or node in ends:
-            results[node] = g
-        if node.pull is None or node in ends:
+            table.own.discard(node)
+        last = node.pull is None or node in ends
+        if last or node.retains_grad:
+            results[node] = g if create_graph or (last and node in table.own) else g.copy()
+        if last:
             continue
         if node.index is not None:  # one of several outputs: hand on to the op's own node
             table.setdefault(node.parents[0], {})[node.index] = g
-            continue
-        for parent, c in spread(node, g, useful, retain_graph, create_graph):
-            accumulate(table, sums, parent, c)
+        else:
+            spread(node, g, table, useful, retain_graph, create_graph)
     return results
 
 
-def accumulate(table: dict[Node, Any], sums: set[Node], node: Node, g: Array) -> None:
-    """Add what arrives at a node to its entry in the table.
+class Table(dict[Node, Any]):
+    """The gradients that have arrived at nodes whose turn is still to come.
 
-    sums: nodes whose entry is a sum that was made here. It may be added to in place; all other
-    entries may be shared, and are never written to.
+    own: nodes whose entry nothing else refers to: a sum that was made here, or an array that is
+    new. It may be added to in place and given away; all other entries may be shared with anything.
     """
-    if node in sums:
-        np.add(table[node], g, out=table[node])
-    elif node in table:
-        total = table[node] + g
-        table[node] = total = np.asarray(total) if isinstance(total, np.generic) else total
-        if devices.is_array(total):
-            sums.add(node)
-    else:
-        table[node] = g
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own: set[Node] = set()
+
+    def add(self, node: Node, g: Array, new: bool = False) -> None:
+        """Accumulate: g and what has arrived before."""
+        if node in self.own:
+            np.add(self[node], g, out=self[node])
+        elif node in self:
+            total = self[node] + g
+            self[node] = total = np.asarray(total) if isinstance(total, np.generic) else total
+            if devices.is_array(total):  # no Tensor
+                self.own.add(node)
+        else:
+            self[node] = g
+            if new:
+                self.own.add(node)
 
 
 def spread(
-    node: Node, g: Array, useful: set[Node], retain_graph: bool, create_graph: bool
-) -> list[tuple[Node, Array]]:
-    """The parents that want a gradient, and what the node passes back to each; then free it."""
+    node: Node, g: Array, table: Table, useful: set[Node], retain_graph: bool, create_graph: bool
+) -> None:
+    """Pass back what the node makes of its gradient, to the parents that want one; then free it."""
     if node.pull is freed:
         raise RuntimeError(
             f"{node.name}: its saved arrays were already used and freed by a backward pass. "
             f"Pass retain_graph=True to that one, or run the forward pass again."
         )
     contributions, parents = contributions_of(node, g, useful, create_graph), node.parents
-    if not (retain_graph or create_graph):
+    keeping = retain_graph or create_graph
+    if not keeping:
         node.pull, node.parents, node.inputs = freed, (), None
     given = len(contributions)
     if given < len(parents) and any(p in useful for p in parents[given:]):
@@ -188,11 +199,17 @@ def spread(
             f"{node.name}: its pullback returned {given} gradient(s), but an argument after "
             f"those needs one too"
         )
-    return [
-        (parent, checked(node, parent, c))
-        for parent, c in zip(parents, contributions, strict=False)
-        if c is not None and parent in useful
-    ]
+    for parent, c in zip(parents, contributions, strict=False):
+        if c is not None and parent in useful:
+            end = parent.pull is None and parent not in table
+            new = end and not keeping and is_new(c, g, contributions)
+            table.add(parent, checked(node, parent, c), new)
+
+
+def is_new(c: Array, g: Array, contributions: Sequence[Array]) -> bool:
+    """Whether a pullback made c, and for one parent: not what came in, nor a view, nor twice."""
+    others = (*g, *contributions) if type(g) is tuple else (g, *contributions)
+    return c.base is None and sum(c is other for other in others) == 1
 
 
 def contributions_of(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import Tensor, gradcheck, graph
+from minigrad.inplace import saved_arrays
 from minigrad.modes import KEEP_INPUTS, set_mode
 from minigrad.op import OPS
 
@@ -189,6 +190,26 @@ def test_layout_in_memory_does_not_matter(case, layout, rng):
         gs, hs = our_gradients(case, args, cs_t), our_gradients(case, copies, cs)
         for g, h in zip(gs, hs, strict=True):
             close(g, h, 2 * case.terms)
+
+
+# --- memory ---------------------------------------------------------------------------------------
+@each([c for c in ALL if c.order])
+def test_gradients_share_memory_with_nothing(case, rng):
+    """Also where a pullback hands on what it was given or has saved, and gives it to several."""
+    args = convert(case.arrays(), leaf)
+    ys = floating(case.ours(*args))
+    roots = [(y.node, c) for y, c in zip(ys, cotangents(ys, rng, np.float64), strict=True)]
+    roots = [(node, c) for node, c in roots if node is not None]
+    nodes = graph.reachable([node for node, _ in roots], None)
+    arrays = [c for _, c in roots] + [y.data for y in ys] + [t.data for t in leaves_of(args)]
+    arrays += [saved for node in nodes for saved in saved_arrays(node.pull)]
+    for retain in (True, True, False):
+        with mg.no_grad():
+            found = graph.walk(roots, retain_graph=retain).values()
+        for g in found:
+            assert not any(np.shares_memory(g, other) for other in arrays)
+            assert g.flags.writeable
+            arrays.append(g)
 
 
 # --- arguments by keyword -------------------------------------------------------------------------
