@@ -33,6 +33,7 @@ from minigrad.modes import KEEP_INPUTS, MODE
 from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 from minigrad.protocols import NUMPY
 from minigrad.rules import EXPLAINED, explained, same_dtype, tidy
+from minigrad.stacked import Stacked
 from minigrad.tensor import Tensor
 
 Pullback = Callable[[Any], Any]
@@ -52,11 +53,13 @@ class Op(Routine):
         broadcast: bool = False,
         casts: bool = False,
         composite: Callable[..., Any] | None = None,
+        stacked: tuple[str, int] | None = None,
     ) -> None:
         super().__init__(body)
         self.broadcast = broadcast
         self.casts = casts
         self.composite = composite
+        self.stacked = None if stacked is None else Stacked(self, *stacked)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -77,12 +80,13 @@ class Op(Routine):
             )
         args, kwargs = node.inputs
         useful = {p for p in node.parents if p is not None}
-        if self.composite is None:
-            _, pull = self.body(*args, **kwargs)
+        form = self if self.stacked is None else self.stacked.form(args)
+        if form.composite is None:
+            _, pull = form.body(*args, **kwargs)
             return graph.pulled(pull, g, node.parents, useful)
         args = tuple(a.clone() if isinstance(a, Tensor) and a.node else a for a in args)
         nodes = tuple(a.node if isinstance(a, Tensor) else None for a in args)
-        y = self.composite(*args, **kwargs)
+        y = form.composite(*args, **kwargs)
         pairs = zip(y, g, strict=True) if isinstance(y, tuple) else [(y, g)]
         roots = [(out.node, g_out) for out, g_out in pairs if out.node is not None]
         targets = frozenset(n for n in nodes if n is not None)
@@ -99,6 +103,7 @@ def op(
     casts: bool = False,
     numpy: Any = None,
     composite: Callable[..., Any] | None = None,
+    stacked: tuple[str, int] | None = None,
 ) -> Callable[[Callable[..., Result]], Callable[..., Any]]: ...
 def op(
     body: Any = None,
@@ -107,6 +112,7 @@ def op(
     casts: bool = False,
     numpy: Any = None,
     composite: Callable[..., Any] | None = None,
+    stacked: tuple[str, int] | None = None,
 ) -> Any:
     """Make an op of a body; use as `@op` or `@op(...)`.
 
@@ -117,12 +123,14 @@ def op(
     numpy:     the NumPy function (or several) that calls this op when it is given a tensor.
     composite: for a fused op, the same function of the same arguments spelled in smaller ops. It
                gives the higher derivatives, and the tests hold the two together.
+    stacked:   an argument and the number of its axes; with one axis more, every array has an axis
+               of replicas in front, and the op is mapped over it (`minigrad.stacked`).
     """
+    how: dict[str, Any] = {"broadcast": broadcast, "casts": casts, "composite": composite}
+    how["stacked"] = stacked
     if body is None:
-        return functools.partial(
-            op, broadcast=broadcast, casts=casts, numpy=numpy, composite=composite
-        )
-    this = Op(body, broadcast=broadcast, casts=casts, composite=composite)
+        return functools.partial(op, numpy=numpy, **how)
+    this = Op(body, **how)
     keep_inputs, mode_of, observers = KEEP_INPUTS, MODE.get, OBSERVERS
 
     @functools.wraps(body)
@@ -153,7 +161,8 @@ def op(
         try:
             if broadcast and (mixed or not numbers):
                 arrays = same_dtype(args, arrays)
-            y, pull = this.run(*arrays, **kwargs)
+            form = this if this.stacked is None else this.stacked.form(arrays)
+            y, pull = form.run(*arrays, **kwargs)
             several = type(y) is tuple
             if several:
                 y = tuple(tidy(this, item, arrays) for item in y)
