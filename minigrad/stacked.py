@@ -96,3 +96,8 @@ def pull_of(pulls: Sequence[Any]) -> Any:
     if pulls[0] is None:
         return None
     return lambda g: joined([pull(part(g, r)) for r, pull in enumerate(pulls)])
+
+
+def stack_of(fn: Any) -> Stacked:
+    """What kernels of whole stacks register with, of an op such as `mg.linear`."""
+    return fn.op.stacked
