@@ -222,16 +222,14 @@ def stacks():
     for shape in ((), (2, 9)):
         table = Case(None, ops.embedding, (x(5, 3), ids(5, *shape)), 18, {"padding_idx": 1})
         yield stack(table, 3, stacked.embedding)
-    yield stack(cell(3, 5, 7), 2, lstm.stacked_lstm_cell)
-    yield stack(cell(37, 8, 131, 1), 3, lstm.stacked_lstm_cell)
-    yield stack(sequence(1, 1, 3, 5), 2, lstm.stacked_lstm)
-    yield stack(sequence(5, 3, 7, 11, layers=3, biases=1), 2, lstm.stacked_lstm)
-    yield stack(sequence(3, 37, 6, 9, layers=2, state=""), 3, lstm.stacked_lstm)
-    yield stack(sequence(4, 2, 6, 131, state="c", biases=0), 2, lstm.stacked_lstm)
-    yield stack(
-        sequence(5, 37, 7, 9, layers=2, state="", biases=1, table=True), 3, lstm.stacked_lstm
-    )
-    yield stack(sequence(3, 2, 4, 5, state="h", table=True), 2, lstm.stacked_lstm)
+    yield stack(cell(3, 5, 7), 2, lstm.lstm_cell)
+    yield stack(cell(37, 8, 131, 1), 3, lstm.lstm_cell)
+    yield stack(sequence(1, 1, 3, 5), 2, lstm.lstm)
+    yield stack(sequence(5, 3, 7, 11, layers=3, biases=1), 2, lstm.lstm)
+    yield stack(sequence(3, 37, 6, 9, layers=2, state=""), 3, lstm.lstm)
+    yield stack(sequence(4, 2, 6, 131, state="c", biases=0), 2, lstm.lstm)
+    yield stack(sequence(5, 37, 7, 9, layers=2, state="", biases=1, table=True), 3, lstm.lstm)
+    yield stack(sequence(3, 2, 4, 5, state="h", table=True), 2, lstm.lstm)
 
 
 CASES = [*gelus(), *norms(), *entropies(), *cells(), *dropouts(), *stacks()]
@@ -244,7 +242,7 @@ FIRST = [
 FIRST += [cell(3, 5, 7), sequence(2, 3, 5, 7), sequence(2, 3, 5, 7, table=True), [*dropouts()][9]]
 FIRST += [next(c for c in stacks() if c.plain is op) for op in (ops.linear, ops.embedding)]
 FIRST += [stack(normalized(37, 17), 2, layer_norm.layer_norm)]
-FIRST += [stack(case, 2, lstm.stacked_lstm) for case in FIRST[4:6]]
+FIRST += [stack(case, 2, lstm.lstm) for case in FIRST[4:6]]
 
 
 def each(cases):

@@ -8,14 +8,15 @@ everything elementwise, which is one launch:
     forward     z = from x + h' W_hhᵀ + b;  i, f, g, o;  c;  h
     backward    dh + dy, dc  ->  dz, dc'
 
-All arrays have an axis of R replicas in front (`minigrad.stacked`), whose products are one call and
-whose steps one launch; of one model R is 1. Then come steps, where there are any, and the batch, as
-in `kernels.cpu.lstm`. Kept: the gates and c of every step; tanh(c)
+With replicas (`minigrad.stacked`) all arrays have an axis of them in front: their products are one
+call, and a step of all is one launch. The batch stands before the numbers of a state, as in
+`kernels.cpu.lstm`. Kept: the gates and c of every step; tanh(c)
 is made again, since a read from memory costs more.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ import triton.language as tl
 from kernels.cuda.arrays import rows_of, tile
 from kernels.cuda.functions import tanh
 from kernels.cuda.launch import launch, unfit
-from kernels.cuda.stacked import numbered, of_one
+from kernels.cuda.stacked import numbered
 from minigrad import device as devices
 from minigrad import ops
 from minigrad.indices import add_at, check_ids
@@ -124,7 +125,7 @@ def backward_kernel(
 
 # --- one layer --------------------------------------------------------------------------------
 class Layer(NamedTuple):
-    """What one layer keeps for the way back."""
+    """What one layer keeps for the way back. Without replicas no R."""
 
     x: Any  # (R, T B, D), or integers (R, T, B): rows of tables w_ih (R, V, 4H)
     w_ih: Any
@@ -135,124 +136,147 @@ class Layer(NamedTuple):
     hidden: Any  # (R, T + 1, B, H), h0 first
 
 
-def grid_of(count: int, batch: int, size: int) -> tuple[tuple[int, int, int], dict[str, int]]:
+def grid_of(
+    lead: tuple[int, ...], batch: int, size: int
+) -> tuple[tuple[int, int, int], dict[str, int]]:
     """The programs and the tile of a step."""
     sides = tile(size, WIDEST)
-    return (triton.cdiv(batch, sides["ROWS"]), triton.cdiv(size, sides["COLS"]), count), sides
+    rows, columns = triton.cdiv(batch, sides["ROWS"]), triton.cdiv(size, sides["COLS"])
+    return (rows, columns, math.prod(lead)), sides
 
 
 def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Layer:
     """x (R, T, B, D) or rows (R, T, B), h0 and c0 (R, B, H), the rest as in `ops.lstm`."""
-    (count, steps, batch), size = x.shape[:3], w_hh.shape[-1]
+    lead, size = w_hh.shape[:-2], w_hh.shape[-1]
+    steps, batch = x.shape[len(lead) : len(lead) + 2]
     table = x.dtype.kind != "f"
     layer = Layer(
         rows_of(x) if table else flat(x), rows_of(w_ih), rows_of(w_hh), h0 is None,
-        *(buffer(w_hh, count, *shape) for shape in (
+        *(buffer(w_hh, *lead, *shape) for shape in (
             (steps, batch, 4 * size), (steps + 1, batch, size), (steps + 1, batch, size),
         )),
     )  # fmt: skip
-    layer.hidden[:, 0] = 0.0 if h0 is None else h0
-    layer.cells[:, 0] = 0.0 if c0 is None else c0
-    bias = devices.zeros((count, 4 * size), w_hh)
+    gates, cells, hidden = layer.gates, layer.cells, layer.hidden
+    at(hidden, 0)[...] = 0.0 if h0 is None else h0
+    at(cells, 0)[...] = 0.0 if c0 is None else c0
+    bias = devices.zeros((*lead, 4 * size), w_hh)
     for b in (b_ih, b_hh):
         if b is not None:
             bias += b
     if not table:
-        product(layer.x, mT(layer.w_ih), flat(layer.gates))
-    from_h = devices.zeros((count, batch, 4 * size), w_hh)
-    grid, sides = grid_of(count, batch, size)
-    constants = {"TABLE": table, **sides}
+        product(layer.x, mT(layer.w_ih), flat(gates))
+    from_h = devices.zeros((*lead, batch, 4 * size), w_hh)
+    grid, sides = grid_of(lead, batch, size)
     for t in range(steps):
         if t or not layer.from_zero:
-            product(layer.hidden[:, t], mT(layer.w_hh), from_h)
-        gates, cells, hidden = layer.gates[:, t], layer.cells, layer.hidden
-        source = (layer.w_ih, layer.x[:, t]) if table else (gates, bias)  # the ids may be anything
-        args = *source, from_h, bias, cells[:, t], gates, cells[:, t + 1], hidden[:, t + 1]
-        sizes = steps, batch, size, layer.w_ih.shape[1]
-        launch(forward_kernel, grid, (*args, *sizes), constants)
+            product(at(hidden, t), mT(layer.w_hh), from_h)
+        z = at(gates, t)
+        source = (layer.w_ih, layer.x[..., t, :]) if table else (z, bias)  # the ids may be anything
+        args = *source, from_h, bias, at(cells, t), z, at(cells, t + 1), at(hidden, t + 1)
+        sizes = steps, batch, size, layer.w_ih.shape[-2]
+        launch(forward_kernel, grid, (*args, *sizes), {"TABLE": table, **sides})
     return layer
 
 
 def backward(layer: Layer, dy: Any, dh: Any, dc: Any) -> tuple[Any, Any, Any, Any]:
     """dx, dw_ih, dw_hh, db. dh, dc (R, B, H), gradients of the last state, become the first's."""
-    count, steps, batch, size = dy.shape
-    dy, dz = rows_of(dy), buffer(dy, count, steps, batch, 4 * size)
-    grid, sides = grid_of(count, batch, size)
+    *lead, steps, batch, size = dy.shape
+    dy, dz = rows_of(dy), buffer(dy, *lead, steps, batch, 4 * size)
+    grid, sides = grid_of(tuple(lead), batch, size)
     for t in reversed(range(steps)):
-        c_prev, c = layer.cells[:, t], layer.cells[:, t + 1]
-        args = layer.gates[:, t], c_prev, c, dy[:, t], dh, dc, dz[:, t]
+        c_prev, c = at(layer.cells, t), at(layer.cells, t + 1)
+        args = at(layer.gates, t), c_prev, c, at(dy, t), dh, dc, at(dz, t)
         launch(backward_kernel, grid, (*args, steps, batch, size), sides)
         if t or not layer.from_zero:
-            product(dz[:, t], layer.w_hh, dh)
+            product(at(dz, t), layer.w_hh, dh)
     first = int(layer.from_zero)  # its hidden state is 0
     dw_hh = np.zeros_like(layer.w_hh)
     if steps > first:
-        product(mT(flat(dz[:, first:])), flat(layer.hidden[:, first:steps]), dw_hh)
+        later, before = dz[..., first:, :, :], layer.hidden[..., first:steps, :, :]
+        product(mT(flat(later)), flat(before), dw_hh)
     if layer.x.dtype.kind != "f":
-        d_table = np.zeros_like(layer.w_ih)
-        rows = numbered(layer.x, layer.w_ih.shape[1])
+        d_table, rows = np.zeros_like(layer.w_ih), layer.x
+        if lead:
+            rows = numbered(rows, layer.w_ih.shape[1])
         add_at(d_table.reshape(-1, 4 * size), rows, dz)
         return None, d_table, dw_hh, column_sum(flat(dz))
-    dx = buffer(dy, count, steps, batch, layer.x.shape[-1])
+    dx = buffer(dy, *lead, steps, batch, layer.x.shape[-1])
     dw_ih = buffer(dy, *layer.w_ih.shape)
     product(flat(dz), layer.w_ih, flat(dx))
     product(mT(flat(dz)), layer.x, dw_ih)
     return dx, dw_ih, dw_hh, column_sum(flat(dz))
 
 
+def at(a: Any, t: int) -> Any:
+    """Step t, or layer t, of an array (..., B, n), a view."""
+    return a[..., t, :, :]
+
+
 def flat(a: Any) -> Any:
-    """(R, T, B, n) as (R, T B, n), a view where memory allows."""
-    return a.reshape(len(a), -1, a.shape[-1])
+    """(..., T, B, n) as (..., T B, n), a view where memory allows."""
+    return a.reshape(*a.shape[:-3], -1, a.shape[-1])
+
+
+def check(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, *biases: Any) -> None:
+    """`check_cell`, of the first replica if there are any: all have its shapes."""
+    args = x, h, c, w_ih, w_hh, *biases
+    check_cell(*(part(args, 0) if w_hh.ndim == 3 else args))
 
 
 # --- the ops ----------------------------------------------------------------------------------
+@kernel(_lstm, device="cuda")
 @kernel(stack_of(_lstm), device="cuda")
-def stacked_lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
+def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
     from_rows = x.dtype.kind in "iu"
     if why := unfit(None if from_rows else x, h0, c0, *weights, dtypes=("float32",)):
         return why
     count = len(weights) // 4
-    if x.ndim != (3 if from_rows else 4) or not x.size or len(weights) != 4 * count or not count:
+    if len(weights) != 4 * count or not count or any(w is not None and not w.size for w in weights):
         return Declined("shapes")
-    if any(a is not None and a.shape[1:2] != (count,) for a in (h0, c0)):
+    lead = weights[0].shape[:-2]
+    if x.ndim != len(lead) + (2 if from_rows else 3) or not x.size:
         return Declined("shapes")
-    if any(w is not None and not w.size for w in weights):
+    if any(a is not None and a.shape[: len(lead) + 1] != (*lead, count) for a in (h0, c0)):
         return Declined("shapes")
     if from_rows:
-        if weights[0].shape[2:] != weights[1].shape[1:2] or type(x) is not type(weights[0]):
+        table, of_gates = weights[0].shape[-1:], weights[1].shape[-2:-1]
+        if table != of_gates or type(x) is not type(weights[0]):
             return Declined("shapes")
-        check_ids(x, weights[0].shape[1], "row")  # unchecked, the states become NaN
+        check_ids(x, weights[0].shape[-2], "row")  # unchecked, the states become NaN
         x = x.astype(np.int64, copy=False)
     layers: list[Layer] = []
     y = x
     for n in range(count):
         w_ih, w_hh, *biases = weights[4 * n : 4 * n + 4]
-        state = [None if a is None else a[:, n] for a in (h0, c0)]
-        zeros = np.broadcast_to(np.float32(0.0), (len(x), x.shape[2], w_hh.shape[-1]))
-        given = (y[:, 0], w_ih) if n or not from_rows else (zeros[..., :0], w_hh[..., :0])
+        state = [None if a is None else at(a, n) for a in (h0, c0)]
+        batch = x.shape[len(lead) + 1]
+        zeros = np.broadcast_to(np.float32(0.0), (*lead, batch, w_hh.shape[-1]))
+        given = (at(y, 0), w_ih) if n or not from_rows else (zeros[..., :0], w_hh[..., :0])
         h, c = (zeros if s is None else s for s in state)
-        check_cell(*part((given[0], h, c, given[1], w_hh, *biases), 0))
+        check(given[0], h, c, given[1], w_hh, *biases)
         layers.append(forward(y, *state, w_ih, w_hh, *biases))
-        y = layers[-1].hidden[:, 1:]
-    last_h = np.stack([layer.hidden[:, -1] for layer in layers], axis=1)
-    last_c = np.stack([layer.cells[:, -1] for layer in layers], axis=1)
+        y = layers[-1].hidden[..., 1:, :, :]
+    last_h = np.stack([at(layer.hidden, -1) for layer in layers], axis=-3)
+    last_c = np.stack([at(layer.cells, -1) for layer in layers], axis=-3)
 
     def pull(g: Any) -> tuple[Any, ...]:
-        dy, *last = g
-        dh, dc = (a.swapaxes(0, 1).copy(order="C") for a in last)  # (L, R, B, H)
+        dy = g[0]
+        dh, dc = (a.swapaxes(0, -3).copy(order="C") for a in g[1:])  # layers first
         grads: list[Any] = []
         for n in reversed(range(count)):
             dy, dw_ih, dw_hh, db = backward(layers[n], dy, dh[n], dc[n])
             bias = [None if b is None else db for b in weights[4 * n + 2 : 4 * n + 4]]
             grads[:0] = [dw_ih, dw_hh, *bias]
-        dh0, dc0 = (None if a is None else d.swapaxes(0, 1) for a, d in ((h0, dh), (c0, dc)))
+        dh0 = None if h0 is None else dh.swapaxes(0, -3)
+        dc0 = None if c0 is None else dc.swapaxes(0, -3)
         return dy, dh0, dc0, *grads
 
     return (y, last_h, last_c), pull
 
 
+@kernel(ops.lstm_cell, device="cuda")
 @kernel(stack_of(ops.lstm_cell), device="cuda")
-def stacked_lstm_cell(
+def lstm_cell(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None
 ) -> Any:
     weights = weight_ih, weight_hh, bias_ih, bias_hh
@@ -260,17 +284,13 @@ def stacked_lstm_cell(
         return why
     if not (x.size and h.size):
         return Declined("nothing to do")
-    check_cell(*part((x, h, c, *weights), 0))
-    layer = forward(x[:, None], h, c, *weights)
+    check(x, h, c, *weights)
+    layer = forward(x[..., None, :, :], h, c, *weights)
 
     def pull(g: Any) -> tuple[Any, ...]:
         dh, dc = (a.copy(order="C") for a in g)
-        nothing = devices.zeros((len(dh), 1, *dh.shape[1:]), dh)
+        nothing = devices.zeros((*dh.shape[:-2], 1, *dh.shape[-2:]), dh)
         dx, dw_ih, dw_hh, db = backward(layer, nothing, dh, dc)
-        return dx[:, 0], dh, dc, dw_ih, dw_hh, db, db
+        return at(dx, 0), dh, dc, dw_ih, dw_hh, db, db
 
-    return (layer.hidden[:, 1], layer.cells[:, 1]), pull
-
-
-lstm = kernel(_lstm, device="cuda")(of_one(stacked_lstm))
-lstm_cell = kernel(ops.lstm_cell, device="cuda")(of_one(stacked_lstm_cell))
+    return (at(layer.hidden, 1), at(layer.cells, 1)), pull

@@ -8,8 +8,6 @@ launch their programs over replicas as well.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,42 +18,11 @@ from minigrad.device import namespace
 from minigrad.indices import add_at, check_ids
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.products import column_sum, mT, product
-from minigrad.stacked import is_array, part, stack_of
+from minigrad.stacked import stack_of
 
 DTYPES = "float32", "float16", "bfloat16", "float64"
 
 
-# --- what other kernels use -----------------------------------------------------------------------
-def of_one(stacked: Callable[..., Any]) -> Callable[..., Any]:
-    """A kernel of stacks as one of the op itself: what it makes of a stack of one."""
-
-    @functools.wraps(stacked)
-    def one(*args: Any, **kwargs: Any) -> Any:
-        answer = stacked(*map(alone, args), **kwargs)
-        if isinstance(answer, Declined):
-            return answer
-        y, pull = answer
-        return part(y, 0), lambda g: part(pull(alone(g)), 0)
-
-    return one
-
-
-def alone(a: Any) -> Any:
-    """A stack of this one array, or of each in a tuple."""
-    if isinstance(a, tuple):
-        return tuple(map(alone, a))
-    return a[None] if is_array(a) else a
-
-
-def numbered(ids: Any, size: int) -> Any:
-    """Ids (R, ...) of rows in tables (R, size, D) as rows in one table (R size, D)."""
-    if len(ids) == 1:
-        return ids
-    first = namespace(ids).arange(0, len(ids) * size, size)
-    return ids.astype(np.int64, copy=False) + first.reshape(-1, *(1,) * (ids.ndim - 1))
-
-
-# --- the ops --------------------------------------------------------------------------------------
 @kernel(stack_of(ops.linear), device="cuda")
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if why := unfit(x, weight, bias, dtypes=DTYPES):
@@ -98,3 +65,9 @@ def embedding(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
         return gw
 
     return np.take(weight.reshape(-1, width), rows, axis=0), (pull, None)
+
+
+def numbered(ids: Any, size: int) -> Any:
+    """Ids (R, ...) of rows in tables (R, size, D) as rows in one table (R size, D)."""
+    first = namespace(ids).arange(0, len(ids) * size, size)
+    return ids.astype(np.int64, copy=False) + first.reshape(-1, *(1,) * (ids.ndim - 1))
