@@ -38,23 +38,25 @@ class Stacked(Routine):
         super().__init__(self.each)
         self.name = f"stacked {one.name}"
         self.one = one
-        self.argument, self.ndim = argument, ndim
-        self.place = [*inspect.signature(one.body).parameters].index(argument)
+        self.names = [*inspect.signature(one.body).parameters]
+        self.place, self.ndim = self.names.index(argument), ndim
         self.composite = one.composite and self.each_composite
 
     def form(self, args: Sequence[Any]) -> Op | Stacked:
         """What serves these arguments: this, or the op itself.
 
-        ValueError for a stack beside an array that is none, or one of other length.
+        ValueError for an array that is no stack, or one of other length.
         """
         if len(args) <= self.place or getattr(args[self.place], "ndim", 0) != self.ndim + 1:
             return self.one
         count = len(args[self.place])
-        if not count or any(is_array(a) and a.shape[:1] != (count,) for a in args):
-            raise ValueError(
-                f"{self.argument} has {self.ndim + 1} axes, so it is a stack of {count}; expected "
-                f"({count}, ...) of every array"
-            )
+        for i, a in enumerate(args):
+            if is_array(a) and (a.shape[:1] != (count,) or not count):
+                name = self.names[min(i, len(self.names) - 1)]
+                raise ValueError(
+                    f"expected {name} ({count or 'R'}, ...), an axis of replicas in front as in "
+                    f"{self.names[self.place]}"
+                )
         return self
 
     def each(self, *args: Any, **kwargs: Any) -> Any:

@@ -89,6 +89,13 @@ def few(monkeypatch):
             parity.normal(3, 4, 8),
             *(parity.normal(*n) for n in ((32, 8), (32, 8), (32,), (32,))),
         ],
+        "stacked linear": [parity.normal(2, 4, 8), parity.normal(2, 5, 8)],
+        "stacked embedding": [parity.normal(2, 5, 3), parity.ids(5, 2, 7)],
+        "stacked layer_norm": [parity.normal(2, 5, 17), *[parity.normal(2, 17)] * 2],
+        "stacked lstm": [
+            parity.normal(2, 3, 4, 8),
+            *(parity.normal(2, *n) for n in ((32, 8), (32, 8), (32,), (32,))),
+        ],
     }
     assert sizes.keys() == calls.keys()
     monkeypatch.setattr(parity, "same_masks", lambda *shape: same_masks(9, 40))
@@ -203,7 +210,7 @@ def test_wrong_training_fails(monkeypatch):
     monkeypatch.setattr(parity, "MODELS", ("lstm",))
     wrong(monkeypatch, parity.kernel_of("lstm"), "g", -1.0)
     problems = [line.split(":")[0] for line in failed(parity.train())]
-    assert problems == ["lstm kernels", "lstm recorded"]  # replicas have the plain lstm
+    assert problems == ["lstm kernels", "lstm recorded"]  # replicas have "stacked lstm"
 
 
 def test_a_nudge_changes_every_weight_by_one_unit(monkeypatch):
