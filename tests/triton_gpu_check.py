@@ -7,6 +7,7 @@ wrong fails.
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import fake_gpu
 import numpy as np
@@ -278,12 +279,15 @@ def test_time_of_the_whole_experiment(monkeypatch):
     train_all, trained = steps.train_all, []
 
     def some_steps(folder, steps):
-        train_all(folder, 3)
+        train_all(folder, 1)
         trained.append((steps, sorted(path.name for path in folder.rglob("*.safetensors"))))
 
     monkeypatch.setattr(steps, "train_all", some_steps)
+    clock = iter([1.0, 15.0])  # the interpreter takes its time
+    monkeypatch.setattr(steps, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     (row,) = steps.sanity()
     assert row.ok, row
+    assert row.numbers == {"seconds": 14.0}
     assert trained == [(n, ["checkpoint.safetensors"] * 2) for n in (10, Small.steps)]
 
 
