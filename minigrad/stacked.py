@@ -17,9 +17,8 @@ import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from minigrad import device as devices
+from minigrad.joining import stacked
 from minigrad.kernel import Routine
 from minigrad.tensor import Tensor
 
@@ -90,7 +89,7 @@ def joined(parts: Sequence[Any]) -> Any:
     """The opposite of `part`, a copy."""
     if isinstance(parts[0], tuple):
         return tuple(map(joined, zip(*parts, strict=True)))
-    return None if parts[0] is None else np.stack(parts)
+    return None if parts[0] is None else stacked(parts)
 
 
 def pull_of(pulls: Sequence[Any]) -> Any:

@@ -30,6 +30,7 @@ from kernels.cuda.stacked import numbered
 from minigrad import device as devices
 from minigrad import ops
 from minigrad.indices import add_at, check_ids
+from minigrad.joining import stacked
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.lstm import _lstm, buffer, check_cell
 from minigrad.ops.products import column_sum, mT, product
@@ -256,8 +257,8 @@ def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
         check(given[0], h, c, given[1], w_hh, *biases)
         layers.append(forward(y, *state, w_ih, w_hh, *biases))
         y = layers[-1].hidden[..., 1:, :, :]
-    last_h = np.stack([at(layer.hidden, -1) for layer in layers], axis=-3)
-    last_c = np.stack([at(layer.cells, -1) for layer in layers], axis=-3)
+    last_h = stacked([at(layer.hidden, -1) for layer in layers], axis=-3)
+    last_c = stacked([at(layer.cells, -1) for layer in layers], axis=-3)
 
     def pull(g: Any) -> tuple[Any, ...]:
         dy = g[0]

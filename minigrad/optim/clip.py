@@ -9,6 +9,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad.graph import Array
 from minigrad.inplace import stamp_write
+from minigrad.joining import stacked
 from minigrad.kernel import Routine
 from minigrad.stacked import part
 from minigrad.tensor import Tensor
@@ -54,7 +55,7 @@ def clip_arrays(grads: Sequence[Array], max_norm: float, replicas: int | None) -
     """Scale the arrays in place, see `clip_grad_norm`; the norm before, () or (replicas,)."""
     if replicas is not None:
         parts = (part(tuple(grads), r) for r in range(replicas))
-        return np.stack([clip_arrays.body(each, max_norm, None) for each in parts])
+        return stacked([clip_arrays.body(each, max_norm, None) for each in parts])
     norm = np.sqrt(sum(np.square(np.linalg.norm(g)) for g in grads))
     coefficient = np.minimum(max_norm / (norm + 1e-6), 1.0)
     for g in grads:
