@@ -46,7 +46,7 @@ def test_the_sanity_experiment(mode, tmp_path):
     """130 steps of both models by the command of the README; recorded where there are kernels."""
     out, log = tmp_path / "out", tmp_path / "log"
     log.mkdir()
-    command = ["-m", "experiments.sanity", "--device", "cuda", "--scale", "small", "--steps", "130"]
+    command = "-m experiments.sanity --device cuda --scale small --steps 130".split()
     done = run(*command, *MODES[mode], "--out", out, log=log)
     assert done.returncode == 0, done.stderr
     seeds = MODES[mode][MODES[mode].index("--seeds") + 1 :]

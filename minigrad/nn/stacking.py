@@ -10,8 +10,8 @@
     first = nn.unstack(model)[0]                          # an ordinary model again
 
 Nothing passes between replicas, so each becomes what it would be alone, up to rounding. A step of a
-small model on a GPU takes as long as its launches, whatever their size: with kernels, R replicas take
-those of one and cost little more than one. An op that meets parameters is mapped over replicas
+small model on a GPU takes as long as its launches, whatever their size: with kernels, R replicas
+take those of one and cost little more than one. An op that meets parameters is mapped over replicas
 (`minigrad.stacked`); a module works stacked if its `forward` counts axes from the end.
 """
 

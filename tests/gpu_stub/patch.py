@@ -90,9 +90,7 @@ def hide(name: str) -> None:
 
     def find_others(wanted):
         if wanted == name:
-            raise pathfinder.DynamicLibNotFoundError(
-                f'Failure finding "lib{name}.so": No such file'
-            )
+            raise pathfinder.DynamicLibNotFoundError(f'Failure finding "lib{name}.so": No such file')
         return find(wanted)
 
     pathfinder.load_nvidia_dynamic_lib = find_others
