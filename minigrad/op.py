@@ -155,6 +155,8 @@ def op(
                 y = tuple(tidy(this, item, arrays) for item in y)
             elif mixed or y.__class__ is not np.ndarray or y.dtype is not dtype:
                 y = tidy(this, y, arrays)
+                if y.dtype.kind != "f":  # integers carry no gradient
+                    pull = None
         except EXPLAINED as error:
             raise explained(error, this, args, kwargs) from error
         # wrap
