@@ -378,6 +378,30 @@ def test_checkpoint_without_recording_is_a_plain_call():
     assert not mg.checkpoint(mg.sin, f64(3)).requires_grad
 
 
+def test_checkpoint_has_no_second_derivative_and_says_so():
+    with pytest.raises(RuntimeError, match="checkpoint: it has no second derivative"):
+        mg.grad(mg.grad(lambda x: mg.checkpoint(mg.sin, x)))(1.0)
+
+
+@pytest.mark.usefixtures("registry")
+@pytest.mark.parametrize("name", ["checkpoint", "to_device", "add", "leaf"])
+def test_an_op_may_be_called_as_one_of_minigrad_is(name):
+    """Nothing is decided by the name of an op."""
+
+    def body(x):
+        return x * x * x, lambda g: 3.0 * g * x * x
+
+    body.__name__ = name
+    for _ in range(2):  # as in a notebook whose cell runs again
+        cube = mg.op(numpy=np.cbrt)(body)
+    assert mg.grad(mg.grad(cube))(2.0).item() == 12.0
+    assert np.cbrt(mg.tensor(2.0)).item() == 8.0
+    with pytest.raises(ValueError, match="exp already calls an op of minigrad"):
+        mg.op(numpy=np.exp)(body)
+    with pytest.raises(ValueError, match="sort already calls an op of minigrad"):
+        mg.op(numpy=np.sort)(body)
+
+
 # --- writes that a gradient must not miss ---------------------------------------------------------
 def test_in_place_operators_write_to_a_leaf_under_no_grad_alone():
     w = mg.tensor([1.0, 2.0], requires_grad=True)
