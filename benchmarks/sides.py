@@ -17,7 +17,9 @@ from typing import Any, Literal
 import numpy as np
 
 import minigrad as mg
-from experiments.trial import modular, objective, records, training
+from experiments.data import modular
+from experiments.grokking import objective
+from experiments.train import records, training
 
 Model = Literal["lstm", "gpt"]
 Step = Callable[[], Any]  # one update; gives the loss before it
@@ -300,7 +302,7 @@ def check_agreement(sides: Sequence[Side], problem: Problem, steps: int = 3) -> 
 
 
 def environment() -> dict[str, Any]:
-    """Where the sides ran: that of `experiments.trial.records`, and the versions of the peers."""
+    """Where the sides ran: that of `experiments.train.records`, and the versions of the peers."""
     found = records.environment("cpu")
     for package in ("torch", "jax", "numba"):
         try:

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import attention_maps
-from experiments.attention_maps import look, mean_over, shares
-from experiments.sweeps import sweep
-from experiments.trial import modular, records, training
-from experiments.trial.training import Trial, run_trial
+from experiments.data import modular
+from experiments.grokking import attention_maps
+from experiments.grokking.attention_maps import look, mean_over, shares
+from experiments.sweep import experiment as sweep
+from experiments.train import records, training
+from experiments.train.training import Trial, run_trial
 
 SMALL = {"model": "gpt", "p": 7, "d": 8, "heads": 2, "steps": 2}
 
 
 def command(args):
-    """`python -m experiments.attention_maps` with these arguments."""
+    """`python -m experiments.grokking.attention_maps` with these arguments."""
     return sweep.main(attention_maps.EXPERIMENT, args, description=attention_maps.__doc__)
 
 

@@ -11,7 +11,8 @@ import torch
 
 import minigrad as mg
 from benchmarks import gemm, sides, step, sweep
-from experiments.trial import objective, training
+from experiments.grokking import objective
+from experiments.train import training
 from models import count
 
 MODELS = ["lstm", "gpt"]

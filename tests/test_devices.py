@@ -13,8 +13,9 @@ from fake_gpu import GPU, FakeArray, FakeCupy, HostArrayError, install
 from test_ops import ALL, convert, cotangents, each, floating, is_float, leaves_of
 
 import minigrad as mg
-from experiments.sweeps import estimate
-from experiments.trial import objective, records, together, training
+from experiments.grokking import objective
+from experiments.sweep import estimate
+from experiments.train import records, together, training
 from minigrad import device as devices
 from minigrad import graph
 from minigrad.device import DeviceError

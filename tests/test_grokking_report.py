@@ -18,14 +18,15 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import grokking_report
-from experiments.analysis.results import Claim, Drawing, Results, Table
-from experiments.report import errata
-from experiments.sweeps import sweep
-from experiments.sweeps.sweep import Experiment
-from experiments.trial import modular, records
-from experiments.trial.records import TrialRecord
-from experiments.trial.training import Trial, in_json, load_model
+from experiments.data import modular
+from experiments.grokking import errata
+from experiments.grokking import report as grokking_report
+from experiments.results.results import Claim, Drawing, Results, Table
+from experiments.sweep import experiment as sweep
+from experiments.sweep.experiment import Experiment
+from experiments.train import records
+from experiments.train.records import TrialRecord
+from experiments.train.training import Trial, in_json, load_model
 
 pytest.importorskip("plotly", reason="the page needs plotly")
 pytest.importorskip("fpdf", reason="the PDF needs fpdf2")

@@ -40,7 +40,8 @@ from test_ops import (
 )
 
 import minigrad as mg
-from experiments.trial import objective, training
+from experiments.grokking import objective
+from experiments.train import training
 from minigrad import debug, graph, optim
 from minigrad import device as devices
 from minigrad.kernel import KERNELS, Declined, Unusable, enabled, kernel

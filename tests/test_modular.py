@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from experiments.analysis import groups, metrics
-from experiments.analysis.metrics import Spread
-from experiments.trial import modular, objective
-from experiments.trial.records import TrialRecord
+from experiments.data import modular
+from experiments.grokking import objective
+from experiments.results import groups, metrics
+from experiments.results.metrics import Spread
+from experiments.train.records import TrialRecord
 
 PRIMES = [2, 3, 5, 7]
 

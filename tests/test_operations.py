@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import operations
-from experiments.sweeps import sweep
-from experiments.trial import modular, objective, records, training
-from experiments.trial.together import run_trials_together
-from experiments.trial.training import Trial, run_trial
+from experiments.data import modular
+from experiments.grokking import objective, operations
+from experiments.sweep import experiment as sweep
+from experiments.train import records, training
+from experiments.train.together import run_trials_together
+from experiments.train.training import Trial, run_trial
 from minigrad import nn
 
 MODELS = ["lstm", "gpt"]
@@ -18,7 +19,7 @@ MIXED = {"p": 5, "d": 8, "orders": (2, 3), "split_each_order": True}
 
 
 def command(args):
-    """`python -m experiments.operations` with these arguments."""
+    """`python -m experiments.grokking.operations` with these arguments."""
     return sweep.main(operations.EXPERIMENT, args, description=operations.__doc__)
 
 

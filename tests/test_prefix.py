@@ -12,8 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from experiments.trial import modular, objective, records, training
-from experiments.trial.training import Trial, run_trial
+from experiments.data import modular
+from experiments.grokking import objective
+from experiments.train import records, training
+from experiments.train.training import Trial, run_trial
 from minigrad.observers import OBSERVERS
 from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel, PrefixTree
 

@@ -6,18 +6,18 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from experiments import regularization
-from experiments.analysis import metrics, results
-from experiments.regularization import norm_of, running_median
-from experiments.sweeps import sweep
-from experiments.trial import records
-from experiments.trial.training import Trial
+from experiments.grokking import regularization
+from experiments.grokking.regularization import norm_of, running_median
+from experiments.results import metrics, results
+from experiments.sweep import experiment as sweep
+from experiments.train import records
+from experiments.train.training import Trial
 
 DECAY = (1 - 1e-3) ** 100  # what weight decay 1 leaves of the norm between two evaluations
 
 
 def command(args):
-    """`python -m experiments.regularization` with these arguments."""
+    """`python -m experiments.grokking.regularization` with these arguments."""
     return sweep.main(regularization.EXPERIMENT, args, description=regularization.__doc__)
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import sanity
-from experiments.sweeps import sweep
-from experiments.trial import objective, records, training
-from experiments.trial.together import run_trials_together
-from experiments.trial.training import Interrupted, Trial, Watcher, run_trial
+from experiments.grokking import objective, sanity
+from experiments.sweep import experiment as sweep
+from experiments.train import records, training
+from experiments.train.together import run_trials_together
+from experiments.train.training import Interrupted, Trial, Watcher, run_trial
 from minigrad import nn, optim
 from minigrad.files import read_file
 from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel, PrefixTree
@@ -592,8 +592,8 @@ def test_resuming_together_is_bitwise_in_a_new_process(kind, tmp_path):
         run_trials_together(trials, parts, watcher=StopAt(7))
     code = (
         "import sys; from pathlib import Path\n"
-        "from experiments.trial.training import Trial\n"
-        "from experiments.trial.together import run_trials_together\n"
+        "from experiments.train.training import Trial\n"
+        "from experiments.train.together import run_trials_together\n"
         f"run_trials_together({trials!r}, [Path(a) for a in sys.argv[1:]])\n"
     )
     command = [sys.executable, "-c", code, *map(str, parts)]

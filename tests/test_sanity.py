@@ -15,12 +15,11 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import sanity
-from experiments.analysis import seeds
-from experiments.analysis.groups import finished
-from experiments.sweeps import sweep
-from experiments.trial import objective, records, training
-from experiments.trial.training import Interrupted, Trial, Watcher, run_trial
+from experiments.grokking import objective, sanity, seeds
+from experiments.results.groups import finished
+from experiments.sweep import experiment as sweep
+from experiments.train import records, training
+from experiments.train.training import Interrupted, Trial, Watcher, run_trial
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -130,7 +129,7 @@ def test_resume_is_bitwise_in_a_new_process(model, dropout, tmp_path):
     assert records.read_json(parts / "status.json")["step"] == 7
     code = (
         "import sys; from pathlib import Path\n"
-        "from experiments.trial.training import Trial, run_trial\n"
+        "from experiments.train.training import Trial, run_trial\n"
         f"run_trial({trial!r}, Path(sys.argv[1]))\n"
     )
     subprocess.run([sys.executable, "-c", code, str(parts)], check=True, cwd=ROOT, timeout=60)

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import compute, data_size, model_size
-from experiments.analysis import groups, metrics, panels, trends
-from experiments.analysis.results import write_results
-from experiments.analysis.tables import best_table
-from experiments.sweeps.sweep import main
-from experiments.trial import records
-from experiments.trial.training import Trial, in_json
+from experiments.grokking import compute, data_size, model_size
+from experiments.results import groups, metrics, panels, trends
+from experiments.results.results import write_results
+from experiments.results.tables import best_table
+from experiments.sweep.experiment import main
+from experiments.train import records
+from experiments.train.training import Trial, in_json
 
 EXPERIMENTS = {  # module, flags of a tiny run, how many trials these are
     "data_size": (data_size, ["--fractions", ".3", ".6"], 4),

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments.analysis.results import Claim, Results, Table
-from experiments.sweeps import estimate, on_ray, processes, progress, runner, sweep
-from experiments.sweeps.jobs import RESTARTS, TrialFailed, caught_signals
-from experiments.sweeps.sweep import Experiment, Options
-from experiments.trial import records, together, training
+from experiments.results.results import Claim, Results, Table
+from experiments.sweep import estimate, here, on_ray, processes, progress
+from experiments.sweep import experiment as sweep
+from experiments.sweep.experiment import Experiment, Options
+from experiments.sweep.jobs import RESTARTS, TrialFailed, caught_signals
+from experiments.train import records, together, training
 from minigrad import device as devices
 
 ROOT = Path(__file__).parent.parent
@@ -362,7 +363,7 @@ def test_a_worker_that_always_dies_is_given_up(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(processes, "work", die)
     jobs = sweep.jobs_of(Decays(scale="small", model="gpt", seeds=(0,), decays=(1.0,)), tmp_path)
     with caught_signals() as signals, pytest.raises(TrialFailed):
-        runner.run_all(jobs, signals, launcher="processes", workers=1)
+        here.run_all(jobs, signals, launcher="processes", workers=1)
     assert capsys.readouterr().err.count("starts again") == RESTARTS
 
 

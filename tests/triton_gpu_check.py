@@ -16,8 +16,8 @@ import kernels
 import minigrad as mg
 from benchmarks.gpu import attention as times
 from benchmarks.gpu import ladder, parity, steps
-from experiments.trial import records, training
-from experiments.trial.training import Trial
+from experiments.train import records, training
+from experiments.train.training import Trial
 from kernels.cuda import attention
 from kernels.cuda.launch import INTERPRETED
 from minigrad.kernel import Declined

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments.trial import objective, training
+from experiments.grokking import objective
+from experiments.train import training
 from kernels.cuda.launch import INTERPRETED
 from minigrad.kernel import KERNELS
 

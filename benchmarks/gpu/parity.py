@@ -18,7 +18,7 @@ from cases import ALL, Case
 import minigrad as mg
 from benchmarks.gpu.rows import Row, at_most, left_out
 from benchmarks.gpu.steps import MODELS, losses
-from experiments.trial.training import Trial
+from experiments.train.training import Trial
 from minigrad import Tensor, graph
 from minigrad import device as devices
 from minigrad.kernel import KERNELS, Kernel

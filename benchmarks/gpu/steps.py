@@ -15,9 +15,10 @@ import minigrad as mg
 from benchmarks.gpu.clock import by_the_wall, synchronize
 from benchmarks.gpu.rows import Row, at_least, at_most, left_out
 from benchmarks.sides import EAGER, FUSED, Model, Problem, Unavailable, sums
-from experiments.trial import objective, training
-from experiments.trial.together import run_trials_together
-from experiments.trial.training import Stepper, Trial
+from experiments.grokking import objective
+from experiments.train import training
+from experiments.train.together import run_trials_together
+from experiments.train.training import Stepper, Trial
 from minigrad import nn
 
 GPU = "cuda:0"

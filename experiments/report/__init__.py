@@ -6,5 +6,5 @@
     page       content -> one HTML file, with page.css, page.js and gpt.js
     pdf        content -> one PDF
 
-The command is `experiments.grokking_report`.
+The command is `experiments.grokking.report`.
 """

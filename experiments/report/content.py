@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import matplotlib as mpl
 
-from experiments.analysis.figures import STYLE
-from experiments.analysis.results import Claim, Drawing, Results, Table, Verdict
-from experiments.report.errata import ERRATA, Erratum, Measured
-from experiments.sweeps import sweep
-from experiments.sweeps.sweep import Experiment
-from experiments.trial import records
-from experiments.trial.records import TrialRecord
+from experiments.grokking.errata import ERRATA, Erratum, Measured
+from experiments.results.figures import STYLE
+from experiments.results.results import Claim, Drawing, Results, Table, Verdict
+from experiments.sweep import experiment as sweep
+from experiments.sweep.experiment import Experiment
+from experiments.train import records
+from experiments.train.records import TrialRecord
 
 if TYPE_CHECKING:
     from PIL.Image import Image

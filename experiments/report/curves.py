@@ -12,9 +12,9 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.colors import to_hex
 
-from experiments.analysis.figures import COLORS
-from experiments.analysis.groups import LABELS
-from experiments.trial.records import Record, TrialRecord
+from experiments.results.figures import COLORS
+from experiments.results.groups import LABELS
+from experiments.train.records import Record, TrialRecord
 
 MOST = 600  # evaluated steps of a run that are drawn; of more they are chosen evenly
 RANGES = ((0.0, 0.85), (0.25, 1.0))  # of viridis, without the end that is lost on light, dark paper

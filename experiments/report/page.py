@@ -17,7 +17,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args
 
-from experiments.analysis.results import Drawing, Table, Verdict
 from experiments.report import weights
 from experiments.report.content import (
     ABOUT,
@@ -30,7 +29,8 @@ from experiments.report.content import (
     tables_of,
 )
 from experiments.report.curves import MOST, curves_of
-from experiments.sweeps.sweep import SMALL_SAID
+from experiments.results.results import Drawing, Table, Verdict
+from experiments.sweep.experiment import SMALL_SAID
 from minigrad.files import write_file
 
 DPI = 144  # of figures: sharp on a screen of two dots a pixel at the width of the text

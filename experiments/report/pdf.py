@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import matplotlib as mpl
 
-from experiments.analysis.results import Drawing, Table, Verdict
 from experiments.report.content import (
     ABOUT,
     TITLE,
@@ -20,7 +19,8 @@ from experiments.report.content import (
     plain,
     tables_of,
 )
-from experiments.sweeps.sweep import SMALL_SAID
+from experiments.results.results import Drawing, Table, Verdict
+from experiments.sweep.experiment import SMALL_SAID
 from minigrad.files import write_file
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from experiments.report.content import Chapter
-from experiments.trial import records
-from experiments.trial.records import TrialRecord
-from experiments.trial.training import CHECKPOINT, load_model, parameters_of, trial_of
+from experiments.train import records
+from experiments.train.records import TrialRecord
+from experiments.train.training import CHECKPOINT, load_model, parameters_of, trial_of
 
 MOST = 500_000  # numbers of a model that goes into a page: 2 MB
 
