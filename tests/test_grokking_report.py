@@ -9,7 +9,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ import minigrad as mg
 from experiments.data import modular
 from experiments.grokking import errata
 from experiments.grokking import report as grokking_report
+from experiments.grokking.options import Options
+from experiments.grokking.task import Grokking, load_model
 from experiments.results.results import Claim, Drawing, Results, Table
-from experiments.sweep import experiment as sweep
+from experiments.sweep import folder as sweep
+from experiments.sweep import launch
 from experiments.sweep.experiment import Experiment
 from experiments.train import records
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial, in_json, load_model
 
 pytest.importorskip("plotly", reason="the page needs plotly")
 pytest.importorskip("fpdf", reason="the PDF needs fpdf2")
@@ -40,13 +42,13 @@ EVIL = "<script>alert(1)</script> & **bold**"
 
 # --- toy experiments ------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Toy(sweep.Options):
+class Toy(Options):
     """Two steps of two tiny models."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         sizes = {"p": 5, "d": 8, "layers": 2, "heads": 4, "steps": 2}
         return {
-            f"{model}-seed{seed}": Trial(model=model, seed=seed, **sizes)
+            f"{model}-seed{seed}": Grokking(model=model, seed=seed, **sizes)
             for seed in self.seeds
             for model in self.models
         }
@@ -91,8 +93,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     for experiment in (TOY, BROKEN):
         options = Toy(out=folder / experiment.name, seeds=(0,), kernels=False)
-        sweep.prepare(experiment, options)
-        assert sweep.run(experiment, options, options.out, "cpu") == 0  # type: ignore[arg-type]
+        assert launch.run(experiment, options, options.out, "cpu") == 0  # type: ignore[arg-type]
     return folder
 
 
@@ -140,7 +141,7 @@ def test_command_stops_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran: list[str] = []
-    monkeypatch.setattr(sweep, "run", lambda experiment, *_: ran.append(experiment.name) or 130)
+    monkeypatch.setattr(launch, "run", lambda experiment, *_: ran.append(experiment.name) or 130)
     assert run("--out", tmp_path / "out") == 130
     assert ran == ["sanity"]
     assert "stopped; go on with --resume" in capsys.readouterr().err
@@ -164,7 +165,7 @@ def test_an_error_in_training_is_said(
     def broken(*args: Any) -> int:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(sweep, "run", broken)
+    monkeypatch.setattr(launch, "run", broken)
     assert run("--out", tmp_path / "out", "--only", "sanity") == 1
     assert "sanity: RuntimeError: out of luck" in capsys.readouterr().err
 
@@ -211,7 +212,7 @@ def test_chapters(report: content.Report) -> None:
 def test_part_of_a_sweep(folder: Path, tmp_path: Path) -> None:
     """Trials that are not begun are named; a sweep without any has a chapter without results."""
     options = Toy(out=tmp_path / "sanity", seeds=(0, 1))
-    sweep.prepare(TOY, options)
+    sweep.prepare(TOY, options, options.out)
     nothing = content.read_chapter(TOY, tmp_path / "sanity")
     assert "Not run: lstm-seed0, gpt-seed0, lstm-seed1, gpt-seed1" in nothing.protocol
     (tmp_path / "sanity" / "gpt-seed0").symlink_to(folder / "sanity" / "gpt-seed0")
@@ -446,7 +447,7 @@ def long_trial(name: str, losses: dict[int, float], **settings: Any) -> TrialRec
         {"step": s, "train_loss": x, "val_loss": x, "train_accuracy": 1.0, "val_accuracy": 1.0}
         for s, x in losses.items()
     ]
-    usual = in_json(asdict(Trial()))
+    usual = Grokking().settings()
     return TrialRecord(Path(name), {**usual, **settings}, lines, {"finished": True})
 
 

@@ -7,20 +7,20 @@ import json
 import math
 import random
 import re
-from dataclasses import asdict
 from functools import partial
 
 import pytest
+from by_hand import write_trial
 from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.grokking import compute, data_size, model_size
+from experiments.grokking.task import Grokking
 from experiments.results import groups, metrics, panels, trends
 from experiments.results.results import write_results
 from experiments.results.tables import best_table
 from experiments.sweep.experiment import main
 from experiments.train import records
-from experiments.train.training import Trial, in_json
 
 EXPERIMENTS = {  # module, flags of a tiny run, how many trials these are
     "data_size": (data_size, ["--fractions", ".3", ".6"], 4),
@@ -38,12 +38,8 @@ def line(step, loss=2.0, accuracy=0.1, **others):
 
 def write(folder, lines, *, finished=True, **settings):
     """A trial with the seeds' settings, but for these."""
-    trial = Trial(**settings)
-    folder.mkdir(parents=True)
-    records.write_json(folder / "settings.json", {"version": 1, **in_json(asdict(trial))})
-    records.rewrite(folder / "metrics.jsonl", lines)
-    status = {"step": lines[-1]["step"], "steps": trial.steps, "seconds": 1.0, "diverged": False}
-    records.write_json(folder / "status.json", status | {"finished": finished})
+    trial = Grokking(**settings)
+    write_trial(folder, trial.settings(), lines, steps=trial.steps, finished=finished)
 
 
 def learnt(val_loss, val_accuracy, end=10_001):
@@ -143,9 +139,9 @@ def test_trials_are_those_of_the_seeds(module, n, first, steps):
     names = list(trials)
     assert (len(names), names[0], names[1]) == (n, first, first.replace("lstm", "gpt"))
     assert [name.endswith("seed0") for name in names] == [True] * (n // 2) + [False] * (n // 2)
-    usual = asdict(Trial())
+    usual = Grokking().settings()
     for trial in trials.values():
-        varied = {k for k, v in asdict(trial).items() if v != usual[k]}
+        varied = {k for k, v in trial.settings().items() if v != usual[k]}
         assert varied <= {"model", "seed", "steps", "r_train", "layers", "d", "batch_size"}
         assert trial.steps == steps
 

@@ -24,13 +24,13 @@ import numpy as np
 import minigrad as mg
 from experiments.data import modular
 from experiments.data.modular import Equations
+from experiments.grokking import options
+from experiments.grokking.task import Grokking, data_of, load_model
 from experiments.results import metrics
 from experiments.results.results import Claim, Drawing, Results, Table, Verdict, verdict_of
-from experiments.sweep import experiment as sweep
-from experiments.sweep.experiment import Experiment
+from experiments.sweep.experiment import Experiment, main
 from experiments.train import records
-from experiments.train.records import TrialRecord
-from experiments.train.training import CHECKPOINT, Trial, data_of, load_model
+from experiments.train.records import CHECKPOINT, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ Weights = np.ndarray[Any, Any]  # (L, heads, S, S): of each head what query i re
 
 
 @dataclass(frozen=True)
-class Options(sweep.Options):
+class Options(options.Options):
     """Question 4.8."""
 
     model: Literal["both", "lstm", "gpt"] = "gpt"
@@ -52,7 +52,7 @@ class Options(sweep.Options):
     seeds: tuple[int, ...] = (0,)
     """Three trials a seed: of the split, the weights and the order of the data."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         if self.model != "gpt":
             raise ValueError(f"--model: expected gpt, which has attention, got {self.model}")
         variants: dict[str, dict[str, Any]] = {
@@ -323,7 +323,9 @@ def unequal_heads(general: Shares) -> tuple[str, Verdict]:
     return f"{text} (a difference above {UNEQUAL} counts)", verdict_of(held)
 
 
-EXPERIMENT = Experiment("attention_maps", "Where GPTs look while they add", Options, results)
+EXPERIMENT = Experiment(
+    "attention_maps", "Where GPTs look while they add", Options, results, options.summary
+)
 
 if __name__ == "__main__":
-    sys.exit(sweep.main(EXPERIMENT, description=__doc__))
+    sys.exit(main(EXPERIMENT, description=__doc__))

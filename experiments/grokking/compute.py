@@ -19,6 +19,8 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from experiments.grokking.options import Options, summary
+from experiments.grokking.task import Grokking, data_of
 from experiments.results.groups import (
     LABELS,
     accuracy,
@@ -35,9 +37,8 @@ from experiments.results.groups import (
 from experiments.results.results import Claim, Drawing, Results, Table
 from experiments.results.tables import best_table, cell
 from experiments.results.trends import Trend, difference, slope, together, verdict
-from experiments.sweep.experiment import Experiment, Options, check_different, main
+from experiments.sweep.experiment import Experiment, check_different, main
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial, data_of, trial_of
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
 STEPS = 20_001  # T
@@ -51,10 +52,10 @@ class Compute(Options):
     batch_sizes: tuple[int, ...] | None = None
     """Samples a step, at most the training set. If not given 32, 64, 128, 256, 512."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         sizes = self.batch_sizes or self.pick(BATCH_SIZES, (8, 16, 512))
         check_different("batch-sizes", sizes, at_least=1)
-        p = self.pick(Trial.p, 11)
+        p = self.pick(Grokking.p, 11)
         return {
             f"{model}-b{size}-seed{seed}": self.trial(
                 model=model, seed=seed, p=p, batch_size=size, steps=STEPS
@@ -168,7 +169,7 @@ def real_batch(trial: TrialRecord) -> int:
 
 
 def n_train(trial: TrialRecord) -> int:
-    return len(data_of(trial_of(trial.settings))[0])
+    return len(data_of(Grokking.of(trial.settings))[0])
 
 
 def early_accuracy(trial: TrialRecord) -> float:
@@ -273,7 +274,7 @@ def samples(whole: dict[str, list[TrialRecord]]) -> Claim:
     return Claim(source, said, ours, together(verdict(t, 1) for t in gap.values()), number)
 
 
-EXPERIMENT = Experiment("compute", "Scaling compute", Compute, results)
+EXPERIMENT = Experiment("compute", "Scaling compute", Compute, results, summary)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from experiments.grokking.options import Options, summary
+from experiments.grokking.task import Grokking
 from experiments.results.groups import (
     LABELS,
     accuracy,
@@ -32,9 +34,8 @@ from experiments.results.groups import (
 from experiments.results.results import Claim, Drawing, Results, Table, Verdict
 from experiments.results.tables import best_table
 from experiments.results.trends import average, difference, slope, together, verdict
-from experiments.sweep.experiment import Experiment, Options, check_different, main
+from experiments.sweep.experiment import Experiment, check_different, main
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 GENERALIZES = 0.9  # least A_val of a model that has generalised, question 4.3 (d)
@@ -49,9 +50,9 @@ class DataSize(Options):
     fractions: tuple[float, ...] | None = None
     """Fractions r of all sums to train on; the others validate. If not given .1 ... .9."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         fractions = self.fractions or self.pick(FRACTIONS, (0.3, 0.6, 0.9))
-        p = self.pick(Trial.p, 11)
+        p = self.pick(Grokking.p, 11)
         check_different("fractions", fractions)
         for r in fractions:
             if not 0 < r < 1 or not 0 < round(r * p**2) < p**2:
@@ -375,7 +376,7 @@ def noise(trials: Sequence[TrialRecord]) -> Claim:
     return Claim(source, said, in_words(found), found_so, number)
 
 
-EXPERIMENT = Experiment("data_size", "Scaling data size", DataSize, results)
+EXPERIMENT = Experiment("data_size", "Scaling data size", DataSize, results, summary)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

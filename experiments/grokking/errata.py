@@ -11,12 +11,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from experiments.grokking.task import Grokking, data_of
 from experiments.results import metrics
 from experiments.results.groups import LABELS, all_comparable, by_model, column, comparable
 from experiments.results.results import Verdict, verdict_of
 from experiments.results.tables import cell
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial, data_of, total_steps
 from models import count
 
 Trials = Mapping[str, Sequence[TrialRecord]]  # by the name of their experiment
@@ -114,11 +114,9 @@ def still_falling(trials: Trials) -> list[Measured]:
 
 def batch_of_512(trials: Trials) -> list[Measured]:
     """Question 4.6: how large the batches are, and how many samples T steps of them see."""
-    n = len(data_of(Trial())[0])
+    n = len(data_of(Grokking())[0])
     sizes = {batch: min(batch, n) for batch in (32, 512)}
-    epochs = {
-        batch: total_steps(20_001, n, size) / math.ceil(n / size) for batch, size in sizes.items()
-    }
+    epochs = {batch: math.ceil(20_001 / math.ceil(n / size)) for batch, size in sizes.items()}
     seen = {batch: round(epochs[batch] * n) for batch in sizes}
     return [
         Measured("A batch holds 512 samples", f"the training set holds {n}", "differs"),
@@ -133,11 +131,12 @@ def batch_of_512(trials: Trials) -> list[Measured]:
 
 def validation_and_spread(trials: Trials) -> list[Measured]:
     """Whether anything is left for a test set, and what the spread of a best step is."""
-    train, val = data_of(Trial())
+    train, val = data_of(Grokking())
     measured = [
         Measured(
             "The second set is a test set",
-            f"{len(train)} + {len(val)} = all {Trial.p**2} sums, and best values are chosen on it",
+            f"{len(train)} + {len(val)} = all {Grokking.p**2} sums, and best values are chosen on "
+            f"it",
             "differs",
         )
     ]
@@ -147,7 +146,7 @@ def validation_and_spread(trials: Trials) -> list[Measured]:
         for name in ("t_f(L_val)", "t_f(A_val)"):
             if (found := spreads[name]) and found.std is not None:
                 said.append(f"{LABELS[model]} {name} {cell(name, found)}")
-                held.append(found.std <= Trial.eval_period)
+                held.append(found.std <= Grokking.eval_period)
     if said:
         measured.append(
             Measured(

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from experiments.grokking.options import Options, summary
+from experiments.grokking.task import Grokking, parameters_of
 from experiments.results.groups import (
     LABELS,
     accuracy,
@@ -42,9 +44,8 @@ from experiments.results.trends import (
     together,
     verdict,
 )
-from experiments.sweep.experiment import Experiment, Options, check_different, main
+from experiments.sweep.experiment import Experiment, check_different, main
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial, parameters_of, trial_of
 
 LAYERS = (1, 2, 3)
 WIDTHS = (64, 128, 256)
@@ -60,12 +61,12 @@ class ModelSize(Options):
     """Embedding and hidden sizes; for the GPT multiples of its 4 heads. If not given 64, 128,
     256."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         layers = self.layers or self.pick(LAYERS, (1, 2))
         widths = self.d or self.pick(WIDTHS, (16, 32))
         for name, values in (("layers", layers), ("d", widths)):
             check_different(name, values, at_least=1)
-        p = self.pick(Trial.p, 11)
+        p = self.pick(Grokking.p, 11)
         return {
             f"{model}-l{n}-d{d}-seed{seed}": self.trial(model=model, seed=seed, p=p, layers=n, d=d)
             for seed in self.seeds
@@ -89,7 +90,7 @@ def results(trials: Sequence[TrialRecord]) -> Results:
 
 def parameters(trial: TrialRecord) -> int:
     """P: what the model learns outside its token embedding."""
-    return parameters_of(trial_of(trial.settings), embeddings=False)
+    return parameters_of(Grokking.of(trial.settings), embeddings=False)
 
 
 def by_size(trials: Sequence[TrialRecord]) -> dict[int, dict[int, list[TrialRecord]]]:
@@ -399,7 +400,7 @@ def exchanged(whole: dict[str, list[TrialRecord]]) -> Claim:
     return Claim(source, said, ours, found, number)
 
 
-EXPERIMENT = Experiment("model_size", "Scaling model size", ModelSize, results)
+EXPERIMENT = Experiment("model_size", "Scaling model size", ModelSize, results, summary)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

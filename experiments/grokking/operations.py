@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from experiments.grokking import options
+from experiments.grokking.task import ORDERS, Grokking, data_of
 from experiments.results.groups import LABELS, by_model, comparable, finished
 from experiments.results.metrics import Spread, first_step, spread, summarize
 from experiments.results.results import Claim, Drawing, Results, Table, verdict_of
 from experiments.results.tables import cell, label
-from experiments.sweep import experiment as sweep
-from experiments.sweep.experiment import Experiment
+from experiments.sweep.experiment import Experiment, main
 from experiments.train.records import Record, TrialRecord
-from experiments.train.training import ORDERS, Trial, data_of, trial_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,13 +42,13 @@ ALIKE = 0.05  # difference in accuracy up to which two are called alike
 
 
 @dataclass(frozen=True)
-class Options(sweep.Options):
+class Options(options.Options):
     """Question 4.4."""
 
     p: int = P
     """The modulus. There are p² sums of two and p³ of three."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         return {
             f"{model}-{mask}-seed{seed}": self.trial(
                 model=model, mask=mask, seed=seed, p=self.p, orders=(2, 3), split_each_order=True
@@ -381,7 +381,7 @@ def confound(trials: Sequence[TrialRecord]) -> Claim:
         parts.append(text)
     counts = ""
     if trials:
-        train, _ = data_of(trial_of(trials[0].settings))
+        train, _ = data_of(Grokking.of(trials[0].settings))
         binary, ternary = (int((train.order == n).sum()) for n in ORDERS)
         counts = f"{binary} binary and {ternary} ternary equations to train on; "
     return Claim(
@@ -394,7 +394,9 @@ def confound(trials: Sequence[TrialRecord]) -> Claim:
     )
 
 
-EXPERIMENT = Experiment("operations", "Sums of two and of three numbers", Options, results)
+EXPERIMENT = Experiment(
+    "operations", "Sums of two and of three numbers", Options, results, options.summary
+)
 
 if __name__ == "__main__":
-    sys.exit(sweep.main(EXPERIMENT, description=__doc__))
+    sys.exit(main(EXPERIMENT, description=__doc__))

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.grokking import options
+from experiments.grokking.task import Grokking
 from experiments.results.groups import (
     LABELS,
     by_model,
@@ -32,10 +34,8 @@ from experiments.results.groups import (
 from experiments.results.metrics import first_step, spread
 from experiments.results.results import Claim, Drawing, Results, Table, verdict_of
 from experiments.results.tables import best_table
-from experiments.sweep import experiment as sweep
-from experiments.sweep.experiment import Experiment
+from experiments.sweep.experiment import Experiment, check_different, main
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,17 +50,17 @@ LEAST = float(np.finfo(np.float32).eps)  # of the losses that are compared: othe
 
 
 @dataclass(frozen=True)
-class Options(sweep.Options):
+class Options(options.Options):
     """Question 4.7."""
 
     weight_decays: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     """Of all parameters; AdamW multiplies them by 1 - lr * weight decay a step."""
 
     def __post_init__(self) -> None:
-        sweep.check_different("weight-decays", self.weight_decays)
+        check_different("weight-decays", self.weight_decays)
         super().__post_init__()
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         return {
             f"{model}-wd{decay:g}-seed{seed}": self.trial(
                 model=model, weight_decay=decay, seed=seed, steps=STEPS
@@ -399,8 +399,12 @@ def norm_claims(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> list[C
 
 
 EXPERIMENT = Experiment(
-    "regularization", "Weight decay and the norm of the parameters", Options, results
+    "regularization",
+    "Weight decay and the norm of the parameters",
+    Options,
+    results,
+    options.summary,
 )
 
 if __name__ == "__main__":
-    sys.exit(sweep.main(EXPERIMENT, description=__doc__))
+    sys.exit(main(EXPERIMENT, description=__doc__))

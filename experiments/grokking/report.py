@@ -20,11 +20,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Literal, get_args
 
-from experiments.sweep import cli
-from experiments.sweep import experiment as sweep
+from experiments.grokking import options
+from experiments.sweep import cli, launch
+from experiments.sweep import folder as folders
 from experiments.sweep.experiment import Experiment
-from experiments.train.training import Trial
-from minigrad import device as devices
+from experiments.train.trial import Trial
 
 PROG = "python -m experiments.grokking.report"
 Name = Literal[
@@ -34,7 +34,7 @@ NAMES: tuple[Name, ...] = get_args(Name)  # in the order of the seeds' questions
 
 
 @dataclass(frozen=True)
-class Options(sweep.Options):
+class Options(options.Options):
     """What holds for all experiments; what is not given is as each of them has it."""
 
     only: tuple[Name, ...] = NAMES
@@ -54,9 +54,9 @@ class Options(sweep.Options):
         """Those to run, in the order of the seeds."""
         return [experiment_of(name) for name in NAMES if name in self.only]
 
-    def of(self, experiment: Experiment) -> sweep.Options:
+    def of(self, experiment: Experiment) -> options.Options:
         """The options of one experiment: those given here, and its own defaults for the rest."""
-        values = {f: getattr(self, f.name) for f in fields(sweep.Options)}
+        values = {f: getattr(self, f.name) for f in fields(options.Options)}
         given = {f.name: value for f, value in values.items() if value != f.default}
         folder = self.folder / experiment.name
         begun = (folder / "sweep.json").exists()
@@ -81,22 +81,20 @@ def main(args: Sequence[str] | None = None) -> int:
     0; 1 if an experiment failed, the others are in the report all the same; 2 for a mistake in the
     command; 130 after Ctrl-C, 143 after SIGTERM.
     """
-    options = cli.parse(Options, args, prog=PROG, description=__doc__)
-    try:
+    asked = cli.parse(Options, args, prog=PROG, description=__doc__)
+    with cli.one_line(PROG):
         check_extra()
-        if options.read is not None:
-            check_readable(options.read)
-            return write(options, options.read)
-        device = sweep.device_of(options)
-        sweep.set_up(options, options.folder)
-        prepare(options)
-    except (devices.DeviceError, ImportError, ValueError, OSError) as error:
-        cli.fail(PROG, error)
-    failed = run(options, device)
+        if asked.read is not None:
+            check_readable(asked.read)
+            return write(asked, asked.read)
+        device = launch.device_of(asked)
+        launch.set_up(asked, asked.folder)
+        check(asked)
+    failed = run(asked, device)
     if failed >= 128:
         print(f"{PROG}: stopped; go on with --resume", file=sys.stderr)
         return failed
-    return max(failed, write(options, options.folder))
+    return max(failed, write(asked, asked.folder))
 
 
 def check_extra() -> None:
@@ -113,25 +111,25 @@ def check_readable(folder: Path) -> None:
         raise ValueError(f"--read: {folder} holds no folder of an experiment")
 
 
-def prepare(options: Options) -> None:
-    """Make all folders. ValueError, with nothing written, if they hold something already."""
-    folder = options.folder
-    if not options.resume and any((folder / name / "sweep.json").exists() for name in options.only):
+def check(asked: Options) -> None:
+    """ValueError, with nothing written, if a folder holds something else than what is to run."""
+    folder = asked.folder
+    if not asked.resume and any((folder / name / "sweep.json").exists() for name in asked.only):
         raise ValueError(f"{folder} holds trials: go on with --resume, or choose another --out")
-    for experiment in options.experiments():
-        sweep.prepare(experiment, options.of(experiment))
+    for experiment in asked.experiments():
+        folders.check(experiment, asked.of(experiment), folder / experiment.name)
 
 
-def run(options: Options, device: str) -> int:
+def run(asked: Options, device: str) -> int:
     """Run every experiment and write its results: 0, 1 if any failed, from 128 on if stopped."""
     failed = 0
-    for experiment in options.experiments():
+    for experiment in asked.experiments():
         print(f"{PROG}: {experiment.name}", file=sys.stderr)
-        of_this, folder = options.of(experiment), options.folder / experiment.name
+        of_this, folder = asked.of(experiment), asked.folder / experiment.name
         try:
-            status = sweep.run(experiment, of_this, folder, device)
+            status = launch.run(experiment, of_this, folder, device)
             if status == 0:
-                sweep.report(experiment, folder)
+                folders.report(experiment, folder)
         except SystemExit as stop:  # it has said why, and the others can run
             status = int(stop.code or 0)
         except Exception as error:  # its trials are kept, and the others can run
@@ -143,15 +141,15 @@ def run(options: Options, device: str) -> int:
     return failed
 
 
-def write(options: Options, folder: Path) -> int:
+def write(asked: Options, folder: Path) -> int:
     """Write the page and the PDF of the experiments in a folder: 0, or 1 if one has no results."""
     from experiments.report import content, page, pdf  # matplotlib takes a second to import
 
-    report = content.read_report(options.experiments(), folder)
-    options.folder.mkdir(parents=True, exist_ok=True)
+    report = content.read_report(asked.experiments(), folder)
+    asked.folder.mkdir(parents=True, exist_ok=True)
     for path in (
-        page.write(report, options.folder / "report.html"),
-        pdf.write(report, options.folder / "report.pdf"),
+        page.write(report, asked.folder / "report.html"),
+        pdf.write(report, asked.folder / "report.pdf"),
     ):
         print(path)
     failed = [chapter for chapter in report.chapters if chapter.failed]

@@ -16,15 +16,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from experiments.grokking import options
 from experiments.grokking.seeds import SANITY
+from experiments.grokking.task import Grokking
 from experiments.results.groups import LABELS, all_comparable, by_model, column, finished
 from experiments.results.metrics import NAMES, Spread
 from experiments.results.results import Claim, Drawing, Results, Table
 from experiments.results.tables import cell, label
-from experiments.sweep import experiment as sweep
-from experiments.sweep.experiment import Experiment
+from experiments.sweep.experiment import Experiment, main
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial
 
 Columns = Mapping[str, Mapping[str, Spread | None]]  # by model and by name of `NAMES`
 
@@ -33,10 +33,10 @@ TELLING = ("t_f(A_train)", "t_f(L_train)", "L_train")  # where 000 and 001 are f
 
 
 @dataclass(frozen=True)
-class Options(sweep.Options):
+class Options(options.Options):
     """Questions 4.1 and 4.2: all as in the seeds."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         return {
             f"{model}-seed{seed}": self.trial(model=model, seed=seed)
             for seed in self.seeds
@@ -139,7 +139,9 @@ def claims(trials: Sequence[TrialRecord]) -> list[Claim]:
     return found
 
 
-EXPERIMENT = Experiment("sanity", "Sanity check: LSTM and GPT on a + b mod 31", Options, results)
+EXPERIMENT = Experiment(
+    "sanity", "Sanity check: LSTM and GPT on a + b mod 31", Options, results, options.summary
+)
 
 if __name__ == "__main__":
-    sys.exit(sweep.main(EXPERIMENT, description=__doc__))
+    sys.exit(main(EXPERIMENT, description=__doc__))

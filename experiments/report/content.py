@@ -13,9 +13,8 @@ import matplotlib as mpl
 from experiments.grokking.errata import ERRATA, Erratum, Measured
 from experiments.results.figures import STYLE
 from experiments.results.results import Claim, Drawing, Results, Table, Verdict
-from experiments.sweep import experiment as sweep
+from experiments.sweep import folder as sweep
 from experiments.sweep.experiment import Experiment
-from experiments.train import records
 from experiments.train.records import TrialRecord
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def read_chapter(experiment: Experiment, folder: Path) -> Chapter:
 
 def begun_trials(folder: Path) -> list[TrialRecord]:
     try:
-        return records.read_trials(folder)
+        return sweep.read_trials(folder)
     except FileNotFoundError:
         return []
 

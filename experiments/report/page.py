@@ -30,7 +30,7 @@ from experiments.report.content import (
 )
 from experiments.report.curves import MOST, curves_of
 from experiments.results.results import Drawing, Table, Verdict
-from experiments.sweep.experiment import SMALL_SAID
+from experiments.sweep.folder import SMALL_SAID
 from minigrad.files import write_file
 
 DPI = 144  # of figures: sharp on a screen of two dots a pixel at the width of the text

@@ -20,7 +20,7 @@ from experiments.report.content import (
     tables_of,
 )
 from experiments.results.results import Drawing, Table, Verdict
-from experiments.sweep.experiment import SMALL_SAID
+from experiments.sweep.folder import SMALL_SAID
 from minigrad.files import write_file
 
 if TYPE_CHECKING:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
+from experiments.grokking.task import Grokking
 from experiments.results import metrics
 from experiments.results.metrics import Spread, spread
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial, in_json
 
 LABELS = {"lstm": "LSTM", "gpt": "GPT"}  # models, in the order of the seeds
 
@@ -37,17 +36,17 @@ def finished(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def comparable(
-    trials: Sequence[TrialRecord], *varied: str, steps: int = Trial.steps
+    trials: Sequence[TrialRecord], *varied: str, steps: int = Grokking.steps
 ) -> list[TrialRecord]:
     """Those that ran to the end as the seeds' did, which can be held against their claims.
 
     varied: settings that the sweep varies; all others must be the seeds'.
     """
-    free = {"model", "seed", "steps", "share_prefixes", *varied}
-    usual = {k: v for k, v in in_json(asdict(Trial())).items() if k not in free}
+    free = {"model", "seed", "steps", *varied}
+    usual = {k: v for k, v in Grokking().settings().items() if k not in free}
     return [
         t for t in finished(trials)
-        if t.settings["steps"] == steps and all(t.settings[k] == v for k, v in usual.items())
+        if t.settings["steps"] == steps and all(t.settings.get(k, v) == v for k, v in usual.items())
     ]  # fmt: skip
 
 
