@@ -1,6 +1,7 @@
-"""Records of trials that were written by hand, for tests of what comes of records."""
+"""Records of trials: written by hand, and looked at."""
 
 from experiments.train import records
+from minigrad.files import read_file
 
 
 def write_trial(folder, settings, lines, **status):
@@ -12,3 +13,13 @@ def write_trial(folder, settings, lines, **status):
     whole = {"step": last, "steps": last, "finished": True, "diverged": False, "seconds": 1.0}
     records.write_json(folder / "status.json", whole | status)
     return records.read_trial(folder)
+
+
+def left(folder):
+    """What must be the same however often a trial was interrupted: metrics and the checkpoint.
+
+    The library that writes checkpoints gives the keys of their metadata no order.
+    """
+    arrays, metadata = read_file(folder / records.CHECKPOINT, checked=True)
+    values = {name: (a.dtype, a.shape, a.tobytes()) for name, a in arrays.items()}
+    return (folder / "metrics.jsonl").read_bytes(), values, metadata

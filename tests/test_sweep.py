@@ -40,9 +40,11 @@ class Decays(Options):
     def how(self):
         """With a checkpoint every tenth of a second, in each process."""
         loop.CHECKPOINT_SECONDS, before = 0.1, loop.CHECKPOINT_SECONDS
-        with super().how():
-            yield
-        loop.CHECKPOINT_SECONDS = before
+        try:
+            with super().how():
+                yield
+        finally:
+            loop.CHECKPOINT_SECONDS = before
 
     def trials(self):
         return {
