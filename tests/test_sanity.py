@@ -16,7 +16,7 @@ import pytest
 
 import minigrad as mg
 from experiments.grokking import objective, sanity, seeds
-from experiments.results.groups import finished
+from experiments.results.trials import finished
 from experiments.sweep import experiment as sweep
 from experiments.train import records, training
 from experiments.train.training import Interrupted, Trial, Watcher, run_trial
@@ -285,7 +285,7 @@ def test_a_short_run_says_so_and_draws_no_conclusion(tmp_path):
 def test_with_one_model_the_claims_were_not_run(tmp_path):
     fake_experiment(tmp_path)
     trials = [t for t in records.read_trials(tmp_path) if t.settings["model"] == "gpt"]
-    assert [claim.verdict for claim in sanity.claims(trials)] == ["not run"] * 2
+    assert [claim.verdict for claim in sanity.results(trials).claims] == ["not run"] * 2
     assert {row[-1] for row in sanity.table(trials).rows} == {
         "- / LSTM / GPT", "- / GPT / LSTM", "- / GPT / GPT", "- / = / =",
     }  # fmt: skip
@@ -311,7 +311,8 @@ def test_other_settings_are_not_held_against_the_seeds(tmp_path):
 
 def test_seed_numbers_are_those_of_the_documents():
     """Differences that the documents print must be those of the steps that they print."""
-    for column in (c for source in seeds.SANITY.values() for c in source.values()):
+    for printed in (c for source in seeds.SANITY.values() for c in source.values()):
+        column = {quantity.name: value for quantity, value in printed.items()}
         for quantity in "LA":
             t = [column[f"t_f({quantity}_{part})"].mean for part in ("val", "train")]
             assert column[f"dt({quantity})"].mean == t[0] - t[1]

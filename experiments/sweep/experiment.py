@@ -11,7 +11,7 @@ are skipped and broken ones go on, what is shown meanwhile, and the folder that 
 
     sweep.json      the experiment, its scale, and the settings of every trial
     NAME/           one folder a trial (see `experiments.train.records`)
-    trials.jsonl    a line a trial: settings, steps, and the numbers of `metrics.summarize`
+    trials.jsonl    a line a trial: settings, steps, and the experiment's numbers
     results.md, results.json, *.png, *.pdf
 
 DuckDB and polars read trials.jsonl and */metrics.jsonl as they are.
@@ -27,7 +27,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from experiments.results import metrics
 from experiments.results.results import Results, write_results
 from experiments.sweep import cli, on_ray
 from experiments.sweep.estimate import seconds_of
@@ -140,12 +139,14 @@ class Experiment(NamedTuple):
 
     name:    of its module and folder.
     results: of the records of its trials, at least one, which need not be all or be finished.
+    numbers: of a trial, by name, for trials.jsonl.
     """
 
     name: str
     title: str
     options: type[Options]
     results: Callable[[Sequence[TrialRecord]], Results]
+    numbers: Callable[[TrialRecord], dict[str, Any]] = lambda trial: {}
 
     @property
     def prog(self) -> str:
@@ -305,21 +306,18 @@ def read_sweep(folder: Path) -> dict[str, Any]:
 def report(experiment: Experiment, folder: Path) -> list[Path]:
     """Write the results of the trials in a folder, from their records alone."""
     trials = records.read_trials(folder)
-    records.rewrite(folder / "trials.jsonl", [row(trial) for trial in trials])
+    rows = [row(trial) | experiment.numbers(trial) for trial in trials]
+    records.rewrite(folder / "trials.jsonl", rows)
     results = experiment.results(trials)
     title, said = experiment.title, protocol(read_sweep(folder), trials)
     return [folder / "trials.jsonl", *write_results(results, folder, title=title, protocol=said)]
 
 
 def row(trial: TrialRecord) -> dict[str, Any]:
-    """A trial as a line of trials.jsonl."""
+    """A trial as a line of trials.jsonl, but for its numbers."""
     status = {k: trial.status.get(k) for k in ("step", "finished", "diverged", "seconds")}
     settings = {k: v for k, v in trial.settings.items() if k != "version"}
-    try:
-        numbers: dict[str, Any] = metrics.summarize(trial.records)
-    except ValueError:  # nothing was held out, or no loss was ever a number
-        numbers = dict.fromkeys(metrics.NAMES)
-    return {"name": trial.folder.name, **settings, **status, **numbers}
+    return {"name": trial.folder.name, **settings, **status}
 
 
 def protocol(sweep: dict[str, Any], trials: Sequence[TrialRecord]) -> str:
