@@ -1,6 +1,6 @@
 """Errata of seeds 000 and 001: the measurement that decides each."""
 
-from planted import line, record
+from by_hand import line, record
 
 from experiments.grokking import errata
 from experiments.grokking.errata import ERRATA

@@ -16,9 +16,9 @@ from chromium import Chromium, needs_chromium
 import minigrad as mg
 from experiments.data import modular
 from experiments.grokking import live
+from experiments.grokking.task import load_model
 from experiments.report.report import Contents
 from experiments.train.records import TrialRecord
-from experiments.train.training import load_model
 
 pytest.importorskip("plotly", reason="the page needs plotly")
 

@@ -1,35 +1,31 @@
 """The experiment `regularization`: what is measured of the norm, on planted curves."""
 
 import math
-from dataclasses import asdict
 
 import numpy as np
 import pytest
+from by_hand import write_trial
 
 from experiments.grokking import regularization
 from experiments.grokking.regularization import norm_of, running_median
-from experiments.sweep import experiment as sweep
+from experiments.grokking.task import Grokking
+from experiments.sweep import folder as sweep
+from experiments.sweep.experiment import main
 from experiments.train import records
-from experiments.train.training import Trial
 
 DECAY = (1 - 1e-3) ** 100  # what weight decay 1 leaves of the norm between two evaluations
 
 
 def command(args):
     """`python -m experiments.grokking.regularization` with these arguments."""
-    return sweep.main(regularization.EXPERIMENT, args, description=regularization.__doc__)
+    return main(regularization.EXPERIMENT, args, description=regularization.__doc__)
 
 
 def fake(folder, model="lstm", decay=1.0, seed=0, *, norm, val, loss=None, steps=40_001):
     """A finished trial with these values at the evaluations 0, 100, 200, ..."""
     name = f"{model}-wd{decay:g}-seed{seed}"
-    (folder / name).mkdir(parents=True)
     loss = [0.1] * len(norm) if loss is None else loss
-    last = 100 * (len(norm) - 1)
-    settings = Trial(model=model, weight_decay=decay, seed=seed, steps=steps)
-    records.write_json(folder / name / "settings.json", asdict(settings))
-    status = {"step": last, "finished": True, "diverged": False}
-    records.write_json(folder / name / "status.json", status)
+    settings = Grokking(model=model, weight_decay=decay, seed=seed, steps=steps)
     lines = [
         {
             "step": 100 * i,
@@ -41,8 +37,7 @@ def fake(folder, model="lstm", decay=1.0, seed=0, *, norm, val, loss=None, steps
         }
         for i in range(len(norm))
     ]
-    records.rewrite(folder / name / "metrics.jsonl", lines)
-    return records.read_trial(folder / name)
+    return write_trial(folder / name, settings.settings(), lines, steps=steps)
 
 
 def learnt_at(i, n=101):

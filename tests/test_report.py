@@ -19,7 +19,8 @@ from toys import EVIL, REPORT, TOY, Toy
 from experiments.report import command
 from experiments.report.report import Contents, read, read_chapter
 from experiments.results.results import Results, Table
-from experiments.sweep import experiment as sweep
+from experiments.sweep import folder as folders
+from experiments.sweep import launch
 from experiments.train.records import TrialRecord
 
 pytest.importorskip("plotly", reason="the page needs plotly")
@@ -61,7 +62,7 @@ def test_command_stops_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran: list[str] = []
-    monkeypatch.setattr(sweep, "run", lambda experiment, *_: ran.append(experiment.name) or 130)
+    monkeypatch.setattr(launch, "run", lambda experiment, *_: ran.append(experiment.name) or 130)
     assert run("--out", tmp_path / "out") == 130
     assert ran == ["sanity"]
     assert "stopped; go on with --resume" in capsys.readouterr().err
@@ -83,7 +84,7 @@ def test_an_error_in_training_is_said(
     def broken(*args: Any) -> int:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(sweep, "run", broken)
+    monkeypatch.setattr(launch, "run", broken)
     assert run("--out", tmp_path / "out", "--only", "sanity") == 1
     assert "sanity: RuntimeError: out of luck" in capsys.readouterr().err
 
@@ -128,7 +129,7 @@ def test_chapters(toy_contents: Contents) -> None:
 def test_part_of_a_sweep(toy_folder: Path, tmp_path: Path) -> None:
     """Trials that are not begun are named; a sweep without any has a chapter without results."""
     options = Toy(out=tmp_path / "sanity", seeds=(0, 1))
-    sweep.prepare(TOY, options)
+    folders.prepare(TOY, options, options.out)
     nothing = read_chapter(TOY, tmp_path / "sanity")
     assert "Not run: lstm-seed0, gpt-seed0, lstm-seed1, gpt-seed1" in nothing.protocol
     (tmp_path / "sanity" / "gpt-seed0").symlink_to(toy_folder / "sanity" / "gpt-seed0")
@@ -141,9 +142,9 @@ def test_part_of_a_sweep(toy_folder: Path, tmp_path: Path) -> None:
 
 def test_small_scale_is_said_at_the_head(toy_contents: Contents) -> None:
     small = toy_contents._replace(chapters=[toy_contents.chapters[0]._replace(small=True)])
-    assert sweep.SMALL_SAID in page.html(small)
-    assert sweep.SMALL_SAID not in page.html(toy_contents)
-    assert sweep.SMALL_SAID.split(":")[0] in " ".join(words(pdf.pages(small)))
+    assert folders.SMALL_SAID in page.html(small)
+    assert folders.SMALL_SAID not in page.html(toy_contents)
+    assert folders.SMALL_SAID.split(":")[0] in " ".join(words(pdf.pages(small)))
 
 
 class Text(HTMLParser):

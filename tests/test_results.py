@@ -4,9 +4,9 @@ import math
 import random
 
 import pytest
+from by_hand import learnt, line, record, write
 from hypothesis import given
 from hypothesis import strategies as st
-from planted import learnt, line, record, write
 
 from experiments.grokking import seeds
 from experiments.grokking.seeds import MODELS
@@ -161,6 +161,54 @@ def test_first_step():
     assert curves.first_step(trial, "x", 0.9) == 7
     assert curves.first_step(trial, "x", 0.91) == 11
     assert curves.first_step(trial, "x", 1.1) is None
+
+
+# --- the numbers of the seeds' table --------------------------------------------------------------
+def table(*rows):
+    keys = ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
+    return record([dict(zip(keys, row, strict=True)) for row in rows])
+
+
+ONE = table(
+    (0, 3.0, 0.1, 3.0, 0.0),
+    (1, 2.0, 1.0, 4.0, 0.5),
+    (2, 0.5, 1.0, 2.5, 0.5),
+    (3, 0.5, 0.9, 2.0, 0.25),
+)
+TWO = table(
+    (0, 3.0, 0.2, 3.0, 0.0),
+    (1, 1.0, 0.8, 1.0, 0.25),
+    (2, 1.5, 0.6, None, 0.75),
+    (3, 0.25, 0.8, 1.0, 0.5),
+)
+
+
+def test_the_ten_numbers_of_a_trial_by_hand():
+    assert seeds.numbers(ONE) == {
+        "L_train": 0.5, "L_val": 2.0, "A_train": 1.0, "A_val": 0.5,
+        "t_f(L_train)": 2, "t_f(L_val)": 3, "t_f(A_train)": 1, "t_f(A_val)": 1,
+        "dt(L)": 1, "dt(A)": 0,
+    }  # fmt: skip
+    two = seeds.numbers(TWO)
+    assert two["t_f(L_val)"] == 1  # the first of a tie; a loss that is no number never wins
+    assert two["t_f(A_train)"] == 1
+    assert (two["dt(L)"], two["dt(A)"]) == (-2, 1)
+
+
+def test_a_cutoff_looks_at_earlier_steps_only():
+    assert curves.best(until(ONE, 2), "val_loss") == (2.5, 2)
+    assert curves.best(until(ONE, 1), "val_loss") == (3.0, 0)
+    assert math.isnan(curves.best(until(ONE, -1), "val_loss")[0])
+
+
+def test_mean_and_population_standard_deviation_over_seeds():
+    over = lambda name: seeds.NAMED[name].over([ONE, TWO])
+    assert over("L_train") == (0.375, 0.125)
+    assert over("A_val") == (0.625, 0.125)
+    assert over("dt(L)") == (-0.5, 1.5)
+    assert curves.spread([2.0]) == (2.0, None)  # one value says nothing of others
+    # the spread that seed 000 prints for its GPT: one trial perfect, one with one error in 481
+    assert curves.spread([1.0, 480 / 481]) == pytest.approx((0.99896, 0.0010395), abs=5e-6)
 
 
 # --- tests of claims ------------------------------------------------------------------------------

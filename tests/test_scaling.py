@@ -7,18 +7,17 @@ import json
 import math
 import random
 import re
-from dataclasses import asdict
 from functools import partial
 
 import pytest
-from planted import learnt, line, write
+from by_hand import learnt, line, write
 
 from experiments.grokking import compute, data_size, model_size
 from experiments.grokking.seeds import L_VAL, best_table
+from experiments.grokking.task import Grokking
 from experiments.results.results import write_results
 from experiments.sweep.experiment import main
 from experiments.train import records
-from experiments.train.training import Trial
 
 EXPERIMENTS = {  # module, flags of a tiny run, how many trials these are
     "data_size": (data_size, ["--fractions", ".3", ".6"], 4),
@@ -118,9 +117,9 @@ def test_trials_are_those_of_the_seeds(module, n, first, steps):
     names = list(trials)
     assert (len(names), names[0], names[1]) == (n, first, first.replace("lstm", "gpt"))
     assert [name.endswith("seed0") for name in names] == [True] * (n // 2) + [False] * (n // 2)
-    usual = asdict(Trial())
+    usual = Grokking().settings()
     for trial in trials.values():
-        varied = {k for k, v in asdict(trial).items() if v != usual[k]}
+        varied = {k for k, v in trial.settings().items() if v != usual[k]}
         assert varied <= {"model", "seed", "steps", "r_train", "layers", "d", "batch_size"}
         assert trial.steps == steps
 

@@ -7,26 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.grokking import live
+from experiments.grokking.options import Options
 from experiments.grokking.seeds import MODELS
+from experiments.grokking.task import Grokking
 from experiments.report.report import Erratum, Report
 from experiments.results.claims import Claim, Finding
 from experiments.results.results import Answer, Drawing, Results, Table
-from experiments.sweep import experiment as sweep
+from experiments.sweep import launch
 from experiments.sweep.experiment import Experiment
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial
 
 EVIL = "<script>alert(1)</script> & **bold**"
 
 
 @dataclass(frozen=True)
-class Toy(sweep.Options):
+class Toy(Options):
     """Two steps of two tiny models."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         sizes = {"p": 5, "d": 8, "layers": 2, "heads": 4, "steps": 2}
         return {
-            f"{model}-seed{seed}": Trial(model=model, seed=seed, **sizes)
+            f"{model}-seed{seed}": Grokking(model=model, seed=seed, **sizes)
             for seed in self.seeds
             for model in self.models
         }
@@ -58,26 +59,18 @@ TOY = Experiment("sanity", "A toy <of> its own", Toy, toy_results)
 BROKEN = Experiment("data_size", "A broken one", Toy, broken_results)
 ABSENT = Experiment("operations", "An absent one", Toy, toy_results)
 ERRATA = (
-    Erratum(
-        "000.1", "Toys cannot learn", "They can", {"Of all toys": lambda _: Finding("", "not run")}
-    ),
+    Erratum("000.1", "Toys cannot learn", "They can", {"Of all toys": lambda _: Finding()}),
     Erratum("001.4", "Noise decides nothing", "It does"),
     Erratum("001.5", "Toys are wood", "Some are"),
 )
-REPORT = Report(
-    "toys",
-    "Toys that learn",
-    f"All about toys {EVIL}",
-    (TOY, BROKEN, ABSENT),
-    ERRATA,
-    [live.SECTION],
-)
+ABOUT = f"All about toys {EVIL}"
+REPORT = Report("toys", "Toys", ABOUT, Options, (TOY, BROKEN, ABSENT), ERRATA, [live.SECTION])
 
 
 def make(folder: Path) -> Path:
     """Run the toy and the broken one in a folder."""
     for experiment in (TOY, BROKEN):
-        options = Toy(out=folder / experiment.name, seeds=(0,), kernels=False)
-        sweep.prepare(experiment, options)
-        assert sweep.run(experiment, options, folder / experiment.name, "cpu") == 0
+        out = folder / experiment.name
+        options = Toy(out=out, seeds=(0,), kernels=False)
+        assert launch.run(experiment, options, out, "cpu") == 0
     return folder

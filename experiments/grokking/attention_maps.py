@@ -24,16 +24,16 @@ import numpy as np
 import minigrad as mg
 from experiments.data import modular
 from experiments.data.modular import Equations
-from experiments.grokking.seeds import MODELS, numbers
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import MODELS
+from experiments.grokking.task import Grokking, data_of, load_model
 from experiments.results.claims import Finding, Says, Test, by_share, decide
 from experiments.results.curves import best
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.trials import Trials
-from experiments.sweep import experiment as sweep
-from experiments.sweep.experiment import Experiment
+from experiments.sweep.experiment import Experiment, main
 from experiments.train import records
-from experiments.train.records import TrialRecord
-from experiments.train.training import CHECKPOINT, Trial, data_of, load_model
+from experiments.train.records import CHECKPOINT, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ Weights = np.ndarray[Any, Any]  # (L, heads, S, S): of each head what query i re
 
 
 @dataclass(frozen=True)
-class Options(sweep.Options):
+class Options(options.Options):
     """Question 4.8."""
 
     model: Literal["both", "lstm", "gpt"] = "gpt"
@@ -55,7 +55,7 @@ class Options(sweep.Options):
     seeds: tuple[int, ...] = (0,)
     """Three trials a seed: of the split, the weights and the order of the data."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         if self.model != "gpt":
             raise ValueError(f"--model: expected gpt, which has attention, got {self.model}")
         variants: dict[str, dict[str, Any]] = {
@@ -346,9 +346,8 @@ def unequal_heads(general: Shares) -> Finding:
     return Finding(f"{text} (a difference above {UNEQUAL} counts)", by_share(held))
 
 
-EXPERIMENT = Experiment(
-    "attention_maps", "Where GPTs look while they add", Options, results, numbers
-)
+TITLE = "Where GPTs look while they add"
+EXPERIMENT = Experiment("attention_maps", TITLE, Options, results, seeds.numbers)
 
 if __name__ == "__main__":
-    sys.exit(sweep.main(EXPERIMENT, description=__doc__))
+    sys.exit(main(EXPERIMENT, description=__doc__))

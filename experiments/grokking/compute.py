@@ -18,19 +18,9 @@ import math
 import sys
 from dataclasses import dataclass
 
-from experiments.grokking.seeds import (
-    A_VAL,
-    GPT,
-    L_VAL,
-    LOG_L_VAL,
-    LSTM,
-    MODELS,
-    NAMED,
-    alike,
-    best_table,
-    comparable,
-    numbers,
-)
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import A_VAL, GPT, L_VAL, LOG_L_VAL, LSTM, MODELS, NAMED
+from experiments.grokking.task import Grokking, data_of
 from experiments.results.claims import (
     Along,
     Finding,
@@ -47,9 +37,8 @@ from experiments.results.curves import Quantity, roughness
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell
 from experiments.results.trials import Trials, by_group, by_value, complete, finished, until
-from experiments.sweep.experiment import Experiment, Options, check_different, main
+from experiments.sweep.experiment import Experiment, check_different, main
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial, data_of, trial_of
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
 STEPS = 20_001  # T
@@ -57,16 +46,16 @@ ALPHAS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
-class Compute(Options):
+class Compute(options.Options):
     """The sweep over the batch size."""
 
     batch_sizes: tuple[int, ...] | None = None
     """Samples a step, at most the training set. If not given 32, 64, 128, 256, 512."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         sizes = self.batch_sizes or self.pick(BATCH_SIZES, (8, 16, 512))
         check_different("batch-sizes", sizes, at_least=1)
-        p = self.pick(Trial.p, 11)
+        p = self.pick(Grokking.p, 11)
         return {
             f"{model}-b{size}-seed{seed}": self.trial(
                 model=model, seed=seed, p=p, batch_size=size, steps=STEPS
@@ -81,11 +70,11 @@ def results(trials: Trials) -> Results:
     ended = finished(trials)
     return Results(
         tables=[
-            best_table(trials, {"batch_size": "B"}, REAL_BATCH),
+            seeds.best_table(trials, {"batch_size": "B"}, REAL_BATCH),
             *(cutoff_table(ended, quantity) for quantity in (L_VAL, A_VAL)),
         ],
         drawings=drawings(trials),
-        claims=decide(CLAIMS, whole(comparable(trials, "batch_size", steps=STEPS))),
+        claims=decide(CLAIMS, whole(seeds.comparable(trials, "batch_size", steps=STEPS))),
         answer=Answer(answer(ended), "best"),
         groups=MODELS,
     )
@@ -150,7 +139,7 @@ def drawings(trials: Trials) -> list[Drawing]:
             f"{model.label}: loss and accuracy against the training step, coloured by the batch "
             f"size B (question 4.6 a)."
         )
-        figure = panels.curves(of_model, size, title=f"{model.label}: {alike(of_model)}")
+        figure = panels.curves(of_model, size, title=f"{model.label}: {seeds.alike(of_model)}")
         found.append(Drawing(f"curves_{model.value}", caption, figure, live=True))
     for model, ended in by_group(finished(trials), MODELS).items():
         caption = (
@@ -159,7 +148,7 @@ def drawings(trials: Trials) -> list[Drawing]:
         )
         at = by_value(ended, "batch_size")
         lines = [panels.Line(cut_all(at, a), colors.to_rgba(a)) for a in ALPHAS]
-        title = f"{model.label}: {alike(ended)}"
+        title = f"{model.label}: {seeds.alike(ended)}"
         figure = panels.best_against(lines, size, title=title, bar=(alpha, ALPHAS))
         found.append(Drawing(f"best_{model.value}", caption, figure))
     return found
@@ -176,7 +165,7 @@ def answer(trials: Trials) -> str:
 # --- what the seeds say ---------------------------------------------------------------------------
 def real_batch(trial: TrialRecord) -> int:
     """Samples in a step: B, or the whole training set if that is smaller."""
-    return min(trial.settings["batch_size"], len(data_of(trial_of(trial.settings))[0]))
+    return min(trial.settings["batch_size"], len(data_of(Grokking.of(trial.settings))[0]))
 
 
 IN_B = Along("B", "per doubling of B", lambda t: math.log2(real_batch(t)))
@@ -245,7 +234,7 @@ CLAIMS = (
          "equal samples they are worse by more than at equal steps", samples, "000.6"),
 )  # fmt: skip
 
-EXPERIMENT = Experiment("compute", "Scaling compute", Compute, results, numbers)
+EXPERIMENT = Experiment("compute", "Scaling compute", Compute, results, seeds.numbers)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

@@ -17,18 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from experiments.grokking.seeds import (
-    A_TRAIN,
-    A_VAL,
-    GPT,
-    LOG_L_VAL,
-    LSTM,
-    MODELS,
-    alike,
-    best_table,
-    comparable,
-    numbers,
-)
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import A_TRAIN, A_VAL, GPT, LOG_L_VAL, LSTM, MODELS
+from experiments.grokking.task import Grokking
 from experiments.results import trends
 from experiments.results.claims import (
     Along,
@@ -45,9 +36,8 @@ from experiments.results.claims import (
 from experiments.results.curves import Quantity, roughness
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.trials import Trials, by_group, by_value, finished, pairs, where
-from experiments.sweep.experiment import Experiment, Options, check_different, main
+from experiments.sweep.experiment import Experiment, check_different, main
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 GENERALIZES = 0.9  # least A_val of a model that has generalised, question 4.3 (d)
@@ -56,15 +46,15 @@ FAILS = 0.5  # greatest A_val of one that has done no more
 
 
 @dataclass(frozen=True)
-class DataSize(Options):
+class DataSize(options.Options):
     """The sweep over the fraction used for training."""
 
     fractions: tuple[float, ...] | None = None
     """Fractions r of all sums to train on; the others validate. If not given .1 ... .9."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         fractions = self.fractions or self.pick(FRACTIONS, (0.3, 0.6, 0.9))
-        p = self.pick(Trial.p, 11)
+        p = self.pick(Grokking.p, 11)
         check_different("fractions", fractions)
         for r in fractions:
             if not 0 < r < 1 or not 0 < round(r * p**2) < p**2:
@@ -81,9 +71,9 @@ class DataSize(Options):
 
 def results(trials: Trials) -> Results:
     return Results(
-        tables=[best_table(trials, {"r_train": "r"}), thresholds_table(trials)],
+        tables=[seeds.best_table(trials, {"r_train": "r"}), thresholds_table(trials)],
         drawings=drawings(trials),
-        claims=decide(CLAIMS, comparable(trials, "r_train")),
+        claims=decide(CLAIMS, seeds.comparable(trials, "r_train")),
         answer=Answer(answer(trials), "thresholds"),
         groups=MODELS,
     )
@@ -98,7 +88,7 @@ def drawings(trials: Trials) -> list[Drawing]:
             f"curves_{model.value}",
             f"{model.label}: loss and accuracy against the training step, coloured by the "
             f"fraction r used for training (question 4.3 a).",
-            panels.curves(of_model, setting, title=f"{model.label}: {alike(of_model)}"),
+            panels.curves(of_model, setting, title=f"{model.label}: {seeds.alike(of_model)}"),
             live=True,
         )
         for model, of_model in by_group(trials, MODELS).items()
@@ -109,7 +99,7 @@ def drawings(trials: Trials) -> list[Drawing]:
             "Best values, and the first steps at which they were reached, against the fraction "
             "used for training (question 4.3 b)."
         )
-        figure = panels.best_against(lines, setting, title=alike(ended))
+        figure = panels.best_against(lines, setting, title=seeds.alike(ended))
         found.append(Drawing("best", caption, figure))
     return found
 
@@ -134,7 +124,7 @@ class Question(NamedTuple):
         }
 
     def answers(self, trials: Trials) -> BySeed[float]:
-        """`by_seed` of both models, of seeds that ran with every fraction; empty if one has none."""
+        """`by_seed` of both models, where every fraction ran; empty if one has no such seed."""
         found = {}
         for model, of_model in by_group(trials, MODELS).items():
             whole = [
@@ -292,7 +282,7 @@ CLAIMS = (
          "grid and seeds", noise, "001.4"),
 )  # fmt: skip
 
-EXPERIMENT = Experiment("data_size", "Scaling data size", DataSize, results, numbers)
+EXPERIMENT = Experiment("data_size", "Scaling data size", DataSize, results, seeds.numbers)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 
 from experiments.grokking.seeds import LSTM, MODELS, NAMED, all_comparable, comparable
+from experiments.grokking.task import Grokking, data_of
 from experiments.report.report import Erratum
 from experiments.results.claims import Finding, Test, by_share, share_of
 from experiments.results.tables import cell
 from experiments.results.trials import Trials, by_group
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial, data_of, total_steps
 from models import count
 
 # --- parameter counts: d = d_x = d_h = 128, L = 2, 4 heads, the seeds' models ---------------------
@@ -68,15 +68,13 @@ def still_falling(trials: Trials) -> Finding:
 
 
 def batch_holds(trials: Trials) -> Finding:
-    return Finding(f"the training set holds {len(data_of(Trial())[0])}", "differs")
+    return Finding(f"the training set holds {len(data_of(Grokking())[0])}", "differs")
 
 
 def samples_seen(trials: Trials) -> Finding:
     """How many samples T steps see at B = 32, and at "512", which is the whole training set."""
-    n = len(data_of(Trial())[0])
-    few, many = (
-        round(total_steps(20_001, n, size) / math.ceil(n / size) * n) for size in (32, min(512, n))
-    )
+    n = len(data_of(Grokking())[0])
+    few, many = (math.ceil(20_001 / math.ceil(n / size)) * n for size in (32, min(512, n)))
     ours = (
         f"20,001 steps see {few:,} samples at B = 32 and {many:,} at “512”, {many / few:.0f} times "
         f"as many"
@@ -85,8 +83,8 @@ def samples_seen(trials: Trials) -> Finding:
 
 
 def nothing_left(trials: Trials) -> Finding:
-    train, val = data_of(Trial())
-    ours = f"{len(train)} + {len(val)} = all {Trial.p**2} sums, and best values are chosen on it"
+    train, val = data_of(Grokking())
+    ours = f"{len(train)} + {len(val)} = all {Grokking.p**2} sums, and best values are chosen on it"
     return Finding(ours, "differs")
 
 
@@ -96,7 +94,7 @@ def spread_of_steps(trials: Trials) -> Finding:
         for steps in (NAMED["t_f(L_val)"], NAMED["t_f(A_val)"]):
             if (found := steps.over(of_model)) and found.std is not None:
                 texts.append(f"{model.label} {steps.name} {cell(steps, found)}")
-                held.append(found.std <= Trial.eval_period)
+                held.append(found.std <= Grokking.eval_period)
     return Finding("; ".join(texts), by_share(held)) if texts else Finding()
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.grokking.task import Grokking, load_model, parameters_of
 from experiments.report.report import Chapter, Section
 from experiments.train import records
-from experiments.train.records import TrialRecord
-from experiments.train.training import CHECKPOINT, load_model, parameters_of, trial_of
+from experiments.train.records import CHECKPOINT, TrialRecord
 
 MOST = 500_000  # numbers of a model that goes into a page: 2 MB
 
@@ -55,7 +55,7 @@ def choose(chapters: Sequence[Chapter]) -> TrialRecord | None:
 def fits(trial: TrialRecord) -> bool:
     if trial.settings["model"] != "gpt" or not (trial.folder / CHECKPOINT).exists():
         return False
-    return parameters_of(trial_of(trial.settings), embeddings=True) <= MOST
+    return parameters_of(Grokking.of(trial.settings), embeddings=True) <= MOST
 
 
 def pack(folder: Path) -> tuple[dict[str, Any], bytes]:

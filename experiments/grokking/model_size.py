@@ -18,17 +18,9 @@ import sys
 from dataclasses import dataclass
 from itertools import pairwise
 
-from experiments.grokking.seeds import (
-    A_VAL,
-    GPT,
-    LOG_L_VAL,
-    LSTM,
-    MODELS,
-    alike,
-    best_table,
-    comparable,
-    numbers,
-)
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import A_VAL, GPT, LOG_L_VAL, LSTM, MODELS
+from experiments.grokking.task import Grokking, parameters_of
 from experiments.results import trends
 from experiments.results.claims import (
     Along,
@@ -44,9 +36,8 @@ from experiments.results.claims import (
 )
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.trials import Trials, by_group, by_value, complete, finished
-from experiments.sweep.experiment import Experiment, Options, check_different, main
+from experiments.sweep.experiment import Experiment, check_different, main
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial, parameters_of, trial_of
 
 LAYERS = (1, 2, 3)
 WIDTHS = (64, 128, 256)
@@ -54,7 +45,7 @@ SIZES = {(n, d) for n in LAYERS for d in WIDTHS}
 
 
 @dataclass(frozen=True)
-class ModelSize(Options):
+class ModelSize(options.Options):
     """The sweep over layers and width."""
 
     layers: tuple[int, ...] | None = None
@@ -63,12 +54,12 @@ class ModelSize(Options):
     """Embedding and hidden sizes; for the GPT multiples of its 4 heads. If not given 64, 128,
     256."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         layers = self.layers or self.pick(LAYERS, (1, 2))
         widths = self.d or self.pick(WIDTHS, (16, 32))
         for name, values in (("layers", layers), ("d", widths)):
             check_different(name, values, at_least=1)
-        p = self.pick(Trial.p, 11)
+        p = self.pick(Grokking.p, 11)
         return {
             f"{model}-l{n}-d{d}-seed{seed}": self.trial(model=model, seed=seed, p=p, layers=n, d=d)
             for seed in self.seeds
@@ -79,10 +70,10 @@ class ModelSize(Options):
 
 
 def results(trials: Trials) -> Results:
-    ended, usual = finished(trials), comparable(trials, "layers", "d")
+    ended, usual = finished(trials), seeds.comparable(trials, "layers", "d")
     size = lambda t: (t.settings["layers"], t.settings["d"])
     return Results(
-        tables=[best_table(trials, {"layers": "L", "d": "d"}), scaling_table(ended)],
+        tables=[seeds.best_table(trials, {"layers": "L", "d": "d"}), scaling_table(ended)],
         drawings=drawings(trials),
         claims=decide(CLAIMS, complete(usual, MODELS, size, SIZES)),
         answer=Answer(answer(ended), "scaling"),
@@ -92,7 +83,7 @@ def results(trials: Trials) -> Results:
 
 def parameters(trial: TrialRecord) -> int:
     """P: what the model learns outside its token embedding."""
-    return parameters_of(trial_of(trial.settings), embeddings=False)
+    return parameters_of(Grokking.of(trial.settings), embeddings=False)
 
 
 def by_size(trials: Trials) -> dict[int, dict[int, list[TrialRecord]]]:
@@ -112,7 +103,7 @@ def drawings(trials: Trials) -> list[Drawing]:
                 f"{model.label}, L = {n}: loss and accuracy against the training step, coloured "
                 f"by d (question 4.5 a)."
             )
-            figure = panels.curves(group, width, title=f"{model.label}: {alike(group)}")
+            figure = panels.curves(group, width, title=f"{model.label}: {seeds.alike(group)}")
             found.append(Drawing(f"curves_{model.value}_l{n}", caption, figure, live=True))
     ended = finished(trials)
     for model, of_model in by_group(ended, MODELS).items():
@@ -120,7 +111,7 @@ def drawings(trials: Trials) -> list[Drawing]:
             f"{model.label}: best values, and the first steps at which they were reached, for "
             f"each L and d, ± std over seeds (question 4.5 b)."
         )
-        sizes, title = by_size(of_model), f"{model.label}: {alike(of_model)}"
+        sizes, title = by_size(of_model), f"{model.label}: {seeds.alike(of_model)}"
         figure = panels.bars(sizes, width, title=title, xlabel="layers, L")
         found.append(Drawing(f"bars_{model.value}", caption, figure))
         at = {parameters(g[0]): g for of_l in sizes.values() for g in of_l.values()}
@@ -131,7 +122,7 @@ def drawings(trials: Trials) -> list[Drawing]:
             "parameters outside the embedding (question 4.5 b)."
         )
         against = panels.Setting("P", "parameters outside the embedding, P", log10=True)
-        figure = panels.best_against(lines, against, title=alike(ended))
+        figure = panels.best_against(lines, against, title=seeds.alike(ended))
         found.append(Drawing("best", caption, figure))
     return found
 
@@ -307,7 +298,7 @@ CLAIMS = (
          "may be too", columns_exchanged, "001.1"),
 )  # fmt: skip
 
-EXPERIMENT = Experiment("model_size", "Scaling model size", ModelSize, results, numbers)
+EXPERIMENT = Experiment("model_size", "Scaling model size", ModelSize, results, seeds.numbers)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

@@ -17,12 +17,12 @@ import numpy as np
 
 import minigrad as mg
 from experiments.data.modular import Equations
+from experiments.grokking.prefix import PrefixTree, logits
 from minigrad import device as devices
 from minigrad.tensor import raw
-from models import PrefixTree
 
 Array = Any  # numpy.ndarray or cupy.ndarray
-Model = Callable[..., mg.Tensor]  # model(ids, start=): (B, S) or tree -> logits (B, S - start, V)
+Model = Callable[..., mg.Tensor]  # model(ids, start=): (B, S) -> logits (B, S - start, V)
 EVALUATION_BATCH = 2**12  # released code, trainer.py
 
 
@@ -56,14 +56,14 @@ class Batch:
     def take(self, rows: Any) -> Batch:
         """The samples at a slice, an index array on the host, or a tensor of indices beside them.
 
-        Of a tree, a tree; it is made on the host and takes no tensor.
-        For replicas an index array is (R, n): of each its own samples.
+        Of a tree, a tree. For replicas an index array is (R, n): of each its own samples.
         """
-        ids = self.ids
-        here = devices.move(rows, ids.device) if isinstance(rows, np.ndarray) else raw(rows)
+        ids, device = self.ids, self.ids.device
+        rows = rows if isinstance(rows, slice) else devices.move(raw(rows), device)
+        here = rows
         if self.targets.ndim == 3:
             every = devices.namespace(self.targets).arange(len(self.targets))[:, None]
-            here = (slice(None) if isinstance(rows, slice) else every), here
+            here = (slice(None) if isinstance(rows, slice) else every), rows
         return replace(
             self,
             ids=ids.take(rows) if isinstance(ids, PrefixTree) else mg.Tensor(ids.data[here]),
@@ -175,9 +175,9 @@ def evaluate(model: Model, batch: Batch) -> tuple[Any, Any]:
         raise ValueError("evaluate: expected at least one sample")
     total, right = np.float64(0.0), np.int64(0)
     for part in batch.parts(EVALUATION_BATCH):
-        logits = model(part.ids, start=part.start)
-        total = total + devices.to_numpy(loss(logits, part, "sum").data).astype(np.float64)
-        right = right + np.asarray(accuracy(logits, part, "sum"))
+        words = logits(model, part.ids, part.start)
+        total = total + devices.to_numpy(loss(words, part, "sum").data).astype(np.float64)
+        right = right + np.asarray(accuracy(words, part, "sum"))
     return (total / len(batch)).tolist(), (right / len(batch)).tolist()
 
 
@@ -186,7 +186,7 @@ def evaluate_each(model: Model, batch: Batch) -> tuple[np.ndarray[Any, Any], np.
     """(loss, whether right) of every sample as `evaluate` sees it, on the host: (B,) or (R, B)."""
     losses, right = [], []
     for part in batch.parts(EVALUATION_BATCH):
-        logits = model(part.ids, start=part.start)
-        losses.append(devices.to_numpy(loss(logits, part, "none").data))
-        right.append(devices.to_numpy(correct(logits, part)))
+        words = logits(model, part.ids, part.start)
+        losses.append(devices.to_numpy(loss(words, part, "none").data))
+        right.append(devices.to_numpy(correct(words, part)))
     return np.concatenate(losses, axis=-1), np.concatenate(right, axis=-1)

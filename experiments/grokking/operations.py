@@ -18,16 +18,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from experiments.grokking.seeds import GPT, LSTM, MODELS, alike, comparable, numbers, table_numbers
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import GPT, LSTM, MODELS
+from experiments.grokking.task import ORDERS, Grokking, data_of
 from experiments.results.claims import Finding, Says, by_share, decide, share_of
 from experiments.results.curves import Quantity, Spread, average, first_step, spread, unrest
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell
 from experiments.results.trials import Group, Trials, by_group, finished, pairs, where
-from experiments.sweep import experiment as sweep
-from experiments.sweep.experiment import Experiment
+from experiments.sweep.experiment import Experiment, main
 from experiments.train.records import TrialRecord
-from experiments.train.training import ORDERS, Trial, data_of, trial_of
 
 MASKS: tuple[Literal["code", "handout"], ...] = ("code", "handout")  # the seeds' first
 OF_CODE, OF_TEXT = (  # Okabe and Ito, and no model's or set's colours
@@ -40,17 +40,17 @@ BINARY, TERNARY = (f"{kind}_" for kind in ORDERS.values())
 LEARNT = 0.9  # validation accuracy
 NAMES = ("L_train", "L_val", "A_train", "A_val", "t_f(L_val)", "t_f(A_val)")
 FIRST = f"step of A_val ≥ {LEARNT}"
-ALIKE = 0.05  # difference in accuracy up to which two are called alike
+ALIKE = 0.05  # difference in accuracy up to which two are called seeds.alike
 
 
 @dataclass(frozen=True)
-class Options(sweep.Options):
+class Options(options.Options):
     """Question 4.4."""
 
     p: int = P
     """The modulus. There are p² sums of two and p³ of three."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         return {
             f"{model}-{mask}-seed{seed}": self.trial(
                 model=model, mask=mask, seed=seed, p=self.p, orders=(2, 3), split_each_order=True
@@ -63,7 +63,7 @@ class Options(sweep.Options):
 
 def results(trials: Trials) -> Results:
     ended = finished(trials)
-    usual = where(comparable(ended, "p", "orders", "split_each_order", "mask"), p=P)
+    usual = where(seeds.comparable(ended, "p", "orders", "split_each_order", "mask"), p=P)
     return Results(
         tables=[best_table(ended), mask_table(ended)],
         drawings=drawings(trials),
@@ -81,7 +81,7 @@ def quantities(kind: str) -> list[Quantity]:
         step = first_step(trial, f"{HEADS[kind]}val_accuracy", LEARNT)
         return math.inf if step is None else step
 
-    found = [quantity for quantity in table_numbers(HEADS[kind]) if quantity.name in NAMES]
+    found = [quantity for quantity in seeds.table_numbers(HEADS[kind]) if quantity.name in NAMES]
     return [*found, Quantity(FIRST, first, formats=(",.0f", ",.0f"))]
 
 
@@ -179,7 +179,7 @@ def drawings(trials: Trials) -> list[Drawing]:
     for mask, of_mask in by_group(trials, (OF_CODE, OF_TEXT)).items():
         models = by_group(of_mask, MODELS)
         columns = {model.label: panels.both_parts(group) for model, group in models.items()}
-        title = f"All equations, {mask.label}\n{alike(of_mask)}"
+        title = f"All equations, {mask.label}\n{seeds.alike(of_mask)}"
         figure = panels.bands_against_steps(title, columns)
         caption = f"Loss and accuracy on all equations, {mask.label}."
         found.append(Drawing(f"overall_{mask.value}", caption, figure, live=True))
@@ -188,7 +188,7 @@ def drawings(trials: Trials) -> list[Drawing]:
                 f"{kind} equations": panels.both_parts(group, f"{kind}_")
                 for kind in ORDERS.values()
             }
-            title = f"{model.label}, {mask.label}\n{alike(group)}"
+            title = f"{model.label}, {mask.label}\n{seeds.alike(group)}"
             figure = panels.bands_against_steps(title, columns)
             caption = f"{model.label}: binary and ternary equations apart, {mask.label}."
             name = f"orders_{model.value}_{mask.value}"
@@ -204,7 +204,7 @@ def drawings(trials: Trials) -> list[Drawing]:
         ]
         for model, of_model in by_group(trials, MODELS).items()
     }
-    figure = panels.bands_against_steps(f"Both masks\n{alike(trials)}", columns, rows)
+    figure = panels.bands_against_steps(f"Both masks\n{seeds.alike(trials)}", columns, rows)
     return [*found, Drawing("masks", "Validation accuracy under both masks.", figure)]
 
 
@@ -271,7 +271,7 @@ def confound(trials: Trials) -> Finding:
         parts.append(text)
     counts = ""
     if trials:
-        train, _ = data_of(trial_of(trials[0].settings))
+        train, _ = data_of(Grokking.of(trials[0].settings))
         binary, ternary = (int((train.order == n).sum()) for n in ORDERS)
         counts = f"{binary} binary and {ternary} ternary equations to train on; "
     ours = counts + ("; ".join(parts) or "not both masks were run")
@@ -303,7 +303,8 @@ OF_BOTH_MASKS = (
          "of the code adds a PAD to them", confound, "001.2"),
 )  # fmt: skip
 
-EXPERIMENT = Experiment("operations", "Sums of two and of three numbers", Options, results, numbers)
+TITLE = "Sums of two and of three numbers"
+EXPERIMENT = Experiment("operations", TITLE, Options, results, seeds.numbers)
 
 if __name__ == "__main__":
-    sys.exit(sweep.main(EXPERIMENT, description=__doc__))
+    sys.exit(main(EXPERIMENT, description=__doc__))

@@ -22,24 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.grokking.seeds import (
-    GPT,
-    LSTM,
-    MODELS,
-    NAMED,
-    alike,
-    best_table,
-    comparable,
-    numbers,
-)
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import GPT, LSTM, MODELS, NAMED
+from experiments.grokking.task import Grokking
 from experiments.results.claims import Finding, Says, Test, by_share, decide, share_in
 from experiments.results.curves import first_step, spread
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.trials import Trials, by_group, by_value, finished, where
-from experiments.sweep import experiment as sweep
-from experiments.sweep.experiment import Experiment
+from experiments.sweep.experiment import Experiment, check_different, main
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,17 +45,17 @@ LEAST = float(np.finfo(np.float32).eps)  # of the losses that are compared: othe
 
 
 @dataclass(frozen=True)
-class Options(sweep.Options):
+class Options(options.Options):
     """Question 4.7."""
 
     weight_decays: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
     """Of all parameters; AdamW multiplies them by 1 - lr * weight decay a step."""
 
     def __post_init__(self) -> None:
-        sweep.check_different("weight-decays", self.weight_decays)
+        check_different("weight-decays", self.weight_decays)
         super().__post_init__()
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         return {
             f"{model}-wd{decay:g}-seed{seed}": self.trial(
                 model=model, weight_decay=decay, seed=seed, steps=STEPS
@@ -83,9 +74,12 @@ def results(trials: Trials) -> Results:
     norms = {t.folder.name: norm_of(t) for t in ended}
     claims = [*DECAY_CLAIMS, *norm_claims(norms)]
     return Results(
-        tables=[best_table(ended, {"weight_decay": "weight decay"}), norm_table(ended, norms)],
+        tables=[
+            seeds.best_table(ended, {"weight_decay": "weight decay"}),
+            norm_table(ended, norms),
+        ],
         drawings=drawings(trials, ended, norms),
-        claims=decide(claims, comparable(ended, "weight_decay", steps=STEPS)),
+        claims=decide(claims, seeds.comparable(ended, "weight_decay", steps=STEPS)),
         answer=Answer(answer(ended, norms), "norm"),
         groups=MODELS,
     )
@@ -239,7 +233,7 @@ def drawings(trials: Trials, ended: Trials, norms: Norms) -> list[Drawing]:
     decay, found = panels.Setting("weight_decay", "weight decay"), []
     rows = (panels.LOSS, panels.ACCURACY, panels.NORM)
     for model, group in by_group(trials, MODELS).items():
-        title = f"{model.label}: {alike(group)}"
+        title = f"{model.label}: {seeds.alike(group)}"
         figure = panels.curves(group, decay, title=title, rows=rows)
         caption = (
             f"{model.label}: loss, accuracy and norm of the parameters under each weight decay; "
@@ -248,7 +242,7 @@ def drawings(trials: Trials, ended: Trials, norms: Norms) -> list[Drawing]:
         found.append(Drawing(f"curves_{model.value}", caption, figure, live=True))
     if ended:
         lines = panels.lines_of_groups(ended, MODELS, decay.name)
-        figure = panels.best_against(lines, decay, title=f"Best values: {alike(ended)}")
+        figure = panels.best_against(lines, decay, title=f"Best values: {seeds.alike(ended)}")
         caption = (
             "Best values and their steps against weight decay. A loss of exactly 0, as float32 has "
             "it once it is less than rounding, lies off the axis."
@@ -393,9 +387,8 @@ DECAY_CLAIMS = (
          better_with_more("t_f(L_val)", "t_f(A_val)")),
 )  # fmt: skip
 
-EXPERIMENT = Experiment(
-    "regularization", "Weight decay and the norm of the parameters", Options, results, numbers
-)
+TITLE = "Weight decay and the norm of the parameters"
+EXPERIMENT = Experiment("regularization", TITLE, Options, results, seeds.numbers)
 
 if __name__ == "__main__":
-    sys.exit(sweep.main(EXPERIMENT, description=__doc__))
+    sys.exit(main(EXPERIMENT, description=__doc__))

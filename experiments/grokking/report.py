@@ -24,6 +24,7 @@ from experiments.grokking import (
     sanity,
 )
 from experiments.grokking.errata import ERRATA
+from experiments.grokking.options import Options
 from experiments.report.command import main
 from experiments.report.report import Report
 
@@ -38,6 +39,7 @@ REPORT = Report(
     name="grokking",
     title="Grokking: an LSTM and a GPT learn modular arithmetic",
     about=ABOUT,
+    options=Options,
     experiments=[module.EXPERIMENT for module in MODULES],  # in the order of the questions
     errata=ERRATA,
     sections=[live.SECTION],

@@ -16,27 +16,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.grokking.seeds import (
-    A_VAL,
-    GPT,
-    LSTM,
-    MEANING,
-    MODELS,
-    NAMED,
-    NUMBERS,
-    SANITY,
-    alike,
-    all_comparable,
-    numbers,
-)
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import A_VAL, GPT, LSTM, MODELS, NAMED, NUMBERS, SANITY
+from experiments.grokking.task import Grokking
 from experiments.results.claims import Finding, Says, Test, by_share, decide
 from experiments.results.curves import Quantity, Spread
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell
 from experiments.results.trials import Group, Trials, by_group, finished
-from experiments.sweep import experiment as sweep
-from experiments.sweep.experiment import Experiment
-from experiments.train.training import Trial
+from experiments.sweep.experiment import Experiment, main
 
 Columns = Mapping[Group, Mapping[Quantity, Spread | None]]
 
@@ -46,10 +34,10 @@ TELLING = tuple(NAMED[name] for name in ("t_f(A_train)", "t_f(L_train)", "L_trai
 
 
 @dataclass(frozen=True)
-class Options(sweep.Options):
+class Options(options.Options):
     """Questions 4.1 and 4.2: all as in the seeds."""
 
-    def trials(self) -> dict[str, Trial]:
+    def trials(self) -> dict[str, Grokking]:
         return {
             f"{model}-seed{seed}": self.trial(model=model, seed=seed)
             for seed in self.seeds
@@ -64,7 +52,7 @@ def results(trials: Trials) -> Results:
         "Loss and accuracy on training and validation set: mean over seeds, ± one standard "
         "deviation as a band."
     )
-    title = f"Sanity check: {alike(trials)}"
+    title = f"Sanity check: {seeds.alike(trials)}"
     figure = panels.curves_of_groups(trials, MODELS, title=title)
     ended = finished(trials)
     return Results(
@@ -113,11 +101,11 @@ def table(trials: Trials) -> Table:
         m.value: [t.settings["seed"] for t in of] for m, of in by_group(trials, MODELS).items()
     }
     note = (
-        f"{MEANING.replace('the seeds,', 'seeds,')} ↓ less is better, ↑ more is better; the better "
-        "of our two models in bold. The last column names the better model by our numbers, by "
-        "seed 000 and by seed 001."
+        f"{seeds.MEANING.replace('the seeds,', 'seeds,')} ↓ less is better, ↑ more is better; the "
+        "better of our two models in bold. The last column names the better model by our numbers, "
+        "by seed 000 and by seed 001."
     )
-    usual = all_comparable(trials)
+    usual = seeds.all_comparable(trials)
     return Table(
         name="best",
         title="Our numbers beside seeds 000 and 001",
@@ -152,7 +140,7 @@ def as_in(source: str) -> Test:
             for n in TELLING
         )
         text = f"{found}: as {source} in {sum(same)} of {len(same)} rows"
-        return Finding(text, by_share(same) if all_comparable(trials) else "undecided")
+        return Finding(text, by_share(same) if seeds.all_comparable(trials) else "undecided")
 
     return test
 
@@ -167,9 +155,8 @@ CLAIMS = (  # erratum 001.1: are the columns of table 1 of 001 swapped?
     Says("001, 4.2", saying("001"), as_in("001"), "001.1"),
 )
 
-EXPERIMENT = Experiment(
-    "sanity", "Sanity check: LSTM and GPT on a + b mod 31", Options, results, numbers
-)
+TITLE = "Sanity check: LSTM and GPT on a + b mod 31"
+EXPERIMENT = Experiment("sanity", TITLE, Options, results, seeds.numbers)
 
 if __name__ == "__main__":
-    sys.exit(sweep.main(EXPERIMENT, description=__doc__))
+    sys.exit(main(EXPERIMENT, description=__doc__))

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
 
+from experiments.grokking.task import Grokking
 from experiments.results.curves import Quantity, Spread, best
 from experiments.results.results import Table
 from experiments.results.tables import spread_table
 from experiments.results.trials import Group, Trials, finished
 from experiments.train.records import TrialRecord
-from experiments.train.training import Trial, in_json
 
 LSTM = Group("model", "lstm", "LSTM", "#0072B2", "#56B4E9")  # colours of Okabe and Ito
 GPT = Group("model", "gpt", "GPT", "#D55E00", "#E69F00", "dash")
@@ -28,16 +27,16 @@ MODELS = (LSTM, GPT)  # in the order of the seeds
 
 
 # --- the protocol ---------------------------------------------------------------------------------
-def comparable(trials: Trials, *varied: str, steps: int = Trial.steps) -> list[TrialRecord]:
+def comparable(trials: Trials, *varied: str, steps: int = Grokking.steps) -> list[TrialRecord]:
     """Those that ran to the end as the seeds' did, which can be held against their claims.
 
     varied: settings that the sweep varies; all others must be the seeds'.
     """
-    free = {"model", "seed", "steps", "share_prefixes", *varied}
-    usual = {k: v for k, v in in_json(asdict(Trial())).items() if k not in free}
+    free = {"model", "seed", "steps", *varied}
+    usual = {k: v for k, v in Grokking().settings().items() if k not in free}
     return [
         t for t in finished(trials)
-        if t.settings["steps"] == steps and all(t.settings[k] == v for k, v in usual.items())
+        if t.settings["steps"] == steps and all(t.settings.get(k, v) == v for k, v in usual.items())
     ]  # fmt: skip
 
 

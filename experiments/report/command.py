@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from experiments.report.report import Report, read
-from experiments.sweep import cli
-from experiments.sweep import experiment as sweep
+from experiments.sweep import cli, experiment, launch
+from experiments.sweep import folder as folders
 from experiments.sweep.experiment import Experiment
-from experiments.train.training import Trial
-from minigrad import device as devices
+from experiments.train.trial import Trial
 
 
 @dataclass(frozen=True)
-class Options(sweep.Options):
+class Options(experiment.Options):
     """What holds for all experiments; what is not given is as each of them has it."""
 
     report: ClassVar[Report]
@@ -35,9 +34,9 @@ class Options(sweep.Options):
 
     def trials(self) -> dict[str, Trial]:
         return {
-            f"{experiment.name}/{name}": trial
-            for experiment in self.experiments()
-            for name, trial in self.of(experiment).trials().items()
+            f"{each.name}/{name}": trial
+            for each in self.experiments()
+            for name, trial in self.of(each).trials().items()
         }
 
     def experiments(self) -> list[Experiment]:
@@ -47,16 +46,16 @@ class Options(sweep.Options):
             raise ValueError(f"--only: expected some of {', '.join(names)}, got {unknown[0]!r:.40}")
         return [each for each in self.report.experiments if each.name in (self.only or names)]
 
-    def of(self, experiment: Experiment) -> sweep.Options:
+    def of(self, each: Experiment) -> experiment.Options:
         """The options of one experiment: those given here, and its own defaults for the rest."""
-        values = {f: getattr(self, f.name) for f in fields(sweep.Options)}
+        values = {f: getattr(self, f.name) for f in fields(self.report.options)}
         given = {f.name: value for f, value in values.items() if value != f.default}
-        folder = self.folder / experiment.name
+        folder = self.folder / each.name
         begun = (folder / "sweep.json").exists()
         try:
-            return experiment.options(**given | {"out": folder, "resume": self.resume and begun})
+            return each.options(**given | {"out": folder, "resume": self.resume and begun})
         except ValueError as error:
-            raise ValueError(f"{experiment.name}: {error}") from None
+            raise ValueError(f"{each.name}: {error}") from None
 
     @property
     def folder(self) -> Path:
@@ -71,18 +70,18 @@ def main(report: Report, args: Sequence[str] | None = None, *, description: str)
     command; 130 after Ctrl-C, 143 after SIGTERM.
     """
     prog = report.prog
-    kind = type("Options", (Options,), {"report": report, "__doc__": Options.__doc__})
-    options = cli.parse(kind, args, prog=prog, description=description)
-    try:
+    kind = type(
+        "Options", (Options, report.options), {"report": report, "__doc__": Options.__doc__}
+    )
+    options = cli.parse(dataclass(frozen=True)(kind), args, prog=prog, description=description)
+    with cli.one_line(prog):
         check_extra()
         if options.read is not None:
             check_readable(options.read)
             return write(options, options.read)
-        device = sweep.device_of(options)
-        sweep.set_up(options, options.folder)
-        prepare(options)
-    except (devices.DeviceError, ImportError, ValueError, OSError) as error:
-        cli.fail(prog, error)
+        device = launch.device_of(options)
+        launch.set_up(options, options.folder)
+        check(options)
     failed = run(options, device)
     if failed >= 128:
         print(f"{prog}: stopped; go on with --resume", file=sys.stderr)
@@ -104,30 +103,30 @@ def check_readable(folder: Path) -> None:
         raise ValueError(f"--read: {folder} holds no folder of an experiment")
 
 
-def prepare(options: Options) -> None:
-    """Make all folders. ValueError, with nothing written, if they hold something already."""
+def check(options: Options) -> None:
+    """ValueError, with nothing written, if a folder holds something else than what is to run."""
     folder, experiments = options.folder, options.experiments()
     held = any((folder / each.name / "sweep.json").exists() for each in experiments)
     if held and not options.resume:
         raise ValueError(f"{folder} holds trials: go on with --resume, or choose another --out")
-    for experiment in experiments:
-        sweep.prepare(experiment, options.of(experiment))
+    for each in experiments:
+        folders.check(each, options.of(each), folder / each.name)
 
 
 def run(options: Options, device: str) -> int:
     """Run every experiment and write its results: 0, 1 if any failed, from 128 on if stopped."""
     failed, prog = 0, options.report.prog
-    for experiment in options.experiments():
-        print(f"{prog}: {experiment.name}", file=sys.stderr)
-        of_this, folder = options.of(experiment), options.folder / experiment.name
+    for each in options.experiments():
+        print(f"{prog}: {each.name}", file=sys.stderr)
+        folder = options.folder / each.name
         try:
-            status = sweep.run(experiment, of_this, folder, device)
+            status = launch.run(each, options.of(each), folder, device)
             if status == 0:
-                sweep.report(experiment, folder)
+                folders.report(each, folder)
         except SystemExit as stop:  # it has said why, and the others can run
             status = int(stop.code or 0)
         except Exception as error:  # its trials are kept, and the others can run
-            print(f"{prog}: {experiment.name}: {type(error).__name__}: {error}", file=sys.stderr)
+            print(f"{prog}: {each.name}: {type(error).__name__}: {error}", file=sys.stderr)
             status = 1
         if status >= 128:
             return status

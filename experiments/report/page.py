@@ -21,7 +21,7 @@ from experiments.report.report import Chapter, Contents, plain
 from experiments.results.claims import Verdict
 from experiments.results.figures import picture
 from experiments.results.results import Drawing, Table
-from experiments.sweep.experiment import SMALL_SAID
+from experiments.sweep.folder import SMALL_SAID
 from minigrad.files import write_file
 
 DPI = 144  # of figures: sharp on a screen of two dots a pixel at the width of the text

@@ -11,9 +11,8 @@ from typing import NamedTuple, get_args
 from experiments.results.claims import Claim, Test, Verdict
 from experiments.results.results import Answer, Results, Table
 from experiments.results.trials import Trials
-from experiments.sweep import experiment as sweep
-from experiments.sweep.experiment import Experiment
-from experiments.train import records
+from experiments.sweep import folder as folders
+from experiments.sweep.experiment import Experiment, Options
 from experiments.train.records import TrialRecord
 
 VERDICTS = (
@@ -57,14 +56,15 @@ class Section(NamedTuple):
 class Report:
     """A report before anything is run: a title, experiments, errata, and sections of its own.
 
-    name:  of the folder of its modules and of that of its output.
-    about: what it is about, in a paragraph.
+    name:    of the folder of its modules and of that of its output.
+    about:   what it is about, in a paragraph.
+    options: that all of its experiments have.
     """
 
     name: str
-
     title: str
     about: str
+    options: type[Options]
     experiments: Sequence[Experiment]
     errata: Sequence[Erratum] = ()
     sections: Sequence[Section] = ()
@@ -164,10 +164,10 @@ def read_chapter(experiment: Experiment, folder: Path) -> Chapter:
     if not (folder / "sweep.json").exists():
         return chapter
     try:
-        said = sweep.read_sweep(folder)
+        said = folders.read_sweep(folder)
         trials = begun_trials(folder)
         return chapter._replace(
-            protocol=sweep.protocol(said, trials),
+            protocol=folders.protocol(said, trials),
             small=said["scale"] == "small",
             trials=trials,
             results=experiment.results(trials) if trials else Results(),
@@ -179,7 +179,7 @@ def read_chapter(experiment: Experiment, folder: Path) -> Chapter:
 
 def begun_trials(folder: Path) -> Trials:
     try:
-        return records.read_trials(folder)
+        return folders.read_trials(folder)
     except FileNotFoundError:
         return []
 

@@ -6,8 +6,11 @@ import contextlib
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NoReturn, TypeVar
+
+from experiments.train.records import RecordError
+from minigrad.device import DeviceError
 
 T = TypeVar("T")
 
@@ -35,6 +38,17 @@ def fail(prog: str, message: object, status: int = 2) -> NoReturn:
     """One line on stderr, then the end. Status 2 is for a mistake of the caller."""
     print(f"{prog}: error: {' '.join(str(message).split())}", file=sys.stderr)
     raise SystemExit(status)
+
+
+@contextlib.contextmanager
+def one_line(prog: str) -> Iterator[None]:
+    """What goes wrong inside ends the program in one line: damaged records with 1, all else 2."""
+    try:
+        yield
+    except RecordError as error:
+        fail(prog, error, status=1)
+    except (DeviceError, ImportError, ValueError, OSError) as error:
+        fail(prog, error)
 
 
 def unboxed(text: str) -> str:

@@ -2,60 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import minigrad as mg
-from experiments.train.training import Trial, TrialRun, evaluated, measure
-from minigrad import device as devices
+from experiments.sweep.jobs import Job
+from experiments.train.loop import ended, step_of, wait
+from experiments.train.task import batches, measured
+from experiments.train.trial import Trial
 
-ALIKE = ("seed", "lr", "weight_decay", "steps", "eval_first", "eval_period", "mask")
+ALIKE = ("seed", "lr", "weight_decay", "clip", "steps")
 REPEATS = 3
 
 
-def seconds_of(jobs: Sequence[Sequence[TrialRun]], device: str) -> list[float]:
+class Times(NamedTuple):
+    """Seconds of a step and of a measurement, and how many steps an epoch has."""
+
+    step: float
+    measurement: float
+    per_epoch: int
+
+
+def seconds_of(jobs: Sequence[Job], device: str) -> list[float]:
     """How long each job should take here from its first step on, without its finished trials.
 
     Kinds differ in all settings but `ALIKE`. Trials that run together are taken to last as long as
-    one after the other, which on a GPU is too long. Nothing is written.
+    one after the other, which on a GPU is too long. Nothing is written. ValueError for a task that
+    the loop cannot drive.
     """
-    known: dict[Any, tuple[float, float]] = {}
+    known: dict[Any, Times] = {}
 
-    def seconds(run: TrialRun) -> float:
-        if run.finished:
-            return 0.0
-        trial, steps = run.trial, range(1, run.total + 1)
-        kind = tuple(getattr(trial, f.name) for f in fields(Trial) if f.name not in ALIKE)
+    def seconds(trial: Trial) -> float:
+        kind = type(trial), *(getattr(trial, f.name) for f in fields(trial) if f.name not in ALIKE)
         if kind not in known:
-            known[kind] = timed(run, device)
-        step, evaluation = known[kind]
-        count = sum(evaluated(n, run.total, trial) for n in steps)
-        return len(steps) * step + count * evaluation
+            known[kind] = timed(trial, device)
+        step, measurement, per_epoch = known[kind]
+        total = math.ceil(trial.steps / per_epoch) * per_epoch
+        count = sum(trial.due(n, per_epoch) for n in range(total))
+        return total * step + (count + 1) * measurement
 
     with mg.use_device(device):
-        return [sum(map(seconds, job)) for job in jobs]
+        return [
+            sum(seconds(trial) for trial, folder in job if not ended(trial, folder))
+            for job in jobs
+        ]  # fmt: skip
 
 
-def timed(run: TrialRun, device: str) -> tuple[float, float]:
-    """Seconds of a step and of an evaluation, the least of a few: others may use the machine."""
-    run.load_batches(device, share_prefixes=run.trial.share_prefixes)
-    run.make(device)
-    evaluate = partial(measure, run.model, 0, run.train, run.val)
-    times: dict[Any, list[float]] = {run.update: [], evaluate: []}
+def timed(trial: Trial, device: str) -> Times:
+    """Of a trial, the least of a few: others may use the machine."""
+    advance = step_of(trial, device)
+    order = batches(advance.task, 0)
+    step, measure = partial(advance, order[0]), partial(measured, advance.task)
+    times: dict[Callable[[], Any], list[float]] = {step: [], measure: []}
     for _ in range(1 + REPEATS):  # the first makes what the others find
         for call, seconds in times.items():
             start = perf_counter()
             call()
             wait(device)
             seconds.append(perf_counter() - start)
-    step, evaluation = (min(seconds[1:]) for seconds in times.values())
-    return step, evaluation
-
-
-def wait(device: str) -> None:
-    """Until a GPU has done what it was given."""
-    if device != "cpu":
-        devices.cupy().cuda.Device(int(device[5:])).synchronize()
+    return Times(*(min(seconds[1:]) for seconds in times.values()), len(order))

@@ -5,18 +5,42 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.train import records
-from experiments.train.together import run_trials_together
-from experiments.train.training import Trial, Watcher, run_trial
+from experiments.train.loop import Watcher, run
+from experiments.train.replicas import MAY_DIFFER, run_replicas
+from experiments.train.trial import Trial
 from minigrad.device import DeviceError
-from minigrad.files import CheckpointError
+
+if TYPE_CHECKING:
+    from experiments.sweep.experiment import Options
 
 Job = Sequence[tuple[Trial, Path]]  # a trial and the folder it writes, or several as replicas
 RESTARTS = 3  # of a job whose process or node has died
-PROBLEMS = CheckpointError, DeviceError, ValueError, OSError  # of a job, said in one line
+PROBLEMS = DeviceError, ValueError, OSError  # of a job, said in one line
+
+
+def jobs_of(options: Options, folder: Path) -> list[Job]:
+    """What is run at a time: a trial, or with replicas all that can be one stacked model."""
+    groups: dict[Any, list[tuple[Trial, Path]]] = {}
+    for name, trial in options.trials().items():
+        same = tuple(getattr(trial, f.name) for f in fields(trial) if f.name not in MAY_DIFFER)
+        alike = type(trial), trial.after() is None, *same
+        together = options.replicas and trial.stacks()
+        groups.setdefault(alike if together else name, []).append((trial, folder / name))
+    return list(groups.values())
+
+
+def prerequisites(jobs: Sequence[Job]) -> list[set[int]]:
+    """Of each job the numbers of those that must end before it starts."""
+    numbers = {folder: i for i, job in enumerate(jobs) for _, folder in job}
+    return [
+        {numbers[folder.parent / first] for trial, folder in job if (first := trial.after())}
+        for job in jobs
+    ]
 
 
 def run_job(job: Job, device: str, watcher: Watcher) -> None:
@@ -26,9 +50,9 @@ def run_job(job: Job, device: str, watcher: Watcher) -> None:
         for folder in folders:
             held.enter_context(records.held(folder))
         if len(job) == 1:
-            run_trial(trials[0], folders[0], device=device, watcher=watcher)
+            run(trials[0], folders[0], device=device, watcher=watcher)
         else:
-            run_trials_together(trials, folders, device=device, watcher=watcher)
+            run_replicas(trials, folders, device=device, watcher=watcher)
 
 
 def name_of(job: Job) -> str:

@@ -1,4 +1,4 @@
-"""Jobs as tasks of a Ray cluster; see `here.run_all`. Needs the extra "ray".
+"""Jobs as tasks of a Ray cluster; see `launch.run_all`. Needs the extra "ray".
 
 Every node must see the output folder under the same path, and run this package at the same version.
 A job whose node dies starts again on another, from the checkpoint in its folder; that it has the
@@ -15,7 +15,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.sweep.jobs import (
     PROBLEMS,
@@ -25,12 +25,15 @@ from experiments.sweep.jobs import (
     TrialFailed,
     caught_signals,
     name_of,
+    prerequisites,
     run_job,
 )
 from experiments.sweep.progress import Overview
+from experiments.train.loop import Interrupted, Watcher
 from experiments.train.records import THREADS
-from experiments.train.training import Interrupted, Watcher
-from minigrad import kernel, use_kernels
+
+if TYPE_CHECKING:
+    from experiments.sweep.experiment import Options
 
 CONNECT_SECONDS = 5.0
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"  # RFC 9113, section 3.4
@@ -123,21 +126,14 @@ def exists(path: Path) -> bool:
 
 
 def run_on_ray(
-    jobs: Sequence[Job],
-    signals: Signals,
-    device: str,
-    workers: int,
-    overview: Overview,
-    *,
-    address: str | None,
-    gpus: float,
+    jobs: Sequence[Job], signals: Signals, options: Options, device: str, overview: Overview
 ) -> None:
     """Run the jobs as tasks with a CPU and a part of a GPU each, so many at a time."""
-    connect(address)
+    connect(options.address)
     import ray
 
     try:
-        follow(ray, jobs, signals, device, workers, overview, gpus)
+        follow(ray, jobs, signals, options, device, overview)
     finally:
         ray.shutdown()
 
@@ -146,21 +142,25 @@ def follow(
     ray: Any,
     jobs: Sequence[Job],
     signals: Signals,
+    options: Options,
     device: str,
-    workers: int,
     overview: Overview,
-    gpus: float,
 ) -> None:
     """Start tasks as others end, until none is left, or until one fails or a signal comes."""
     one_thread = {"env_vars": dict.fromkeys(THREADS, "1")}
-    how = {"num_cpus": 1, "num_gpus": gpus, "max_retries": RESTARTS, "runtime_env": one_thread}
+    how = {"num_cpus": 1, "num_gpus": options.gpus, "max_retries": RESTARTS}
+    how |= {"runtime_env": one_thread}
     task = ray.remote(**how)(work)
     waiting, running, problems = list(range(len(jobs))), {}, []
+    first = prerequisites(jobs)
     while waiting or running:
-        while waiting and len(running) < workers:
-            i = waiting.pop(0)
+        while len(running) < options.workers:
+            i = next((i for i in waiting if first[i] <= overview.done()), None)
+            if i is None:
+                break
+            waiting.remove(i)
             paths = [(trial, str(folder.resolve())) for trial, folder in jobs[i]]
-            running[task.remote(paths, device, kernel.enabled())] = i
+            running[task.remote(paths, options, device)] = i
             overview.start(i)
         ended, _ = ray.wait(list(running), timeout=0.5)
         overview.show()
@@ -197,10 +197,9 @@ class StopWhen(Watcher):
         return self.stopping()
 
 
-def work(job: Sequence[tuple[Any, str]], device: str, kernels: bool) -> str | None:
+def work(job: Sequence[tuple[Any, str]], options: Options, device: str) -> str | None:
     """One job on a node; what went wrong, in a line, if something did."""
-    use_kernels(kernels)
-    with caught_signals() as signals:
+    with caught_signals() as signals, options.how():
         watcher = StopWhen(signals.stopping)
         try:
             run_job([(trial, Path(folder)) for trial, folder in job], device, watcher)

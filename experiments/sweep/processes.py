@@ -1,4 +1,4 @@
-"""Jobs in processes of their own on this machine; see `here.run_all`."""
+"""Jobs in processes of their own on this machine; see `launch.run_all`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from experiments.sweep.jobs import (
     PROBLEMS,
@@ -20,32 +20,39 @@ from experiments.sweep.jobs import (
     TrialFailed,
     caught_signals,
     name_of,
+    prerequisites,
     run_job,
 )
 from experiments.sweep.progress import Overview, Progress
+from experiments.train.loop import Interrupted
 from experiments.train.records import THREADS
-from experiments.train.training import Interrupted
-from minigrad import kernel, use_kernels
+
+if TYPE_CHECKING:
+    from experiments.sweep.experiment import Options
 
 INTERRUPTED = 128 + signal.SIGINT  # the exit status of a process that was stopped
 
 
 def run_in_processes(
-    jobs: Sequence[Job], signals: Signals, device: str, workers: int, overview: Overview
+    jobs: Sequence[Job], signals: Signals, options: Options, device: str, overview: Overview
 ) -> None:
     """See `run_all`. Processes are spawned, not forked: a fork would share the parent's GPU."""
-    context = multiprocessing.get_context("spawn")
+    context, workers = multiprocessing.get_context("spawn"), options.workers
     lock = context.RLock()
     waiting = deque(range(len(jobs)))
-    restarts = dict.fromkeys(waiting, 0)
+    restarts, first = dict.fromkeys(waiting, 0), prerequisites(jobs)
     lines = deque(range(1, workers + 1))  # of the bars; the overview has the first
     running: dict[Any, tuple[int, int]] = {}  # the job and the line of each process
     failed = False
     try:
         while running or (waiting and not failed and not signals.stopping()):
-            while waiting and lines and not (failed or signals.stopping()):
-                i, line = waiting.popleft(), lines.popleft()
-                settings = device, line, lock, kernel.enabled(), os.getpid()
+            while lines and not (failed or signals.stopping()):
+                i = next((i for i in waiting if first[i] <= overview.done()), None)
+                if i is None:
+                    break
+                waiting.remove(i)
+                line = lines.popleft()
+                settings = options, device, line, lock, os.getpid()
                 process = context.Process(target=work, args=(jobs[i], *settings))
                 with environment(threads_each(workers)), ignored(signal.SIGINT):
                     process.start()
@@ -88,7 +95,7 @@ def say_restart(name: str, times: int) -> None:
     )
 
 
-def work(job: Job, device: str, line: int, lock: Any, kernels: bool, parent: int) -> None:
+def work(job: Job, options: Options, device: str, line: int, lock: Any, parent: int) -> None:
     """One job in a process of its own. A signal, or its parent's death, makes it save and exit.
 
     line: of its bar.
@@ -96,11 +103,10 @@ def work(job: Job, device: str, line: int, lock: Any, kernels: bool, parent: int
     from tqdm import tqdm
 
     tqdm.set_lock(lock)
-    use_kernels(kernels)
-    with caught_signals() as signals:
+    with caught_signals() as signals, options.how():
         stopping = lambda: signals.stopping() or os.getppid() != parent
         try:
-            run_job(job, device, Progress(name_of(job), stopping, line))
+            run_job(job, device, Progress(job, stopping, line))
         except Interrupted:
             sys.exit(INTERRUPTED)
         except PROBLEMS as error:

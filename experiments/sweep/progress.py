@@ -9,15 +9,16 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from experiments.sweep.jobs import Job, name_of
 from experiments.train import records
+from experiments.train.loop import Watcher
 from experiments.train.records import Record
-from experiments.train.training import Watcher, read_status
 
 QUIET_SECONDS = 30.0  # between plain lines
 
 
 class Progress(Watcher):
-    """Shows a trial's steps, last metrics and time left on stderr.
+    """Shows a job's steps, what its trials want shown, and the time left, on stderr.
 
     stopping: asked after every step whether the trial should save and stop.
     position: the line of its bar, below that of the whole.
@@ -26,12 +27,13 @@ class Progress(Watcher):
 
     def __init__(
         self,
-        name: str,
+        job: Job,
         stopping: Callable[[], bool],
         position: int = 1,
         overview: Overview | None = None,
     ) -> None:
-        self.name = name
+        self.name = name_of(job)
+        self.shown = job[0][0].shown
         self.stopping = stopping
         self.position = position
         self.overview = overview
@@ -50,11 +52,8 @@ class Progress(Watcher):
             )  # fmt: skip
 
     def record(self, record: Record) -> None:
-        values = [
-            f"{name} {show(record[f'train_{name}'])}/{show(record[f'val_{name}'])}"
-            for name in ("loss", "accuracy")
-        ]
-        self.text = ", ".join(values) + " (train/val)"
+        names = self.shown or [name for name in record if name != "step"]
+        self.text = ", ".join(f"{name} {show(record[name])}" for name in names)
         if self.bar is not None:
             self.bar.set_postfix_str(self.text, refresh=False)
         if self.overview is not None:
@@ -114,6 +113,10 @@ class Overview:
         self.states[i] = "done"
         self.show(at_once=True)
 
+    def done(self) -> set[int]:
+        """The numbers of the jobs that have ended."""
+        return {i for i, state in enumerate(self.states) if state == "done"}
+
     def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
@@ -158,7 +161,8 @@ def part_done(folder: Path) -> float:
     """How much of its steps a trial has done."""
     if not (folder / "settings.json").exists():
         return 0.0
-    if read_status(folder)["diverged"]:
+    status = records.read_status(folder)
+    if status["diverged"] or status.get("stopped"):
         return 1.0
     return min(1.0, records.last_step(folder) / records.read_settings(folder)["steps"])
 

@@ -1,8 +1,10 @@
-"""One trial: a model trained by one set of settings.
+"""One trial; knows no data, no model and no metric by name.
 
-    training    a trial from its settings to its records: steps, evaluations, checkpoints
-    together    trials of equal shape as one stacked model
-    records     the files that a trial writes, and reading them
+    trial      what is asked for: settings that all trainings share
+    task       what is trained: model, batches, loss, measurements
+    loop       run(trial, folder): restore, step, record, save
+    replicas   several trials as one stacked model
+    records    the folder of a trial, written and read
 
 `experiments.sweep` runs many of them.
 """

@@ -1,56 +1,70 @@
 """The folder that a trial writes, and how it is read back.
 
     settings.json            what was asked for
-    metrics.jsonl            one JSON object an evaluated step
+    metrics.jsonl            one JSON object a recorded step
+    times.jsonl              of these steps: seconds of training so far, and the most memory
     checkpoint.safetensors   everything that a continuation needs
-    status.json              steps done, whether finished, seconds of training
+    status.json              steps done, whether and how it has ended, what proves its metrics
     environment.json         a list: where each session of the trial ran
 
-Files are replaced as a whole or, for metrics, extended by whole lines, so an interruption at any
-moment leaves a folder that reads. Figures and tables are made from these folders alone.
+Files are replaced as a whole or extended by whole lines, so an interruption at any moment leaves a
+folder that reads. Metrics hold no time, for they are the same on every run. Figures and tables are
+made from these folders alone, and a folder that is damaged is refused, in one line.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
-import re
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
+import minigrad as mg
 from minigrad import device as devices
 from minigrad import kernel
-from minigrad.files import write_file
+from minigrad.files import CheckpointError, read_file, write_file
 
-Record = dict[str, Any]  # one line of metrics.jsonl: step, train_loss, train_accuracy, ...
+Record = dict[str, Any]  # one line of metrics.jsonl: the step, and numbers by name
 VERSION = 1  # of these files; settings.json says it, and where it does not it is this
+CHECKPOINT = "checkpoint.safetensors"
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-# --- writing ------------------------------------------------------------------------------------
-def slug(text: str) -> str:
-    """A name safe for a folder: lower case, digits, points and dashes.
+class RecordError(ValueError):
+    """A file of records is damaged, or does not fit those beside it."""
 
-    ValueError if nothing is left.
-    """
-    name = re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")
-    if not name:
-        raise ValueError(f"{text!r} has no letter or digit to name a folder with")
-    return name
+
+def damaged(folder: Path, problem: object) -> RecordError:
+    """The error for a trial whose files are damaged, with what can be done."""
+    return RecordError(f"{problem}; without {folder} --resume runs this trial again")
+
+
+# --- writing ------------------------------------------------------------------------------------
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError inside, such as of a full disk, names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
     """Replace a JSON file. ValueError for NaN and infinities, which JSON does not have."""
-    write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+    with naming(path):
+        write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
 def line(record: Record) -> str:
@@ -59,37 +73,76 @@ def line(record: Record) -> str:
 
 def append(path: Path, record: Record) -> None:
     """Add one line to a JSON lines file."""
-    with open(path, "a", encoding="utf-8") as file:
+    with naming(path), open(path, "a", encoding="utf-8") as file:
         file.write(line(record))
 
 
 def rewrite(path: Path, records: Iterable[Record]) -> None:
     """Replace a JSON lines file."""
-    write_file(path, "".join(map(line, records)).encode())
+    with naming(path):
+        write_file(path, "".join(map(line, records)).encode())
+
+
+def on_disk(path: Path) -> None:
+    """Force what was appended to the disk, before a checkpoint counts on it."""
+    with naming(path), open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 # --- reading ------------------------------------------------------------------------------------
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. ValueError that names the file if it is not JSON."""
+def read_json(path: Path, kind: type = dict) -> Any:
+    """The content of a JSON file. RecordError that names the file if it is no JSON of this kind."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return decoded(path.read_bytes(), kind)
     except ValueError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
+        raise RecordError(f"{path}: {error}") from None
+
+
+def decoded(text: bytes, kind: type = dict) -> Any:
+    """A JSON value of one kind. ValueError for others, NaN and infinities among them."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"not JSON: {constant}")
+
+    try:
+        found = json.loads(text.decode("utf-8"), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"damaged, not JSON: {error}") from None
+    if not isinstance(found, kind):
+        names = {dict: "an object", list: "a list"}
+        raise ValueError(f"damaged, expected {names[kind]}, got {type(found).__name__}")
+    return found
 
 
 def read_records(path: Path) -> list[Record]:
-    """The complete lines of a JSON lines file; a last line that was cut off is left out."""
+    """The complete lines of a JSON lines file; a last line that was cut off is left out.
+
+    RecordError unless they are numbers by name, the same names in each, at growing steps.
+    """
     if not path.exists():
         return []
-    return [
-        json.loads(s) for s in path.read_text(encoding="utf-8").splitlines(True) if s[-1] == "\n"
-    ]
+    found: list[Record] = []
+    *lines, _ = path.read_bytes().split(b"\n")
+    for i, text in enumerate(lines, 1):
+        try:
+            found.append(checked_record(decoded(text), found[-1] if found else None))
+        except ValueError as error:
+            raise RecordError(f"{path}: line {i}: {error}") from None
+    return found
 
 
-def check_version(path: Path, content: Any) -> None:
-    """ValueError unless a file holds an object of this version."""
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
+def checked_record(record: Record, before: Record | None) -> Record:
+    """The record. ValueError unless it is one, and can follow the one before."""
+    strange = [k for k, v in record.items() if not isinstance(v, int | float | None)]
+    if strange or not isinstance(record.get("step"), int):
+        raise ValueError(f"damaged, expected numbers and a step, got {str(record)!r:.60}")
+    if before is not None and (record.keys() != before.keys() or record["step"] <= before["step"]):
+        raise ValueError(f"damaged, does not continue the line before: {str(record)!r:.60}")
+    return record
+
+
+def check_version(path: Path, content: Mapping[str, Any]) -> None:
+    """ValueError unless a file is of this version."""
     if (found := content.get("version", VERSION)) != VERSION:
         raise ValueError(f"{path}: is of version {found}; this program reads version {VERSION}")
 
@@ -102,8 +155,23 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
+def read_status(folder: Path) -> dict[str, Any]:
+    """status.json of a trial, or what it would be before the first step. RecordError if damaged."""
+    path = folder / "status.json"
+    found = {"step": 0, "steps": 0, "finished": False, "diverged": False, "seconds": 0.0}
+    if not path.exists():
+        return found
+    expected = {"step": int, "steps": int, "finished": bool, "diverged": bool, "seconds": float}
+    found = read_json(path)
+    for name, kind in expected.items():
+        value = found.get(name)
+        if type(value) not in (kind, int if kind is float else kind) or not value >= 0:
+            raise RecordError(f"{path}: damaged, expected {name}: {kind.__name__}, got {value!r}")
+    return found
+
+
 def last_step(folder: Path) -> int:
-    """The last evaluated step of a trial; 0 if there is none yet."""
+    """The last recorded step of a trial; 0 if there is none yet."""
     try:
         with open(folder / "metrics.jsonl", "rb") as file:
             file.seek(0, os.SEEK_END)
@@ -116,7 +184,7 @@ def last_step(folder: Path) -> int:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What a trial has left: its settings, one dict an evaluated step, and how far it came."""
+    """What a trial has left: its settings, one dict a recorded step, and how far it came."""
 
     folder: Path
     settings: dict[str, Any]
@@ -125,29 +193,84 @@ class TrialRecord:
 
 
 def read_trial(folder: Path) -> TrialRecord:
-    """The record in a folder; without status or metrics if it never got that far.
+    """The records in a folder; without status or metrics if it never got that far.
 
-    ValueError, which names the file, for a record of another version or what is none.
+    RecordError, which names the file and what can be done, if they are damaged or do not belong
+    together. ValueError for those of another version.
     """
-    status = folder / "status.json"
-    return TrialRecord(
-        folder=folder,
-        settings=read_settings(folder),
-        records=read_records(folder / "metrics.jsonl"),
-        status=read_json(status) if status.exists() else {},
-    )
+    try:
+        if not (folder / "settings.json").exists():
+            raise RecordError(f"{folder / 'settings.json'}: missing beside what a trial has left")
+        found = TrialRecord(
+            folder=folder,
+            settings=read_settings(folder),
+            records=read_records(folder / "metrics.jsonl"),
+            status=read_status(folder),
+        )
+        if found.status["finished"]:
+            check_end(found)
+        return found
+    except RecordError as error:
+        raise damaged(folder, error) from None
+
+
+def check_end(trial: TrialRecord) -> None:
+    """RecordError unless the metrics are those of the trial whose end the status tells.
+
+    Before digests were kept, the last step is all that it says of them.
+    """
+    path, status = trial.folder / "metrics.jsonl", trial.status
+    steps = [record["step"] for record in trial.records]
+    if not steps or steps[-1] != status["step"]:
+        where = f"ends at step {steps[-1]}" if steps else "is empty"
+        raise RecordError(f"{path}: {where}, and status.json says {status['step']}")
+    if status.get("metrics") not in (None, digest(path)):
+        raise RecordError(f"{path}: damaged, is not what status.json says that was written")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_checkpoint(folder: Path) -> None:
+    """RecordError if the trial in a folder has a checkpoint that cannot be read."""
+    path = folder / CHECKPOINT
+    try:
+        if path.exists():
+            read_file(path, checked=True)
+    except CheckpointError as error:
+        raise damaged(folder, error) from None
+
+
+def check_settings(folder: Path, settings: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
+    """ValueError if a folder holds a trial with other settings. Only `steps` may grow.
+
+    usual: the defaults, which hold where old records have no such setting.
+    """
+    if not (folder / "settings.json").exists():
+        return
+    found = {**usual, **read_settings(folder)}
+    for k, wanted in settings.items():
+        if k != "steps" and found.get(k) != wanted:
+            raise ValueError(f"{folder}: holds a trial with {k}={found.get(k)}, not {wanted}")
+    if settings["steps"] < found["steps"]:
+        raise ValueError(
+            f"{folder}: holds a trial of {found['steps']} steps, more than {settings['steps']}"
+        )
 
 
 def read_trials(folder: Path) -> list[TrialRecord]:
-    """Every trial directly below a folder that has evaluated at least one step, by name.
+    """Every trial directly below a folder that has recorded at least one step, by name.
 
-    FileNotFoundError if there is none.
+    FileNotFoundError if there is none. RecordError as `read_trial`.
     """
-    found = [read_trial(path.parent) for path in sorted(folder.glob("*/settings.json"))]
-    found = [trial for trial in found if trial.records]
-    if not found:
+    names = ("settings.json", "metrics.jsonl", "status.json", CHECKPOINT)
+    found = sorted({path.parent for name in names for path in folder.glob(f"*/{name}")})
+    trials = [trial for trial in map(read_trial, found) if trial.records]
+    if not trials:
         raise FileNotFoundError(f"{folder} holds no trial with metrics")
-    return found
+    return trials
 
 
 # --- where a trial ran --------------------------------------------------------------------------
@@ -179,17 +302,26 @@ def environment(device: str) -> dict[str, Any]:
 
 def commit() -> str | None:
     """The commit of this code, with "+" if files differ from it; None outside a repository."""
-    here = Path(__file__).parent
 
     def git(*args: str) -> str:
         return subprocess.run(
-            ["git", *args], cwd=here, capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
+            ["git", *args], cwd=Path(__file__).parents[2], capture_output=True, text=True,
+            check=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
 
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", ".") else "")
+        changed = git("status", "--porcelain", "experiments", "models", "minigrad", "kernels")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def peak_bytes(device: str) -> int:
+    """The most bytes that this process has had in memory, or in CuPy's pool on a GPU."""
+    if device == "cpu":
+        return mg.debug.peak()
+    memory = devices.memory_of(int(device[5:]))
+    return memory.used + memory.kept
 
 
 def fit_for_writing(folder: Path) -> None:

@@ -12,17 +12,25 @@ it: the model runs once over each distinct prefix, and gradients add up where se
 
 A node stands for a prefix; shorter ones have lower numbers. Neighbouring lengths with equally many
 prefixes form a run: nothing parts in it, so it is an ordinary batch of n chains.
+
+`logits` runs a model over a tree, by the model's public parts. Loss and gradients are those of the
+plain batch, to rounding. What repeats in a plain batch too is computed once as well: the first
+layer of the LSTM sees few different words.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 import minigrad as mg
 from minigrad import device as devices
+from minigrad import nn
+from models import GPT, LSTMLanguageModel
 
 Array = Any  # numpy.ndarray or cupy.ndarray
 
@@ -56,7 +64,7 @@ class Inputs(NamedTuple):
 
 
 class PrefixTree:
-    """The distinct prefixes of a batch. Models take it in place of the ids.
+    """The distinct prefixes of a batch. `logits` takes it in place of the ids.
 
     ids:    (B, S) the sequences, on the host; `len(tree)` is B.
     tokens: (N,) the last token of each of the N nodes.
@@ -118,12 +126,12 @@ class PrefixTree:
         return self.ids.shape
 
     def take(self, rows: Array) -> PrefixTree:
-        """The tree of some of the sequences: an index array on the host, or a slice.
+        """The tree of some of the sequences: an index array or a slice.
 
         All of them in another order have the same tree, and only other nodes at their positions.
         """
         every = np.arange(len(self))
-        rows = every[rows]
+        rows = every[rows if isinstance(rows, slice) else devices.to_numpy(rows)]
         if not np.array_equal(np.sort(rows), every):
             return PrefixTree(self.ids[rows], self.device)
         tree = copy.copy(self)
@@ -147,12 +155,10 @@ class PrefixTree:
             raise ValueError(f"values: expected {self._firsts[-1] - first} rows, got {len(values)}")
         return mg.take(values, mg.Tensor(self.nodes.data[:, start:] - first), axis=0)
 
-    def check_use(self, model: Any, start: int, return_hidden: bool) -> None:
+    def check_use(self, model: Any, start: int) -> None:
         """ValueError where a model could not give for the tree what it gives for the ids."""
         self.first(start)
         name = type(model).__name__
-        if return_hidden:
-            raise ValueError(f"{name}: return_hidden expected ids (B, S), got a PrefixTree")
         if model.replicas is not None:
             raise ValueError(f"{name}: a stacked model expected ids (R, B, S), got a PrefixTree")
         if model.training and model.config.dropout > 0:
@@ -167,3 +173,89 @@ def distinct(tokens: Array, depths: Array) -> tuple[Array, Array]:
     words, codes = np.unique(tokens, return_inverse=True)
     _, nodes, rows = np.unique(depths * len(words) + codes, return_index=True, return_inverse=True)
     return nodes, rows
+
+
+# --- whether ------------------------------------------------------------------------------------
+class Switch:
+    """Whether tasks share prefixes where they can; see `sharing`."""
+
+    on: ClassVar[bool] = True
+
+
+@contextmanager
+def sharing(on: bool) -> Iterator[None]:
+    """Tasks made inside share the prefixes of their batches, or do not."""
+    before, Switch.on = Switch.on, on
+    try:
+        yield
+    finally:
+        Switch.on = before
+
+
+# --- models -------------------------------------------------------------------------------------
+def logits(model: Any, ids: mg.Tensor | PrefixTree, start: int = 0) -> mg.Tensor:
+    """`model(ids, start=start)`, (B, S - start, V), with what repeats computed once.
+
+    ids: (B, S), or the tree of them. ValueError for a tree with dropout in training, whose masks
+         sequences would share, and with a stacked model; that takes ids (R, B, S).
+    """
+    if isinstance(ids, PrefixTree):
+        ids.check_use(model, start)
+        return (gpt_on_tree if isinstance(model, GPT) else lstm_on_tree)(model, ids, start)
+    if not isinstance(model, LSTMLanguageModel):
+        return model(ids, start=start)
+    ids = ids if ids.ndim == 3 else nn.for_replicas(ids, model.replicas)
+    hidden, _ = recur(model, ids.mT, None, table(model, ids.shape[-2] * ids.shape[-1]))
+    return model.classifier(hidden[..., start:, :, :]).swapaxes(-3, -2)
+
+
+def gpt_on_tree(model: GPT, tree: PrefixTree, start: int) -> mg.Tensor:
+    """All nodes as rows; they meet in attention alone.
+
+    The first block reads few different vectors: a token in one place is the same everywhere. The
+    last one writes the nodes from depth `start` on.
+    """
+    x = model.positions(model.embedding(tree.inputs.tokens), tree.inputs.depths)
+    for i, block in enumerate(model.blocks):
+        first = tree.first(start if i == len(model.blocks) - 1 else 0)
+        if i == 0:
+            rows, paths = tree.inputs.rows[first:], tree.inputs.paths[first:]
+            a = block.attention.gathered(x, x, paths, rows)
+            x = mg.take(x, rows, axis=0)
+        else:
+            late = x[first:] if first else x
+            a, x = block.attention.gathered(late, x, tree.paths[first:]), late
+        y = block.attention_norm(x + a)
+        x = block.ffn_norm(y + block.ffn(y))
+    return tree.expand(model.classifier(x), start)
+
+
+def lstm_on_tree(model: LSTMLanguageModel, tree: PrefixTree, start: int) -> mg.Tensor:
+    """Run by run: the chains of one start from the states in which those before have ended."""
+    state, products = None, table(model, tree.tokens.size)
+    parts: list[mg.Tensor] = []
+    for run in tree.runs:
+        if run.parents is not None:
+            state = tuple(mg.take(s, run.parents, axis=1) for s in state)
+        hidden, state = recur(model, run.tokens, state, products)
+        if run.depth + len(hidden) > start:
+            y = model.classifier(hidden[max(0, start - run.depth) :])
+            parts.append(y.reshape(-1, y.shape[-1]))
+    return tree.expand(mg.concatenate(parts), start)
+
+
+def table(model: LSTMLanguageModel, count: int) -> mg.Tensor | None:
+    """The first layer's products for all words, where `count` tokens often repeat them."""
+    words = model.config.vocabulary_size
+    if count < 2 * words:
+        return None
+    weight = model.embedding.weight.data
+    every = mg.Tensor(devices.namespace(weight).arange(words))
+    return model.lstm.table(model.embedding(nn.for_replicas(every, model.replicas)))
+
+
+def recur(model: LSTMLanguageModel, ids: mg.Tensor, state: Any, products: mg.Tensor | None) -> Any:
+    """The LSTM over ids (T, B)."""
+    if products is None:
+        return model.lstm(model.embedding(ids), state)
+    return model.lstm(products, state, rows=ids)
