@@ -1,7 +1,35 @@
-"""Records of trials: written by hand, and looked at."""
+"""Records of trials, written by hand."""
 
+from pathlib import Path
+
+from experiments.grokking.task import Grokking
 from experiments.train import records
-from minigrad.files import read_file
+from experiments.train.records import TrialRecord
+
+
+def line(step, loss=2.0, accuracy=0.1, **others):
+    """A line of metrics, the same for both sets."""
+    same = {f"{part}_{k}": v for part in ("train", "val") for k, v in
+            (("loss", loss), ("accuracy", accuracy))}  # fmt: skip
+    return {"step": step, **same, "norm": 1.0, **others}
+
+
+def learnt(val_loss, val_accuracy, end=10_001):
+    """Curves that fit the training set and end with these values."""
+    last = {"train_loss": 1e-4, "train_accuracy": 1.0, "val_loss": val_loss,
+            "val_accuracy": val_accuracy}  # fmt: skip
+    return [line(0), line(end // 2), line(end - 1), line(end, **last)]
+
+
+def record(lines, name="trial", **settings):
+    """A finished trial with the settings of seeds 000 and 001, but for these."""
+    return TrialRecord(Path(name), Grokking(**settings).settings(), lines, {"finished": True})
+
+
+def write(folder, lines, *, finished=True, **settings):
+    """The same as a folder."""
+    trial = Grokking(**settings)
+    write_trial(folder, trial.settings(), lines, steps=trial.steps, finished=finished)
 
 
 def write_trial(folder, settings, lines, **status):
@@ -13,13 +41,3 @@ def write_trial(folder, settings, lines, **status):
     whole = {"step": last, "steps": last, "finished": True, "diverged": False, "seconds": 1.0}
     records.write_json(folder / "status.json", whole | status)
     return records.read_trial(folder)
-
-
-def left(folder):
-    """What must be the same however often a trial was interrupted: metrics and the checkpoint.
-
-    The library that writes checkpoints gives the keys of their metadata no order.
-    """
-    arrays, metadata = read_file(folder / records.CHECKPOINT, checked=True)
-    values = {name: (a.dtype, a.shape, a.tobytes()) for name, a in arrays.items()}
-    return (folder / "metrics.jsonl").read_bytes(), values, metadata

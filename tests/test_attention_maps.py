@@ -161,9 +161,7 @@ def test_the_tables_are_those_of_the_attention_by_hand(tmp_path):
 )
 def test_the_claims_are_decided_by_the_heads(heads, verdicts, tmp_path):
     fake(tmp_path, "sanity-seed0", heads)
-    claims = attention_maps.claims(
-        [(t, attention_maps.attention_of(t)) for t in records.read_trials(tmp_path)]
-    )
+    claims = attention_maps.results(records.read_trials(tmp_path)).claims
     assert [claim.verdict for claim in claims] == verdicts
 
 

@@ -1,10 +1,11 @@
-"""A toy experiment through everything: launchers, deaths, records, results; without a word of others.
+"""A toy experiment through everything: launchers, deaths, records, results; no word of others.
 
 MINIGRAD_KILLS says at how many random moments programs are killed, each (4).
 """
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import toy
-from by_hand import left
-from toy import EXPERIMENT, Level, Line, Options
+from toy import EXPERIMENT, REPORT, Level, Line, Options, left
 
+from experiments.report import command as report_command
 from experiments.sweep import launch
 from experiments.sweep.experiment import main
 from experiments.sweep.jobs import jobs_of, prerequisites
@@ -92,6 +93,17 @@ def test_the_same_again_makes_the_same_files(whole):
     before = {path: path.read_bytes() for path in whole.glob("*.*")}
     assert command([*ARGS, "--out", whole, "--resume"]) == 0
     assert {path: path.read_bytes() for path in whole.glob("*.*")} == before
+
+
+def test_a_report_shows_it(whole, tmp_path, capsys):
+    pytest.importorskip("fpdf")
+    pytest.importorskip("plotly")
+    shutil.copytree(whole, tmp_path / "line")
+    assert report_command.main(REPORT, ["--read", str(tmp_path)], description="") == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "Lines are learnt" in page
+    assert "lstm" not in page.lower().split("<script")[0]
+    assert (tmp_path / "report.pdf").read_bytes()[:5] == b"%PDF-"
 
 
 def test_progress_shows_what_the_trial_names(tmp_path, capsys, monkeypatch):

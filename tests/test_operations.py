@@ -213,12 +213,6 @@ def test_trials_with_other_settings_decide_no_claim(change, tmp_path):
     assert len(found.tables[0].rows) == 6
 
 
-def test_average_counts_every_step_once():
-    """The first hundred steps are evaluated one by one; they are no more than a hundred steps."""
-    curve = [{"step": s, "x": 0.0} for s in range(101)] + [{"step": 200, "x": 1.0}]
-    assert operations.average(curve, "x") == 0.5
-
-
 # --- the command ----------------------------------------------------------------------------------
 def test_the_whole_pipeline(tmp_path):
     out = tmp_path / "run"

@@ -9,7 +9,6 @@ from by_hand import write_trial
 from experiments.grokking import regularization
 from experiments.grokking.regularization import norm_of, running_median
 from experiments.grokking.task import Grokking
-from experiments.results import metrics, results
 from experiments.sweep import folder as sweep
 from experiments.sweep.experiment import main
 from experiments.train import records
@@ -47,22 +46,6 @@ def learnt_at(i, n=101):
 
 
 # --- statistics -----------------------------------------------------------------------------------
-def test_first_step():
-    curve = [{"step": s, "x": x} for s, x in ((0, None), (5, 0.8), (7, 0.9), (9, 0.2), (11, 1.0))]
-    assert metrics.first_step(curve, "x", 0.9) == 7
-    assert metrics.first_step(curve, "x", 0.91) == 11
-    assert metrics.first_step(curve, "x", 1.1) is None
-
-
-def test_verdicts():
-    for held, of, verdict in (
-        (4, 4, "agrees"), (3, 4, "agrees"), (2, 4, "undecided"), (1, 4, "differs"),
-        (0, 1, "differs"), (2, 3, "undecided"), (0, 0, "undecided"),
-    ):  # fmt: skip
-        assert results.verdict_of([True] * held + [False] * (of - held)) == verdict
-    assert results.verdict_of([], ran=False) == "not run"
-
-
 def test_the_running_median_leaves_spikes_out():
     values = np.linspace(2.0, 1.0, 40)
     spiky = values.copy()

@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from by_hand import write_trial
+from toy import StopAt
 
 import minigrad as mg
 from experiments.grokking import objective, sanity, seeds, task
 from experiments.grokking.task import Grokking
-from experiments.results.groups import finished
+from experiments.results.trials import finished
 from experiments.sweep import folder as folders
 from experiments.sweep import launch
 from experiments.sweep.experiment import main
 from experiments.train import loop, records
-from experiments.train.loop import Interrupted, Watcher, run
+from experiments.train.loop import Interrupted, run
 from experiments.train.task import shuffled
 
 ROOT = Path(__file__).parent.parent
@@ -42,19 +43,6 @@ MODELS = ["lstm", "gpt"]
 def command(args):
     """`python -m experiments.sanity` with these arguments."""
     return main(sanity.EXPERIMENT, args, description=sanity.__doc__)
-
-
-class StopAt(Watcher):
-    """Stops a trial after a step, as Ctrl-C would."""
-
-    def __init__(self, at):
-        self.at, self.now = at, 0
-
-    def step(self, step):
-        self.now = step
-
-    def stop(self):
-        return self.now == self.at
 
 
 def tensors(folder):
@@ -282,7 +270,7 @@ def test_a_short_run_says_so_and_draws_no_conclusion(tmp_path):
 def test_with_one_model_the_claims_were_not_run(tmp_path):
     fake_experiment(tmp_path)
     trials = [t for t in records.read_trials(tmp_path) if t.settings["model"] == "gpt"]
-    assert [claim.verdict for claim in sanity.claims(trials)] == ["not run"] * 2
+    assert [claim.verdict for claim in sanity.results(trials).claims] == ["not run"] * 2
     assert {row[-1] for row in sanity.table(trials).rows} == {
         "- / LSTM / GPT", "- / GPT / LSTM", "- / GPT / GPT", "- / = / =",
     }  # fmt: skip
@@ -308,7 +296,8 @@ def test_other_settings_are_not_held_against_the_seeds(tmp_path):
 
 def test_seed_numbers_are_those_of_the_documents():
     """Differences that the documents print must be those of the steps that they print."""
-    for column in (c for source in seeds.SANITY.values() for c in source.values()):
+    for printed in (c for source in seeds.SANITY.values() for c in source.values()):
+        column = {quantity.name: value for quantity, value in printed.items()}
         for quantity in "LA":
             t = [column[f"t_f({quantity}_{part})"].mean for part in ("val", "train")]
             assert column[f"dt({quantity})"].mean == t[0] - t[1]

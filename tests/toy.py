@@ -10,13 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 
 import minigrad as mg
-from experiments.results.results import Claim, Drawing, Results, Table
+from experiments.report.report import Report
+from experiments.results.claims import Claim
+from experiments.results.results import Drawing, Results, Table
 from experiments.sweep import experiment
 from experiments.sweep.experiment import Experiment, main
-from experiments.train import loop
+from experiments.train import loop, records
+from experiments.train.loop import Watcher
 from experiments.train.task import Task
 from experiments.train.trial import Trial
 from minigrad import nn
+from minigrad.files import read_file
 
 
 # --- what is trained ------------------------------------------------------------------------------
@@ -118,6 +122,32 @@ def results(trials):
 
 
 EXPERIMENT = Experiment("line", "Lines", Options, results)
+REPORT = Report("lines", "Lines", "What is learnt after them.", Options, [EXPERIMENT])
+
+
+# --- what tests ask of it -------------------------------------------------------------------------
+class StopAt(Watcher):
+    """Stops a trial after a step, as Ctrl-C would."""
+
+    def __init__(self, at):
+        self.at, self.now = at, 0
+
+    def step(self, step):
+        self.now = step
+
+    def stop(self):
+        return self.now == self.at
+
+
+def left(folder):
+    """What must be the same however often a trial was interrupted: metrics and the checkpoint.
+
+    The library that writes checkpoints gives the keys of their metadata no order.
+    """
+    arrays, metadata = read_file(folder / records.CHECKPOINT, checked=True)
+    values = {name: (a.dtype, a.shape, a.tobytes()) for name, a in arrays.items()}
+    return (folder / "metrics.jsonl").read_bytes(), values, metadata
+
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

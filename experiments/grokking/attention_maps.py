@@ -15,7 +15,7 @@ can be made without the checkpoint.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,10 +24,13 @@ import numpy as np
 import minigrad as mg
 from experiments.data import modular
 from experiments.data.modular import Equations
-from experiments.grokking import options
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import MODELS
 from experiments.grokking.task import Grokking, data_of, load_model
-from experiments.results import metrics
-from experiments.results.results import Claim, Drawing, Results, Table, Verdict, verdict_of
+from experiments.results.claims import Finding, Says, Test, by_share, decide
+from experiments.results.curves import best
+from experiments.results.results import Answer, Drawing, Results, Table
+from experiments.results.trials import Trials
 from experiments.sweep.experiment import Experiment, main
 from experiments.train import records
 from experiments.train.records import CHECKPOINT, TrialRecord
@@ -134,13 +137,30 @@ def in_lists(weights: Weights) -> list[Any]:
 
 
 # --- results --------------------------------------------------------------------------------------
-def results(trials: Sequence[TrialRecord]) -> Results:
-    found = [(trial, attention) for trial in trials if (attention := attention_of(trial))]
-    drawings = [drawing for each in found for drawing in drawings_of(*each)]
-    return Results([inputs_table(found), shares_table(found)], drawings, claims(found))
-
-
 Found = Sequence[tuple[TrialRecord, dict[str, Any]]]  # trials with their attention
+
+
+def results(trials: Trials) -> Results:
+    found = [(trial, attention) for trial in trials if (attention := attention_of(trial))]
+    return Results(
+        tables=[inputs_table(found), shares_table(found)],
+        drawings=[drawing for each in found for drawing in drawings_of(*each)],
+        claims=decide(claims(found), trials),
+        answer=Answer(answer(found), "attention"),
+        groups=MODELS,
+    )
+
+
+def answer(found: Found) -> str:
+    texts = [
+        f"{trial.folder.name} {shares(mean_of(attention))['= both'].mean():.2f}"
+        for trial, attention in found
+    ]
+    return f"Share of the attention at “=” that the two numbers get: {', '.join(texts)}"
+
+
+def mean_of(attention: dict[str, Any]) -> Weights:
+    return np.array(attention["mean"]["weights"])
 
 
 def drawings_of(trial: TrialRecord, attention: dict[str, Any]) -> list[Drawing]:
@@ -248,7 +268,7 @@ def shares_table(found: Found) -> Table:
     """A row a head: what the queries that predict the answer and EOS read."""
     rows, data = [], {}
     for trial, attention in found:
-        share = shares(np.array(attention["mean"]["weights"]))
+        share = shares(mean_of(attention))
         data[trial.folder.name] = {key: value.tolist() for key, value in share.items()}
         for layer, head in np.ndindex(*share["= a"].shape):
             at = {key: float(value[layer, head]) for key, value in share.items()}
@@ -267,31 +287,34 @@ def shares_table(found: Found) -> Table:
 
 
 # --- what the seeds say ---------------------------------------------------------------------------
-def claims(found: Found) -> list[Claim]:
-    """Question 4.8 (b), by the mean over all equations of two numbers."""
-    general = [
-        (trial.folder.name, shares(np.array(attention["mean"]["weights"])))
-        for trial, attention in found
-        if metrics.best(trial.records, "val_accuracy")[0] >= GENERAL
-    ]
-    said = (
-        ("000, 4.8 (b)", "Of all tokens a and b are attended to most; BOS, + and = not much; in "
-         "all heads and layers", most_on_numbers),
-        ("001, 4.8 (b)", "The number right before “=” gets the most attention", most_on_second),
-        ("001, 4.8 (b)", "That is not uniform: some heads and layers do it more", unequal_heads),
-    )  # fmt: skip
-    if not general:
-        why = f"no model with a validation accuracy of {GENERAL} and its attention"
-        return [Claim(source, text, why, "not run") for source, text, _ in said]
-    return [Claim(source, text, *decide(general)) for source, text, decide in said]
-
-
 Shares = Sequence[tuple[str, dict[str, np.ndarray[Any, Any]]]]  # (name of the model, its shares)
 
 
-def most_on_numbers(general: Shares) -> tuple[str, Verdict]:
+def claims(found: Found) -> list[Says]:
+    """Question 4.8 (b), by the mean over all equations of two numbers."""
+    general = [
+        (trial.folder.name, shares(mean_of(attention)))
+        for trial, attention in found
+        if best(trial, "val_accuracy")[0] >= GENERAL
+    ]
+
+    def of_heads(decide: Callable[[Shares], Finding]) -> Test:
+        why = f"no model with a validation accuracy of {GENERAL} and its attention"
+        return lambda trials: decide(general) if general else Finding(why)
+
+    return [
+        Says("000, 4.8 (b)", "Of all tokens a and b are attended to most; BOS, + and = not much; "
+             "in all heads and layers", of_heads(most_on_numbers)),
+        Says("001, 4.8 (b)", "The number right before “=” gets the most attention",
+             of_heads(most_on_second)),
+        Says("001, 4.8 (b)", "That is not uniform: some heads and layers do it more",
+             of_heads(unequal_heads)),
+    ]  # fmt: skip
+
+
+def most_on_numbers(general: Shares) -> Finding:
     """Heads that give both numbers together more than all else, at "=" and at the answer."""
-    lines, held = [], list[bool]()
+    lines, held = [], []
     for name, share in general:
         ok = (share["= both"] > 0.5) & (share["r both"] > 0.5)
         held += ok.ravel().tolist()
@@ -299,12 +322,12 @@ def most_on_numbers(general: Shares) -> tuple[str, Verdict]:
             f"{name}: mean {share['= both'].mean():.2f} at “=” and {share['r both'].mean():.2f} "
             f"at r, more than half at both in {ok.sum()} of {ok.size} heads"
         )
-    return "; ".join(lines), verdict_of(held)
+    return Finding("; ".join(lines), by_share(held))
 
 
-def most_on_second(general: Shares) -> tuple[str, Verdict]:
+def most_on_second(general: Shares) -> Finding:
     """Heads in which the second number gets more than the first at "="."""
-    lines, held = [], list[bool]()
+    lines, held = [], []
     for name, share in general:
         ok = share["= b"] > share["= a"]
         held += ok.ravel().tolist()
@@ -312,20 +335,19 @@ def most_on_second(general: Shares) -> tuple[str, Verdict]:
             f"{name}: at “=” a {share['= a'].mean():.2f} and b {share['= b'].mean():.2f} on "
             f"average, b more in {ok.sum()} of {ok.size} heads"
         )
-    return "; ".join(lines), verdict_of(held)
+    return Finding("; ".join(lines), by_share(held))
 
 
-def unequal_heads(general: Shares) -> tuple[str, Verdict]:
+def unequal_heads(general: Shares) -> Finding:
     """Models whose heads differ by more than `UNEQUAL` in what "=" gives to both numbers."""
     ranges = [(name, share["= both"].min(), share["= both"].max()) for name, share in general]
     text = "; ".join(f"{n}: a and b get {low:.2f} to {high:.2f} at “=”" for n, low, high in ranges)
     held = [bool(high - low > UNEQUAL) for _, low, high in ranges]
-    return f"{text} (a difference above {UNEQUAL} counts)", verdict_of(held)
+    return Finding(f"{text} (a difference above {UNEQUAL} counts)", by_share(held))
 
 
-EXPERIMENT = Experiment(
-    "attention_maps", "Where GPTs look while they add", Options, results, options.summary
-)
+TITLE = "Where GPTs look while they add"
+EXPERIMENT = Experiment("attention_maps", TITLE, Options, results, seeds.numbers)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

@@ -13,27 +13,29 @@ one that learns by heart to one that generalises (4.3 d). Claims: what both seed
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from experiments.grokking.options import Options, summary
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import A_TRAIN, A_VAL, GPT, LOG_L_VAL, LSTM, MODELS
 from experiments.grokking.task import Grokking
-from experiments.results.groups import (
-    LABELS,
-    accuracy,
-    by_model,
-    comparable,
-    finished,
-    grouped,
-    log_loss,
-    number,
-    rough_loss,
-    roughness,
+from experiments.results import trends
+from experiments.results.claims import (
+    Along,
+    BySeed,
+    Finding,
+    Says,
+    decide,
+    equals,
+    gap,
+    paired,
+    seeds_in_words,
+    slope,
 )
-from experiments.results.results import Claim, Drawing, Results, Table, Verdict
-from experiments.results.tables import best_table
-from experiments.results.trends import average, difference, slope, together, verdict
+from experiments.results.curves import Quantity, roughness
+from experiments.results.results import Answer, Drawing, Results, Table
+from experiments.results.trials import Trials, by_group, by_value, finished, pairs, where
 from experiments.sweep.experiment import Experiment, check_different, main
 from experiments.train.records import TrialRecord
 
@@ -44,7 +46,7 @@ FAILS = 0.5  # greatest A_val of one that has done no more
 
 
 @dataclass(frozen=True)
-class DataSize(Options):
+class DataSize(options.Options):
     """The sweep over the fraction used for training."""
 
     fractions: tuple[float, ...] | None = None
@@ -67,88 +69,98 @@ class DataSize(Options):
         }
 
 
-def results(trials: Sequence[TrialRecord]) -> Results:
+def results(trials: Trials) -> Results:
     return Results(
-        tables=[best_table("best", trials, {"r_train": "r"}), thresholds_table(trials)],
+        tables=[seeds.best_table(trials, {"r_train": "r"}), thresholds_table(trials)],
         drawings=drawings(trials),
-        claims=claims(comparable(trials, "r_train")),
+        claims=decide(CLAIMS, seeds.comparable(trials, "r_train")),
+        answer=Answer(answer(trials), "thresholds"),
+        groups=MODELS,
     )
 
 
-def drawings(trials: Sequence[TrialRecord]) -> list[Drawing]:
+def drawings(trials: Trials) -> list[Drawing]:
     from experiments.results import panels  # matplotlib takes a second to import
 
     setting = panels.Setting("r_train", "fraction used for training, r")
     found = [
         Drawing(
-            f"curves_{model}",
-            f"{LABELS[model]}: loss and accuracy against the training step, coloured by the "
+            f"curves_{model.value}",
+            f"{model.label}: loss and accuracy against the training step, coloured by the "
             f"fraction r used for training (question 4.3 a).",
-            panels.curves(of_model, setting, title=LABELS[model]),
+            panels.curves(of_model, setting, title=f"{model.label}: {seeds.alike(of_model)}"),
+            live=True,
         )
-        for model, of_model in by_model(trials).items()
+        for model, of_model in by_group(trials, MODELS).items()
     ]
     if ended := finished(trials):
-        lines = panels.lines_of_models(ended, "r_train")
-        found.append(
-            Drawing(
-                "best",
-                "Best values, and the first steps at which they were reached, against the fraction "
-                "used for training (question 4.3 b).",
-                panels.best_against(lines, setting, title=panels.shared(ended)),
-            )
+        lines = panels.lines_of_groups(ended, MODELS, "r_train")
+        caption = (
+            "Best values, and the first steps at which they were reached, against the fraction "
+            "used for training (question 4.3 b)."
         )
+        figure = panels.best_against(lines, setting, title=seeds.alike(ended))
+        found.append(Drawing("best", caption, figure))
     return found
 
 
 # --- where generalisation begins ------------------------------------------------------------------
-def generalizes(trial: TrialRecord) -> bool:
-    return number(trial, "A_val") >= GENERALIZES
+class Question(NamedTuple):
+    """The fraction asked for in 4.3 (d): the smallest or the largest of which something holds.
 
-
-def overfits(trial: TrialRecord) -> bool:
-    return number(trial, "A_train") >= FITS and number(trial, "A_val") <= FAILS
-
-
-class Threshold(NamedTuple):
-    """The fraction asked for in 4.3 (d), of one model and seed.
-
-    r:    None if no trial is so.
-    of:   the fractions that were looked at.
+    choose: min or max.
     """
 
-    r: float | None
-    of: tuple[float, ...]
+    name: str
+    words: str
+    holds: Callable[[TrialRecord], bool]
+    choose: Callable[..., float]
+
+    def by_seed(self, trials: Trials) -> dict[int, float | None]:
+        """The fraction, seed by seed; None if there is none."""
+        return {
+            seed: self.choose((t.settings["r_train"] for t in of if self.holds(t)), default=None)
+            for seed, of in by_value(trials, "seed").items()
+        }
+
+    def answers(self, trials: Trials) -> BySeed[float]:
+        """`by_seed` of both models, where every fraction ran; empty if one has no such seed."""
+        found = {}
+        for model, of_model in by_group(trials, MODELS).items():
+            whole = [
+                trial
+                for of_seed in by_value(of_model, "seed").values()
+                if set(FRACTIONS) <= {t.settings["r_train"] for t in of_seed}
+                for trial in of_seed
+            ]
+            found[model] = self.by_seed(whole)
+        return found if len(found) == len(MODELS) and all(found.values()) else {}
 
 
-def thresholds(
-    trials: Sequence[TrialRecord],
-    holds: Callable[[TrialRecord], bool],
-    choose: Callable[[Sequence[float]], float],
-) -> dict[int, Threshold]:
-    """By seed, the smallest (choose=min) or the largest (max) r of the trials of which it holds."""
-    found: dict[int, Threshold] = {}
-    for seed, of_seed in grouped(trials, "seed").items():
-        so = [t.settings["r_train"] for t in of_seed if holds(t)]
-        looked_at = tuple(sorted(t.settings["r_train"] for t in of_seed))
-        found[seed] = Threshold(choose(so) if so else None, looked_at)
-    return found
-
-
-QUESTIONS = (
-    ("generalises", f"smallest r with A_val ≥ {GENERALIZES}", generalizes, min),
-    ("overfits", f"largest r with A_train ≥ {FITS} and A_val ≤ {FAILS}", overfits, max),
+GENERALIZING = Question(
+    "generalises",
+    f"smallest r with A_val ≥ {GENERALIZES}",
+    lambda t: A_VAL.of(t) >= GENERALIZES,
+    min,
+)
+OVERFITTING = Question(
+    "overfits",
+    f"largest r with A_train ≥ {FITS} and A_val ≤ {FAILS}",
+    lambda t: A_TRAIN.of(t) >= FITS and A_VAL.of(t) <= FAILS,
+    max,
 )
 
 
-def thresholds_table(trials: Sequence[TrialRecord]) -> Table:
+def thresholds_table(trials: Trials) -> Table:
     rows, data = [], []
-    for model, of_model in by_model(finished(trials)).items():
-        for name, what, holds, choose in QUESTIONS:
-            for seed, (r, of) in thresholds(of_model, holds, choose).items():
-                looked_at = ", ".join(f"{each:g}" for each in of)
-                rows.append([LABELS[model], what, str(seed), of_r(r), looked_at])
-                data.append({"model": model, "what": name, "seed": seed, "r": r, "of": list(of)})
+    for model, of_model in by_group(finished(trials), MODELS).items():
+        for question in (GENERALIZING, OVERFITTING):
+            for seed, r in question.by_seed(of_model).items():
+                of = sorted(t.settings["r_train"] for t in where(of_model, seed=seed))
+                shown = ["none" if r is None else f"{r:g}", ", ".join(f"{each:g}" for each in of)]
+                rows.append([model.label, question.words, str(seed), *shown])
+                about = {"model": model.value, "what": question.name, "seed": seed}
+                data.append(about | {"r": r, "of": of})
     return Table(
         "thresholds",
         "Where generalisation begins",
@@ -159,224 +171,118 @@ def thresholds_table(trials: Sequence[TrialRecord]) -> Table:
     )
 
 
-def of_r(r: float | None) -> str:
-    return "none" if r is None else f"{r:g}"
+def answer(trials: Trials) -> str:
+    found = {
+        model: [f"{r:g}" if r else "none" for r in GENERALIZING.by_seed(of_model).values()]
+        for model, of_model in by_group(finished(trials), MODELS).items()
+    }
+    texts = "; ".join(f"{model.label} {', '.join(values)}" for model, values in found.items())
+    return f"Least r at which nine in ten held-out sums are right, seed by seed: {texts}"
 
 
 # --- what the seeds say ---------------------------------------------------------------------------
-def claims(trials: Sequence[TrialRecord]) -> list[Claim]:
-    """trials: those that ran as the seeds' did."""
-    return [
-        close_at_most_fractions(trials),
-        *(better_at(trials, *said) for said in PAIRED[:2]),
-        both_perfect(trials),
-        *(threshold_claim(trials, *said) for said in THRESHOLDS[:2]),
-        scales_better(trials),
-        *(better_at(trials, *said) for said in PAIRED[2:]),
-        *(threshold_claim(trials, *said) for said in THRESHOLDS[2:]),
-        thresholds_near(trials),
-        noise(trials),
-    ]
-
-
-def paired(
-    trials: Sequence[TrialRecord], fractions: Sequence[float], f: Callable[[TrialRecord], float]
-) -> list[float]:
-    """f(LSTM) - f(GPT) of trials with the same r and seed; empty if a fraction has no pair."""
-    found: list[float] = []
-    for r in fractions:
-        at = {(t.settings["model"], t.settings["seed"]): t for t in of_fraction(trials, r)}
-        seeds = {s for m, s in at if m == "lstm"} & {s for m, s in at if m == "gpt"}
-        if not seeds:
-            return []
-        found += [f(at["lstm", s]) - f(at["gpt", s]) for s in sorted(seeds)]
-    return found
-
-
-def of_fraction(trials: Sequence[TrialRecord], r: float) -> list[TrialRecord]:
-    return [t for t in trials if t.settings["r_train"] == r]
-
-
-def rough_accuracy(trial: TrialRecord) -> float:
-    return roughness(trial, "val_accuracy")
-
-
-ROUGH = "mean absolute change of {} from one evaluation to the next in the second half, LSTM - GPT"
-PAIRED = (  # source, what it says, fractions, f, words for its difference, direction LSTM - GPT
-    (
-        "000, 4.3 (c)", "L_val: for r = .7, .8, .9 LSTM is better",
-        (0.7, 0.8, 0.9), log_loss, "log10 L_val, LSTM - GPT", -1,
-    ),
-    (
-        "000, 4.3 (c)", "A_val: for r from .1 to .4 LSTM generalises better",
-        (0.1, 0.2, 0.3, 0.4), accuracy, "A_val, LSTM - GPT", 1,
-    ),
-    (
-        "001, 4.3 (c)", "A_val: GPT is better at small fractions, it needs less data",
-        (0.1, 0.2, 0.3, 0.4), accuracy, "A_val, LSTM - GPT", -1,
-    ),
-    (
-        "001, 4.3 (c)", "Curves of LSTM are less unstable",
-        FRACTIONS, rough_loss, ROUGH.format("log10 of validation loss"), -1,
-    ),
-    (
-        "001, 4.3 (c)", "A_val(t) of GPT is unstable",
-        FRACTIONS, rough_accuracy, ROUGH.format("validation accuracy"), -1,
-    ),
-)  # fmt: skip
-
-
-def better_at(
-    trials: Sequence[TrialRecord],
-    source: str,
-    said: str,
-    fractions: Sequence[float],
-    f: Callable[[TrialRecord], float],
-    words: str,
-    direction: int,
-) -> Claim:
-    """A claim that one model has more of f than the other, by pairs of trials."""
-    trend = average(paired(trials, fractions, f))
-    ours = f"{words}, mean of {trend.n} pairs: {trend}" if trend else ""
-    return Claim(source, said, ours, verdict(trend, direction))
-
-
-def close_at_most_fractions(trials: Sequence[TrialRecord]) -> Claim:
-    source, said = "000, 4.3 (c)", "L_val: LSTM and GPT are close for most r"
-    gaps = [average(paired(trials, [r], log_loss)) for r in FRACTIONS]
-    if None in gaps:
-        return Claim(source, said, "", "not run")
-    near = [r for r, gap in zip(FRACTIONS, gaps, strict=True) if gap and abs(gap.value) <= 0.301]
-    ours = f"within a factor of 2 at {len(near)} of {len(FRACTIONS)} fractions: " + (
-        ", ".join(f"{r:g}" for r in near) or "none"
+def close_at_most_fractions(trials: Trials) -> Finding:
+    """Within a factor of 2, in the mean over pairs."""
+    at = {r: pairs(trials, LSTM, GPT, [{"r_train": r}]) for r in FRACTIONS}
+    gaps = {
+        r: trends.average([LOG_L_VAL.of(a) - LOG_L_VAL.of(b) for a, b in of])
+        for r, of in at.items()
+    }
+    if not all(gaps.values()):
+        return Finding()
+    near = [f"{r:g}" for r, gap in gaps.items() if gap and abs(gap.value) <= 0.301]
+    ours = f"within a factor of 2 at {len(near)} of {len(gaps)} fractions: " + (
+        ", ".join(near) or "none"
     )
-    return Claim(source, said, ours, "agrees" if len(near) > len(FRACTIONS) / 2 else "differs")
+    return Finding(ours, "agrees" if len(near) > len(gaps) / 2 else "differs")
 
 
-def both_perfect(trials: Sequence[TrialRecord]) -> Claim:
+def both_perfect(trials: Trials) -> Finding:
     """Perfect as in the seed's own table, where one of two trials is wrong once in 481."""
-    at = by_model(of_fraction(trials, 0.5))
+    at = by_group(where(trials, r_train=0.5), MODELS)
+    values = {model: [A_VAL.of(t) for t in of_model] for model, of_model in at.items()}
     ours = "; ".join(
-        f"{LABELS[model]} " + ", ".join(f"{accuracy(t):.4f}" for t in group)
-        for model, group in at.items()
+        f"{model.label} {', '.join(f'{v:.4f}' for v in of)}" for model, of in values.items()
     )
-    every: Verdict = "not run"
-    if len(at) == 2:
-        perfect = [accuracy(t) >= 0.997 for group in at.values() for t in group]
-        every = "agrees" if all(perfect) else "undecided" if any(perfect) else "differs"
-    return Claim("000, 4.3 (c)", "At r = .5 both have perfect A_val", ours, every)
+    if len(at) < 2:
+        return Finding(ours)
+    perfect = [v >= 0.997 for of in values.values() for v in of]
+    return Finding(ours, "agrees" if all(perfect) else "undecided" if any(perfect) else "differs")
 
 
-THRESHOLDS = (  # source, what it says, which question, the r of each model
-    (
-        "000, 4.3 (d)", "The smallest r with A_val > .9 is .5",
-        QUESTIONS[0], {"lstm": 0.5, "gpt": 0.5},
-    ),
-    (
-        "000, 4.3 (d)", "The largest r that overfits is .4",
-        QUESTIONS[1], {"lstm": 0.4, "gpt": 0.4},
-    ),
-    (
-        "001, 4.3 (d)", "The smallest r that generalises is .5 for both",
-        QUESTIONS[0], {"lstm": 0.5, "gpt": 0.5},
-    ),
-    (
-        "001, 4.3 (d)", "The largest r that overfits is .4 for LSTM and .3 for GPT",
-        QUESTIONS[1], {"lstm": 0.4, "gpt": 0.3},
-    ),
-)  # fmt: skip
+def scales_better(trials: Trials) -> Finding:
+    """The slopes, where every fraction has a pair."""
+    if not pairs(trials, LSTM, GPT, [{"r_train": r} for r in FRACTIONS]):
+        return Finding()
+    return (gap(slope(LOG_L_VAL, IN_R), LSTM, GPT) < 0)(trials)
 
 
-def answers(
-    trials: Sequence[TrialRecord],
-    holds: Callable[[TrialRecord], bool],
-    choose: Callable[[Sequence[float]], float],
-) -> dict[str, dict[int, float | None]]:
-    """r by model and seed, of those that ran with every fraction; empty if a model has none."""
-    found = {
-        model: {
-            seed: threshold.r
-            for seed, threshold in thresholds(of_model, holds, choose).items()
-            if set(FRACTIONS) <= set(threshold.of)
-        }
-        for model, of_model in by_model(trials).items()
-    }
-    return found if len(found) == len(LABELS) and all(found.values()) else {}
-
-
-def in_words(found: dict[str, dict[int, float | None]]) -> str:
-    return "; ".join(
-        f"{LABELS[model]} " + ", ".join(f"{of_r(r)} (seed {seed})" for seed, r in of_model.items())
-        for model, of_model in found.items()
-    )
-
-
-def threshold_claim(
-    trials: Sequence[TrialRecord],
-    source: str,
-    said: str,
-    question: tuple[str, str, Callable[[TrialRecord], bool], Callable[[Sequence[float]], float]],
-    expected: dict[str, float],
-) -> Claim:
-    """A claim that r is so for each model: undecided if that depends on the seed."""
-    found = answers(trials, *question[2:])
-    verdicts: list[Verdict] = ["not run"]
-    if found:
-        right = [
-            {r == expected[model] for r in of_seed.values()} for model, of_seed in found.items()
-        ]
-        verdicts = [
-            "undecided" if len(e) == 2 else "agrees" if True in e else "differs" for e in right
-        ]
-    return Claim(source, said, in_words(found), together(verdicts))
-
-
-def scales_better(trials: Sequence[TrialRecord]) -> Claim:
-    source, said = "001, 4.3 (c)", "LSTM scales better with r in L_val"
-    if not paired(trials, FRACTIONS, log_loss):
-        return Claim(source, said, "", "not run")
-    trends = {
-        model: slope((t.settings["r_train"], log_loss(t), t.settings["seed"]) for t in of_model)
-        for model, of_model in by_model(trials).items()
-    }
-    gap = difference(trends["lstm"], trends["gpt"])
-    ours = (
-        f"slope of log10 L_val in r: LSTM {trends['lstm']}, GPT {trends['gpt']}, difference {gap}"
-    )
-    return Claim(source, said, ours, verdict(gap, -1))
-
-
-def thresholds_near(trials: Sequence[TrialRecord]) -> Claim:
-    source, said = "001, 4.3 (d)", "These two r differ by little (.1 for LSTM, .2 for GPT)"
-    first, last = (answers(trials, *question[2:]) for question in QUESTIONS)
+def thresholds_near(trials: Trials) -> Finding:
+    first, last = (question.answers(trials) for question in (GENERALIZING, OVERFITTING))
     if not first or not last:
-        return Claim(source, said, "", "not run")
+        return Finding()
     gaps = [
-        round(r - last[model][seed], 9)
+        round(r - before, 9)
         for model, of_seed in first.items()
         for seed, r in of_seed.items()
-        if r is not None and last[model][seed] is not None
+        if r is not None and (before := last[model][seed]) is not None
     ]
-    near: Verdict = "undecided" if not gaps else "agrees" if max(gaps) <= 0.2 else "differs"
-    ours = "differences " + ", ".join(f"{gap:g}" for gap in gaps) if gaps else "none to compare"
-    return Claim(source, said, ours, near)
+    if not gaps:
+        return Finding("none to compare", "undecided")
+    ours = "differences " + ", ".join(f"{gap:g}" for gap in gaps)
+    return Finding(ours, "agrees" if max(gaps) <= 0.2 else "differs")
 
 
-def noise(trials: Sequence[TrialRecord]) -> Claim:
+def noise(trials: Trials) -> Finding:
     """Erratum 001.4: models cannot be told apart where their seeds overlap."""
-    source, number = "001, 4.3 (d)", "001.4"
-    said = "The largest r that overfits GPT, .3 in 001 and .4 in 000, is noise of grid and seeds"
-    found = answers(trials, *QUESTIONS[1][2:])
+    found = OVERFITTING.answers(trials)
     if not found:
-        return Claim(source, said, "", "not run", number)
-    lstm, gpt = ({r or 0.0 for r in found[model].values()} for model in ("lstm", "gpt"))
+        return Finding()
+    lstm, gpt = ({r or 0.0 for r in found[model].values()} for model in MODELS)
     apart = max(gpt) < min(lstm) or max(lstm) < min(gpt)
-    alone = min(len(found["lstm"]), len(found["gpt"])) < 2
-    found_so: Verdict = "undecided" if alone else "differs" if apart else "agrees"
-    return Claim(source, said, in_words(found), found_so, number)
+    alone = min(map(len, found.values())) < 2
+    return Finding(
+        seeds_in_words(found), "undecided" if alone else "differs" if apart else "agrees"
+    )
 
 
-EXPERIMENT = Experiment("data_size", "Scaling data size", DataSize, results, summary)
+IN_R = Along("r", "in r", lambda t: t.settings["r_train"])
+ROUGH = "mean absolute change of {} from one evaluation to the next in the second half"
+ROUGH_LOSS = Quantity(ROUGH.format("log10 of validation loss"), lambda t: roughness(t, "val_loss"))
+ROUGH_ACCURACY = Quantity(
+    ROUGH.format("validation accuracy"), lambda t: roughness(t, "val_accuracy")
+)
+FEW, MANY = FRACTIONS[:4], FRACTIONS[6:]
+
+CLAIMS = (
+    Says("000, 4.3 (c)", "L_val: LSTM and GPT are close for most r", close_at_most_fractions),
+    Says("000, 4.3 (c)", "L_val: for r = .7, .8, .9 LSTM is better",
+         paired(LOG_L_VAL, LSTM, GPT, r_train=MANY) < 0),
+    Says("000, 4.3 (c)", "A_val: for r from .1 to .4 LSTM generalises better",
+         paired(A_VAL, LSTM, GPT, r_train=FEW) > 0),
+    Says("000, 4.3 (c)", "At r = .5 both have perfect A_val", both_perfect),
+    Says("000, 4.3 (d)", "The smallest r with A_val > .9 is .5",
+         equals(GENERALIZING.answers, {LSTM: 0.5, GPT: 0.5})),
+    Says("000, 4.3 (d)", "The largest r that overfits is .4",
+         equals(OVERFITTING.answers, {LSTM: 0.4, GPT: 0.4})),
+    Says("001, 4.3 (c)", "LSTM scales better with r in L_val", scales_better),
+    Says("001, 4.3 (c)", "A_val: GPT is better at small fractions, it needs less data",
+         paired(A_VAL, LSTM, GPT, r_train=FEW) < 0),
+    Says("001, 4.3 (c)", "Curves of LSTM are less unstable",
+         paired(ROUGH_LOSS, LSTM, GPT, r_train=FRACTIONS) < 0),
+    Says("001, 4.3 (c)", "A_val(t) of GPT is unstable",
+         paired(ROUGH_ACCURACY, LSTM, GPT, r_train=FRACTIONS) < 0),
+    Says("001, 4.3 (d)", "The smallest r that generalises is .5 for both",
+         equals(GENERALIZING.answers, {LSTM: 0.5, GPT: 0.5})),
+    Says("001, 4.3 (d)", "The largest r that overfits is .4 for LSTM and .3 for GPT",
+         equals(OVERFITTING.answers, {LSTM: 0.4, GPT: 0.3})),
+    Says("001, 4.3 (d)", "These two r differ by little (.1 for LSTM, .2 for GPT)",
+         thresholds_near),
+    Says("001, 4.3 (d)", "The largest r that overfits GPT, .3 in 001 and .4 in 000, is noise of "
+         "grid and seeds", noise, "001.4"),
+)  # fmt: skip
+
+EXPERIMENT = Experiment("data_size", "Scaling data size", DataSize, results, seeds.numbers)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

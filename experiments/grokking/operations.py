@@ -14,31 +14,33 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from experiments.grokking import options
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import GPT, LSTM, MODELS
 from experiments.grokking.task import ORDERS, Grokking, data_of
-from experiments.results.groups import LABELS, by_model, comparable, finished
-from experiments.results.metrics import Spread, first_step, spread, summarize
-from experiments.results.results import Claim, Drawing, Results, Table, verdict_of
-from experiments.results.tables import cell, label
+from experiments.results.claims import Finding, Says, by_share, decide, share_of
+from experiments.results.curves import Quantity, Spread, average, first_step, spread, unrest
+from experiments.results.results import Answer, Drawing, Results, Table
+from experiments.results.tables import cell
+from experiments.results.trials import Group, Trials, by_group, finished, pairs, where
 from experiments.sweep.experiment import Experiment, main
-from experiments.train.records import Record, TrialRecord
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from experiments.train.records import TrialRecord
 
 MASKS: tuple[Literal["code", "handout"], ...] = ("code", "handout")  # the seeds' first
-SAID = {"code": "mask of the released code", "handout": "mask of the assignment's text"}
+OF_CODE, OF_TEXT = (  # Okabe and Ito, and no model's or set's colours
+    Group("mask", "code", "mask of the released code", "#009E73", "#009E73"),
+    Group("mask", "handout", "mask of the assignment's text", "#CC79A7", "#CC79A7"),
+)
 P = 11  # the seeds' modulus
-KINDS = ("all", *ORDERS.values())
+HEADS = {"all": "", **{kind: f"{kind}_" for kind in ORDERS.values()}}  # of names in the records
+BINARY, TERNARY = (f"{kind}_" for kind in ORDERS.values())
 LEARNT = 0.9  # validation accuracy
 NAMES = ("L_train", "L_val", "A_train", "A_val", "t_f(L_val)", "t_f(A_val)")
 FIRST = f"step of A_val ≥ {LEARNT}"
-ALIKE = 0.05  # difference in accuracy up to which two are called alike
+ALIKE = 0.05  # difference in accuracy up to which two are called seeds.alike
 
 
 @dataclass(frozen=True)
@@ -59,96 +61,59 @@ class Options(options.Options):
         }
 
 
-def results(trials: Sequence[TrialRecord]) -> Results:
+def results(trials: Trials) -> Results:
     ended = finished(trials)
-    whole = comparable(ended, "p", "orders", "split_each_order", "mask")
+    usual = where(seeds.comparable(ended, "p", "orders", "split_each_order", "mask"), p=P)
     return Results(
         tables=[best_table(ended), mask_table(ended)],
-        drawings=drawings_of(trials),
-        claims=claims([trial for trial in whole if trial.settings["p"] == P]),
+        drawings=drawings(trials),
+        claims=[*decide(CLAIMS, OF_CODE.of(usual)), *decide(OF_BOTH_MASKS, usual)],
+        answer=Answer(answer(ended), "best"),
+        groups=MODELS,
     )
 
 
 # --- trials and their numbers ---------------------------------------------------------------------
-def select(trials: Sequence[TrialRecord], model: str, mask: str) -> dict[int, TrialRecord]:
-    """The trials of a model with a mask, by their seed."""
-    return {
-        t.settings["seed"]: t
-        for t in trials
-        if (t.settings["model"], t.settings["mask"]) == (model, mask)
-    }
+def quantities(kind: str) -> list[Quantity]:
+    """Those of `NAMES`, and the first step with `LEARNT`; infinite if there was none."""
 
+    def first(trial: TrialRecord) -> float:
+        step = first_step(trial, f"{HEADS[kind]}val_accuracy", LEARNT)
+        return math.inf if step is None else step
 
-def pairs(trials: Sequence[TrialRecord], model: str) -> list[tuple[TrialRecord, TrialRecord]]:
-    """The trials of a model under both masks, in the order of `MASKS`, seed by seed."""
-    code, handout = (select(trials, model, mask) for mask in MASKS)
-    return [(code[seed], handout[seed]) for seed in sorted(code.keys() & handout.keys())]
-
-
-def of_kind(records: Sequence[Record], kind: str) -> list[Record]:
-    """The metrics of all, of the binary or of the ternary equations, by their plain names."""
-    if kind == "all":
-        return list(records)
-    head = f"{kind}_"
-    return [
-        {"step": r["step"]} | {k.removeprefix(head): r[k] for k in r if k.startswith(head)}
-        for r in records
-    ]
-
-
-def numbers(records: Sequence[Record]) -> dict[str, float]:
-    """The numbers of `NAMES`, and the first step with `LEARNT`: infinite if there was none."""
-    found, step = summarize(records), first_step(records, "val_accuracy", LEARNT)
-    return {name: found[name] for name in NAMES} | {FIRST: math.inf if step is None else step}
-
-
-def average(records: Sequence[Record], key: str) -> float:
-    """The mean of a metric over the run: over evaluated steps, each for the time since the last."""
-    parts = [(b["step"] - a["step"]) * b[key] for a, b in pairwise(records)]
-    return math.fsum(parts) / (records[-1]["step"] - records[0]["step"])
-
-
-def unrest(records: Sequence[Record], key: str) -> float | None:
-    """How much a metric goes up and down an evaluation, once it was `LEARNT`.
-
-    Σ |change| - |Σ change|, over the number of changes; None if there is none.
-    """
-    start = first_step(records, key, LEARNT)
-    values = [r[key] for r in records if start is not None and r["step"] >= start]
-    if len(values) < 2:
-        return None
-    changes = [b - a for a, b in pairwise(values)]
-    return (math.fsum(map(abs, changes)) - abs(math.fsum(changes))) / len(changes)
+    found = [quantity for quantity in seeds.table_numbers(HEADS[kind]) if quantity.name in NAMES]
+    return [*found, Quantity(FIRST, first, formats=(",.0f", ",.0f"))]
 
 
 # --- tables ---------------------------------------------------------------------------------------
-def show(name: str, values: Sequence[float]) -> str:
+def show(quantity: Quantity, values: Sequence[float]) -> str:
     """Mean ± std of values over seeds; of steps that were not all reached, how many were."""
     reached = [v for v in values if math.isfinite(v)]
     if len(reached) == len(values):
-        return cell(name, spread(values))
+        return cell(quantity, spread(values))
     text = f"in {len(reached)} of {len(values)}"
-    return f"{text}: {cell(name, spread(reached))}" if reached else text
+    return f"{text}: {cell(quantity, spread(reached))}" if reached else text
 
 
-def best_table(trials: Sequence[TrialRecord]) -> Table:
+def known(values: Iterable[float]) -> list[float | None]:
+    return [v if math.isfinite(v) else None for v in values]
+
+
+def best_table(trials: Trials) -> Table:
     rows, data = [], {}
-    for mask in MASKS:
-        for model in LABELS:
-            group = select(trials, model, mask)
-            for kind in KINDS if group else ():
-                found = [numbers(of_kind(t.records, kind)) for t in group.values()]
-                columns = {name: [each[name] for each in found] for name in found[0]}
-                values = [show(name, column) for name, column in columns.items()]
-                rows.append([LABELS[model], mask, kind, *values])
-                data[f"{model}-{mask}-{kind}"] = {
-                    name: [v if math.isfinite(v) else None for v in column]
-                    for name, column in columns.items()
+    for mask, of_mask in by_group(trials, (OF_CODE, OF_TEXT)).items():
+        for model, group in by_group(of_mask, MODELS).items():
+            for kind in HEADS:
+                values = {q: [q.of(t) for t in group] for q in quantities(kind)}
+                cells = [show(q, each) for q, each in values.items()]
+                rows.append([model.label, mask.value, kind, *cells])
+                data[f"{model.value}-{mask.value}-{kind}"] = {
+                    q.name: known(each) for q, each in values.items()
                 }
     return Table(
         name="best",
         title="Best values by kind of equation",
-        columns=["model", "mask", "equations", *map(label, NAMES), f"{FIRST} ↓"],
+        columns=["model", "mask", "equations", *(q.label for q in quantities("all"))],
         rows=rows,
         note=f"Mean ± population standard deviation over seeds; t_f is the first evaluated step "
         f"with the best value, the last column the first with a validation accuracy of {LEARNT}. "
@@ -158,54 +123,29 @@ def best_table(trials: Sequence[TrialRecord]) -> Table:
     )
 
 
-def differences(trials: Sequence[TrialRecord], model: str, kind: str) -> dict[str, list[float]]:
-    """Released code less assignment text, seed by seed, where both were run; NaN if not reached."""
-    found: dict[str, list[float]] = {}
-    for pair in pairs(trials, model):
-        code, handout = (numbers(of_kind(trial.records, kind)) for trial in pair)
-        for name in code:
-            finite = math.isfinite(code[name]) and math.isfinite(handout[name])
-            found.setdefault(name, []).append(code[name] - handout[name] if finite else math.nan)
-    return found
-
-
-def between_seeds(trials: Sequence[TrialRecord], model: str, kind: str, name: str) -> float:
-    """The standard deviation of a number over seeds, mean over the masks: what chance does."""
-    found = [
-        [numbers(of_kind(t.records, kind))[name] for t in select(trials, model, mask).values()]
-        for mask in MASKS
-    ]
-    return mean_std(values for values in found if all_finite(values))
-
-
-def mean_std(groups: Iterable[Sequence[float]]) -> float:
-    """The mean of the standard deviations of groups; NaN if none has two values."""
-    stds = [std for values in groups if values and (std := spread(values).std) is not None]
+def between_seeds(columns: Iterable[Sequence[float]]) -> float:
+    """The mean of the standard deviations of columns; NaN if none has two values, all finite."""
+    known = [spread(values) for values in columns if values and all(map(math.isfinite, values))]
+    stds = [each.std for each in known if each.std is not None]
     return math.fsum(stds) / len(stds) if stds else math.nan
 
 
-def all_finite(values: Sequence[float]) -> bool:
-    return all(map(math.isfinite, values))
-
-
-def mask_table(trials: Sequence[TrialRecord]) -> Table:
+def mask_table(trials: Trials) -> Table:
     rows, data = [], {}
-    for model in LABELS:
-        for kind in KINDS:
-            found = differences(trials, model, kind)
-            if not found:
-                continue
-            cells = []
-            for name, values in found.items():
-                known = [v for v in values if math.isfinite(v)]
-                text = difference(name, spread(known)) if known else "not reached"
-                chance = between_seeds(trials, model, kind, name)
-                cells.append(f"{text} ({amount(name, chance)})" if math.isfinite(chance) else text)
-            rows.append([LABELS[model], kind, *cells])
-            data[f"{model}-{kind}"] = {
-                name: [v if math.isfinite(v) else None for v in values]
-                for name, values in found.items()
-            }
+    for model, of_model in by_group(trials, MODELS).items():
+        both = pairs(of_model, OF_CODE, OF_TEXT)
+        for kind in HEADS if both else ():
+            cells, values = [], {}
+            for q in quantities(kind):
+                apart = [q.of(code) - q.of(text) for code, text in both]
+                values[q.name] = known(apart)
+                chance = between_seeds(
+                    [q.of(t) for t in mask.of(of_model)] for mask in (OF_CODE, OF_TEXT)
+                )
+                text = difference(q, [v for v in apart if math.isfinite(v)])
+                cells.append(f"{text} ({amount(q, chance)})" if math.isfinite(chance) else text)
+            rows.append([model.label, kind, *cells])
+            data[f"{model.value}-{kind}"] = values
     return Table(
         name="mask",
         title="What the mask changes",
@@ -218,185 +158,153 @@ def mask_table(trials: Sequence[TrialRecord]) -> Table:
     )
 
 
-def difference(name: str, value: Spread) -> str:
-    sign = "+" if value.mean >= 0 else "-"
-    return f"{sign}{amount(name, abs(value.mean))} ± {amount(name, value.std or 0.0)}"
+def difference(quantity: Quantity, values: Sequence[float]) -> str:
+    """Mean with its sign ± std of differences."""
+    if not values:
+        return "not reached"
+    mean, std = spread(values)
+    sign = "+" if mean >= 0 else "-"
+    return f"{sign}{amount(quantity, abs(mean))} ± {amount(quantity, std or 0.0)}"
 
 
-def amount(name: str, value: float) -> str:
-    return cell(name, Spread(value, None))
+def amount(quantity: Quantity, value: float) -> str:
+    return cell(quantity, Spread(value, None))
 
 
 # --- figures --------------------------------------------------------------------------------------
-def drawings_of(trials: Sequence[TrialRecord]) -> list[Drawing]:
-    from experiments.results import panels
+def drawings(trials: Trials) -> list[Drawing]:
+    from experiments.results import panels  # matplotlib takes a second to import
 
     found = []
-    for mask in MASKS:
-        groups = {m: [*select(trials, m, mask).values()] for m in LABELS}
-        groups = {m: group for m, group in groups.items() if group}
-        if not groups:
-            continue
-        about = f"{SAID[mask]}\n{panels.shared([t for g in groups.values() for t in g])}"
-        columns = {LABELS[m]: [t.records for t in group] for m, group in groups.items()}
-        figure = panels.curves_of_parts(columns, title=f"All equations, {about}")
-        caption = f"Loss and accuracy on all equations, {SAID[mask]}."
-        found.append(Drawing(f"overall_{mask}", caption, figure))
-        for model, group in groups.items():
+    for mask, of_mask in by_group(trials, (OF_CODE, OF_TEXT)).items():
+        models = by_group(of_mask, MODELS)
+        columns = {model.label: panels.both_parts(group) for model, group in models.items()}
+        title = f"All equations, {mask.label}\n{seeds.alike(of_mask)}"
+        figure = panels.bands_against_steps(title, columns)
+        caption = f"Loss and accuracy on all equations, {mask.label}."
+        found.append(Drawing(f"overall_{mask.value}", caption, figure, live=True))
+        for model, group in models.items():
             columns = {
-                f"{kind} equations": [of_kind(t.records, kind) for t in group]
+                f"{kind} equations": panels.both_parts(group, f"{kind}_")
                 for kind in ORDERS.values()
             }
-            title = f"{LABELS[model]}, {SAID[mask]}\n{panels.shared(group)}"
-            caption = f"{LABELS[model]}: binary and ternary equations apart, {SAID[mask]}."
-            figure = panels.curves_of_parts(columns, title=title)
-            found.append(Drawing(f"orders_{model}_{mask}", caption, figure))
-    caption = "Validation accuracy under both masks."
-    return [*found, Drawing("masks", caption, masks_figure(trials))]
+            title = f"{model.label}, {mask.label}\n{seeds.alike(group)}"
+            figure = panels.bands_against_steps(title, columns)
+            caption = f"{model.label}: binary and ternary equations apart, {mask.label}."
+            name = f"orders_{model.value}_{mask.value}"
+            found.append(Drawing(name, caption, figure, live=True))
+    rows = [
+        panels.Curve("accuracy", f"validation accuracy, {kind}", kind=f"{kind}_")
+        for kind in ORDERS.values()
+    ]
+    columns = {
+        model.label: [
+            panels.Band(group, "val", mask.color, mask.label)
+            for mask, group in by_group(of_model, (OF_CODE, OF_TEXT)).items()
+        ]
+        for model, of_model in by_group(trials, MODELS).items()
+    }
+    figure = panels.bands_against_steps(f"Both masks\n{seeds.alike(trials)}", columns, rows)
+    return [*found, Drawing("masks", "Validation accuracy under both masks.", figure)]
 
 
-def masks_figure(trials: Sequence[TrialRecord]) -> Figure:
-    """Validation accuracy under both masks: a row a kind of equation, a column a model."""
-    import matplotlib as mpl
-
-    from experiments.results import panels
-    from experiments.results.figures import STYLE, draw_band
-
-    models = by_model(trials)
-    colors = {"code": "#009E73", "handout": "#CC79A7"}  # Okabe and Ito, and no model's or set's
-    with mpl.rc_context(STYLE):
-        title = f"Both masks\n{panels.shared(trials)}"
-        figure, axes = panels.grid_of_panels(2, len(models), title, sharey=True)
-        for row, kind in zip(axes, ORDERS.values(), strict=True):
-            for ax, model in zip(row, models, strict=True):
-                for mask, color in colors.items():
-                    group = select(trials, model, mask).values()
-                    shown = [of_kind(t.records, kind) for t in group]
-                    if shown:
-                        draw_band(ax, shown, "val_accuracy", color=color, label=SAID[mask])
-                ax.set_title(f"{LABELS[model]}, {kind}", loc="left")
-                panels.style_axes(ax, panels.ACCURACY)
-            row[0].set_ylabel("validation accuracy")
-        panels.label_steps(axes)
-        axes[0, 0].legend(loc="upper left")
-    return figure
+def answer(trials: Trials) -> str:
+    firsts = {kind: quantities(kind)[-1] for kind in ORDERS.values()}
+    texts = [
+        f"{model.label} "
+        + ", ".join(f"{kind} {show(q, [q.of(t) for t in group])}" for kind, q in firsts.items())
+        for model, group in by_group(OF_CODE.of(trials), MODELS).items()
+    ]
+    return f"First step with nine in ten held-out sums right: {'; '.join(texts)}"
 
 
 # --- what the seeds say ---------------------------------------------------------------------------
-def claims(trials: Sequence[TrialRecord]) -> list[Claim]:
-    """Question 4.4 (c), by the trials with the mask that the seeds ran.
-
-    trials: with the settings of the seeds, run to the end.
-    """
-    runs = {model: [*select(trials, model, "code").values()] for model in LABELS}
-    both = [t for model in LABELS for t in runs[model]]
-    apart = {t.folder.name: [of_kind(t.records, kind) for kind in ORDERS.values()] for t in both}
-
-    def gap(trial: TrialRecord) -> float:
-        binary, ternary = apart[trial.folder.name]
-        return average(ternary, "val_accuracy") - average(binary, "val_accuracy")
-
-    def listed(values: Mapping[str, str]) -> str:
-        return "; ".join(f"{name}: {text}" for name, text in values.items()) or "no trial"
-
-    gaps = {t.folder.name: gap(t) for t in both}
-    said = {name: f"{value:+.3f}" for name, value in gaps.items()}
-    of_gpt, of_lstm = ([t.folder.name for t in runs[model]] for model in ("gpt", "lstm"))
-    more = "A_val averaged over the run, ternary less binary"
-    steps = {
-        name: [first_step(records, "val_accuracy", LEARNT) for records in pair]
-        for name, pair in apart.items()
-    }
-    rests = {name: [unrest(r, "val_accuracy") for r in pair] for name, pair in apart.items()}
-    rests = {name: (b, t) for name, (b, t) in rests.items() if b is not None and t is not None}
-    fits = {
-        name: [average(r, "train_accuracy") - average(r, "val_accuracy") for r in pair]
-        for name, pair in apart.items()
-    }
-    reached = [[math.inf if s is None else s for s in pair] for pair in steps.values()]
-    earlier = [ternary < binary for binary, ternary in reached if ternary != binary]
-    learnt = {
-        name: " and ".join("never" if step is None else f"{step:,}" for step in pair)
-        for name, pair in steps.items()
-    }
-    ran = bool(both)
-    return [
-        Claim(
-            "000, 4.4 (c)",
-            "GPT: ternary sums are right more often than binary ones",
-            f"{more}: {listed({name: said[name] for name in of_gpt})}",
-            verdict_of([gaps[name] > 0 for name in of_gpt], ran=bool(of_gpt)),
-        ),
-        Claim(
-            "000, 4.4 (c)",
-            "LSTM: not much difference between them",
-            f"{more}: {listed({name: said[name] for name in of_lstm})} (alike: up to {ALIKE})",
-            verdict_of([abs(gaps[name]) <= ALIKE for name in of_lstm], ran=bool(of_lstm)),
-        ),
-        Claim(
-            "001, 4.4 (c)",
-            "Ternary sums converge sooner",
-            f"step with A_val ≥ {LEARNT}, binary and ternary: {listed(learnt)}",
-            verdict_of(earlier, ran=ran),
-        ),
-        Claim(
-            "001, 4.4 (c)",
-            "The curves of binary sums are less stable",
-            f"mean up-and-down of A_val between evaluations after {LEARNT}, binary and ternary: "
-            f"{listed({k: f'{b:.4f} and {t:.4f}' for k, (b, t) in rests.items()})}; of the fewer "
-            f"binary equations each counts for more",
-            verdict_of([b > t for b, t in rests.values()], ran=ran),
-        ),
-        Claim(
-            "001, 4.4 (c)",
-            "Both models overfit slightly more on binary sums",
-            f"A_train - A_val averaged over the run, binary and ternary: "
-            f"{listed({k: f'{b:.3f} and {t:.3f}' for k, (b, t) in fits.items()})}",
-            verdict_of([b > t for b, t in fits.values()], ran=ran),
-        ),
-        confound(trials),
-    ]
+def more_right(trial: TrialRecord) -> float:
+    """A_val averaged over the run, ternary less binary."""
+    return average(trial, f"{TERNARY}val_accuracy") - average(trial, f"{BINARY}val_accuracy")
 
 
-def confound(trials: Sequence[TrialRecord]) -> Claim:
-    """Erratum 2 of 001: how many equations there are of each kind, and what the mask does."""
-    held, parts = list[bool](), list[str]()
+def learnt(trial: TrialRecord) -> tuple[int | None, int | None]:
+    """The step with `LEARNT` of binary and of ternary equations."""
+    binary, ternary = (first_step(trial, f"{k}val_accuracy", LEARNT) for k in (BINARY, TERNARY))
+    return binary, ternary
 
-    def binary_accuracy(trial: TrialRecord) -> float:
-        return average(of_kind(trial.records, "binary"), "val_accuracy")
 
-    for model in LABELS:
-        found = [(binary_accuracy(a), binary_accuracy(b)) for a, b in pairs(trials, model)]
+def ternary_first(steps: tuple[int | None, int | None]) -> bool | None:
+    binary, ternary = (math.inf if step is None else step for step in steps)
+    return None if binary == ternary else ternary < binary
+
+
+def unrests(trial: TrialRecord) -> tuple[float, float] | None:
+    binary, ternary = (unrest(trial, f"{k}val_accuracy", LEARNT) for k in (BINARY, TERNARY))
+    return None if binary is None or ternary is None else (binary, ternary)
+
+
+def overfit(trial: TrialRecord) -> tuple[float, float]:
+    """A_train - A_val averaged over the run, of binary and of ternary equations."""
+    binary, ternary = (
+        average(trial, f"{kind}train_accuracy") - average(trial, f"{kind}val_accuracy")
+        for kind in (BINARY, TERNARY)
+    )
+    return binary, ternary
+
+
+def confound(trials: Trials) -> Finding:
+    """Erratum 001.2: how many equations there are of each kind, and what the mask does."""
+    held, parts = [], []
+    for model in MODELS:
+        found = [
+            tuple(average(trial, f"{BINARY}val_accuracy") for trial in pair)
+            for pair in pairs(model.of(trials), OF_CODE, OF_TEXT)
+        ]
         if not found:
             continue
-        effect = spread([code - handout for code, handout in found])
+        mean, std = spread([code - text for code, text in found])
         text = (
-            f"{LABELS[model]}: the code's mask changes binary A_val, averaged over the run, by "
-            f"{effect.mean:+.3f}"
+            f"{model.label}: the code's mask changes binary A_val, averaged over the run, by "
+            f"{mean:+.3f}"
         )
-        if effect.std is not None:
-            chance = mean_std(zip(*found, strict=True))
-            held.append(abs(effect.mean) > chance)
-            text += f" ± {effect.std:.3f}; between seeds ± {chance:.3f}"
+        if std is not None:
+            chance = between_seeds(zip(*found, strict=True))
+            held.append(abs(mean) > chance)
+            text += f" ± {std:.3f}; between seeds ± {chance:.3f}"
         parts.append(text)
     counts = ""
     if trials:
         train, _ = data_of(Grokking.of(trials[0].settings))
         binary, ternary = (int((train.order == n).sum()) for n in ORDERS)
         counts = f"{binary} binary and {ternary} ternary equations to train on; "
-    return Claim(
-        "001, 4.4 (c)",
-        "The comparison is confounded: there are fewer binary sums, and the mask of the code adds "
-        "a PAD to them",
-        counts + ("; ".join(parts) or "not both masks were run"),
-        verdict_of(held, ran=bool(parts)),
-        erratum="001.2",
-    )
+    ours = counts + ("; ".join(parts) or "not both masks were run")
+    return Finding(ours, by_share(held, ran=bool(parts)))
 
 
-EXPERIMENT = Experiment(
-    "operations", "Sums of two and of three numbers", Options, results, options.summary
-)
+MORE = "A_val averaged over the run, ternary less binary"
+CLAIMS = (  # question 4.4 (c), by the trials with the mask that the seeds ran
+    Says("000, 4.4 (c)", "GPT: ternary sums are right more often than binary ones",
+         share_of([GPT], MORE, more_right, lambda gap: gap > 0, "{:+.3f}".format)),
+    Says("000, 4.4 (c)", "LSTM: not much difference between them",
+         share_of([LSTM], MORE, more_right, lambda gap: abs(gap) <= ALIKE, "{:+.3f}".format,
+                  note=f" (alike: up to {ALIKE})")),
+    Says("001, 4.4 (c)", "Ternary sums converge sooner",
+         share_of(MODELS, f"step with A_val ≥ {LEARNT}, binary and ternary", learnt, ternary_first,
+                  lambda steps: " and ".join("never" if s is None else f"{s:,}" for s in steps))),
+    Says("001, 4.4 (c)", "The curves of binary sums are less stable",
+         share_of(MODELS, f"mean up-and-down of A_val between evaluations after {LEARNT}, binary "
+                  "and ternary", unrests, lambda pair: pair[0] > pair[1],
+                  lambda pair: f"{pair[0]:.4f} and {pair[1]:.4f}",
+                  note="; of the fewer binary equations each counts for more")),
+    Says("001, 4.4 (c)", "Both models overfit slightly more on binary sums",
+         share_of(MODELS, "A_train - A_val averaged over the run, binary and ternary", overfit,
+                  lambda pair: pair[0] > pair[1],
+                  lambda pair: f"{pair[0]:.3f} and {pair[1]:.3f}")),
+)  # fmt: skip
+OF_BOTH_MASKS = (
+    Says("001, 4.4 (c)", "The comparison is confounded: there are fewer binary sums, and the mask "
+         "of the code adds a PAD to them", confound, "001.2"),
+)  # fmt: skip
+
+TITLE = "Sums of two and of three numbers"
+EXPERIMENT = Experiment("operations", TITLE, Options, results, seeds.numbers)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

@@ -9,9 +9,7 @@ from typing import Any, Literal
 
 from experiments.grokking import prefix
 from experiments.grokking.task import Grokking
-from experiments.results import metrics
 from experiments.sweep import experiment
-from experiments.train.records import TrialRecord
 
 SMALL: dict[str, Any] = {"d": 32, "eval_first": 20, "eval_period": 20}  # the seeds': 128, 100, 100
 SMALL_STEPS = 201
@@ -41,11 +39,3 @@ class Options(experiment.Options):
     def how(self) -> Iterator[None]:
         with super().how(), prefix.sharing(self.share_prefixes):
             yield
-
-
-def summary(trial: TrialRecord) -> dict[str, Any]:
-    """What a trial comes down to, for trials.jsonl: the numbers of `metrics.NAMES`."""
-    try:
-        return metrics.summarize(trial.records)
-    except ValueError:  # nothing was held out, or no loss was ever a number
-        return dict.fromkeys(metrics.NAMES)

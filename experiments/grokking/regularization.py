@@ -15,25 +15,20 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.grokking import options
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import GPT, LSTM, MODELS, NAMED
 from experiments.grokking.task import Grokking
-from experiments.results.groups import (
-    LABELS,
-    by_model,
-    comparable,
-    finished,
-    grouped,
-    over_seeds,
-)
-from experiments.results.metrics import first_step, spread
-from experiments.results.results import Claim, Drawing, Results, Table, verdict_of
-from experiments.results.tables import best_table
+from experiments.results.claims import Finding, Says, Test, by_share, decide, share_in
+from experiments.results.curves import first_step, spread
+from experiments.results.results import Answer, Drawing, Results, Table
+from experiments.results.trials import Trials, by_group, by_value, finished, where
 from experiments.sweep.experiment import Experiment, check_different, main
 from experiments.train.records import TrialRecord
 
@@ -71,17 +66,31 @@ class Options(options.Options):
         }
 
 
-def results(trials: Sequence[TrialRecord]) -> Results:
+Norms = dict[str, "Norm"]  # by the name of the trial
+
+
+def results(trials: Trials) -> Results:
     ended = [t for t in finished(trials) if not t.status.get("diverged")]
-    whole = comparable(ended, "weight_decay", steps=STEPS)
     norms = {t.folder.name: norm_of(t) for t in ended}
+    claims = [*DECAY_CLAIMS, *norm_claims(norms)]
     return Results(
         tables=[
-            best_table("best", ended, {"weight_decay": "weight decay"}),
+            seeds.best_table(ended, {"weight_decay": "weight decay"}),
             norm_table(ended, norms),
         ],
-        drawings=drawings_of(trials, ended, norms),
-        claims=[*decay_claims(whole), *norm_claims(whole, norms)],
+        drawings=drawings(trials, ended, norms),
+        claims=decide(claims, seeds.comparable(ended, "weight_decay", steps=STEPS)),
+        answer=Answer(answer(ended, norms), "norm"),
+        groups=MODELS,
+    )
+
+
+def answer(trials: Trials, norms: Norms) -> str:
+    found = [n for t in trials if (n := norms[t.folder.name]).learnt is not None]
+    flat = sum(n.flat is not None for n in found)
+    return (
+        f"{flat} of {len(found)} trials that came to nine in ten held-out sums did so while the "
+        f"norm of the parameters was flat"
     )
 
 
@@ -121,14 +130,15 @@ def norm_of(trial: TrialRecord) -> Norm:
     """The measurements of one trial that did not diverge."""
     s, every = trial.settings, trial.settings["eval_period"]
     records = [r for r in trial.records if r["step"] % every == 0]
+    trial = replace(trial, records=records)
     steps = np.array([r["step"] for r in records])
     norms = np.array([r["norm"] for r in records], dtype=float)
     loss = np.array([r["train_loss"] for r in records], dtype=float)
     trends = trends_of(steps, running_median(norms))
-    learnt = first_step(records, "val_accuracy", LEARNT)
+    learnt = first_step(trial, "val_accuracy", LEARNT)
     ratios = norms[1:] / norms[:-1]
     decays = (1 - s["lr"] * s["weight_decay"]) ** np.diff(steps)
-    fitted = first_step(records, "train_accuracy", LEARNT)
+    fitted = first_step(trial, "train_accuracy", LEARNT)
     late = steps[1:] > (math.inf if fitted is None else fitted)
     rises = late & (ratios > 1 + RISE)
     burst = near(loss > BURST * np.maximum(median_before(loss), LEAST))[1:]
@@ -183,19 +193,14 @@ def near(flags: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 # --- tables ---------------------------------------------------------------------------------------
-def by_decay(trials: Sequence[TrialRecord], model: str) -> dict[float, list[TrialRecord]]:
-    """The trials of a model at each weight decay."""
-    return grouped([t for t in trials if t.settings["model"] == model], "weight_decay")
-
-
-def norm_table(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> Table:
+def norm_table(trials: Trials, norms: Norms) -> Table:
     rows = []
-    for model in LABELS:
-        for decay, group in by_decay(trials, model).items():
+    for model, of_model in by_group(trials, MODELS).items():
+        for decay, group in by_value(of_model, "weight_decay").items():
             for trial in group:
                 n = norms[trial.folder.name]
                 rows.append([
-                    LABELS[model], f"{decay:g}", str(trial.settings["seed"]), f"{n.greatest:,}",
+                    model.label, f"{decay:g}", str(trial.settings["seed"]), f"{n.greatest:,}",
                     "never" if n.learnt is None else f"{n.learnt:,}",
                     "" if n.trend is None else f"{n.trend:+.1%}",
                     "not flat" if n.flat is None else f"{n.flat:,}",
@@ -222,24 +227,22 @@ def norm_table(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> Table:
 
 
 # --- figures --------------------------------------------------------------------------------------
-def drawings_of(
-    trials: Sequence[TrialRecord], ended: Sequence[TrialRecord], norms: dict[str, Norm]
-) -> list[Drawing]:
-    from experiments.results import panels
+def drawings(trials: Trials, ended: Trials, norms: Norms) -> list[Drawing]:
+    from experiments.results import panels  # matplotlib takes a second to import
 
     decay, found = panels.Setting("weight_decay", "weight decay"), []
     rows = (panels.LOSS, panels.ACCURACY, panels.NORM)
-    for model, group in by_model(trials).items():
-        figure = panels.curves(group, decay, title=LABELS[model], quantities=rows)
+    for model, group in by_group(trials, MODELS).items():
+        title = f"{model.label}: {seeds.alike(group)}"
+        figure = panels.curves(group, decay, title=title, rows=rows)
         caption = (
-            f"{LABELS[model]}: loss, accuracy and norm of the parameters under each weight decay; "
+            f"{model.label}: loss, accuracy and norm of the parameters under each weight decay; "
             f"the norm, which is no matter of a set, stands in both columns."
         )
-        found.append(Drawing(f"curves_{model}", caption, figure))
+        found.append(Drawing(f"curves_{model.value}", caption, figure, live=True))
     if ended:
-        lines = panels.lines_of_models(ended, decay.name)
-        title = f"Best values: {panels.shared(ended)}"
-        figure = panels.best_against(lines, decay, title=title)
+        lines = panels.lines_of_groups(ended, MODELS, decay.name)
+        figure = panels.best_against(lines, decay, title=f"Best values: {seeds.alike(ended)}")
         caption = (
             "Best values and their steps against weight decay. A loss of exactly 0, as float32 has "
             "it once it is less than rounding, lies off the axis."
@@ -254,30 +257,30 @@ def drawings_of(
     return found
 
 
-def norm_figure(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> Figure:
+def norm_figure(trials: Trials, norms: Norms) -> Figure:
     """The norm against the step: a row a model, a column a weight decay, a line a trial."""
     import matplotlib as mpl
 
     from experiments.results import panels
-    from experiments.results.figures import COLORS, STYLE, draw_grid
+    from experiments.results.figures import STYLE, draw_grid
 
-    models = by_model(trials)
-    decays = [*grouped(trials, "weight_decay")]
+    models = by_group(trials, MODELS)
+    decays = [*by_value(trials, "weight_decay")]
     markers = {"flat": ("o", "flat from here"), "learnt": ("^", f"A_val ≥ {LEARNT} from here")}
     with mpl.rc_context(STYLE):
         title = "The norm of the parameters, trial by trial"
         figure, axes = panels.grid_of_panels(len(models), len(decays), title, sharey="row")
         for row, (model, group) in zip(axes, models.items(), strict=True):
             for ax, decay in zip(row, decays, strict=True):
-                for trial in grouped(group, "weight_decay").get(decay, []):
+                for trial in where(group, weight_decay=decay):
                     at = {r["step"]: r["norm"] for r in trial.records}
-                    ax.plot([*at], [*at.values()], color=COLORS[model], linewidth=0.8)
+                    ax.plot([*at], [*at.values()], color=model.color, linewidth=0.8)
                     for name, (marker, _) in markers.items():
                         step = getattr(norms[trial.folder.name], name)
                         if step is not None:
                             ax.plot(step, at[step], marker, color="black", markersize=5)
                 draw_grid(ax)
-                ax.set_title(f"{LABELS[model]}, weight decay {decay:g}", loc="left")
+                ax.set_title(f"{model.label}, weight decay {decay:g}", loc="left")
                 ax.xaxis.set_major_formatter("{x:,.0f}")
                 ax.locator_params(axis="x", nbins=4)
             row[0].set_ylabel(panels.NORM.label)
@@ -291,120 +294,101 @@ def norm_figure(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> Figure
 
 
 # --- what the seeds say ---------------------------------------------------------------------------
-def decay_claims(trials: Sequence[TrialRecord]) -> list[Claim]:
-    """Question 4.7 (c): whether more weight decay is better and sooner, in each pair of decays."""
+def better_with_more(*names: str) -> Test:
+    """Whether more weight decay is better and sooner, in each pair of decays, for the LSTM.
 
-    def compare(names: Sequence[str]) -> tuple[str, list[bool]]:
-        """In words for both models, and for the LSTM, which the seeds ran, pair by pair."""
-        lines, held = [], {model: list[bool]() for model in LABELS}
-        for model in LABELS:
-            means = [
-                {name: found.mean for name in names if (found := over_seeds(group, name))}
-                for group in by_decay(trials, model).values()
-            ]
-            for name in names:
+    That is what the seeds ran; the GPT stands besides.
+    """
+
+    def test(trials: Trials) -> Finding:
+        lines, held = [], {LSTM: list[bool](), GPT: list[bool]()}
+        for model, of_model in by_group(trials, MODELS).items():
+            for quantity in (NAMED[name] for name in names):
+                means = [quantity.over(g) for g in by_value(of_model, "weight_decay").values()]
                 pairs = [
-                    (less[name] < more[name]) == name.startswith("A_")
-                    for i, less in enumerate(means)
-                    for more in means[i + 1 :]
-                    if name in less and name in more and less[name] != more[name]
+                    (less.mean < more.mean) == (quantity.better > 0)
+                    for less, more in combinations(filter(None, means), 2)
+                    if less.mean != more.mean
                 ]
                 held[model] += pairs
-                if means:
-                    lines.append(f"{LABELS[model]}: {name} in {sum(pairs)} of {len(pairs)}")
-        return "better with more, in pairs of decays: " + ("; ".join(lines) or "none"), held["lstm"]
+                lines.append(f"{model.label}: {quantity.name} in {sum(pairs)} of {len(pairs)}")
+        ours = "better with more, in pairs of decays: " + ("; ".join(lines) or "none")
+        return Finding(ours, by_share(held[LSTM], ran=bool(LSTM.of(trials))))
 
-    said = (
-        ("000", "better L_val and A_val", ("L_val", "A_val")),
-        ("000", "both are best sooner", ("t_f(L_val)", "t_f(A_val)")),
-        ("001", "a lower L_val", ("L_val",)),
-        ("001", "lower t_f of both", ("t_f(L_val)", "t_f(A_val)")),
-    )
-    ran, found = bool(by_decay(trials, "lstm")), []
-    for source, text, names in said:
-        ours, held = compare(names)
-        verdict = verdict_of(held, ran=ran)
-        found.append(Claim(f"{source}, 4.7 (c)", f"More weight decay: {text}", ours, verdict))
-    return found
+    return test
 
 
-def norm_claims(trials: Sequence[TrialRecord], norms: dict[str, Norm]) -> list[Claim]:
-    """Question 4.7 (d). Verdicts by the LSTM, which the seeds ran; the GPT stands besides."""
-    of = {
-        model: [norms[t.folder.name] for t in trials if t.settings["model"] == model]
-        for model in LABELS
-    }
-    learnt = {model: [n for n in found if n.learnt is not None] for model, found in of.items()}
-    spiky = {model: [n for n in found if n.rises] for model, found in of.items()}
-    ran = bool(of["lstm"])
+def norm_claims(norms: Norms) -> list[Says]:
+    """Question 4.7 (d), by the norms of the trials. What the LSTM did decides."""
 
-    def count(groups: dict[str, list[Norm]], held: Any) -> tuple[str, list[bool]]:
-        lines = [
-            f"{LABELS[model]}: in {sum(map(held, found))} of {len(found)} trials"
-            for model, found in groups.items()
-            if of[model]
-        ]
-        return "; ".join(lines) or "no trial", [held(n) for n in groups["lstm"]]
+    def count(
+        words: str,
+        holds: Callable[[Norm], bool | None],
+        note: Callable[[Sequence[Norm]], str] = lambda lstms: "",
+    ) -> Test:
+        return share_in(
+            (LSTM, GPT),
+            words,
+            lambda trial: holds(norms[trial.folder.name]),
+            note=lambda trials: note([norms[t.folder.name] for t in LSTM.of(trials)]),
+        )
 
-    flat, flat_held = count(learnt, lambda n: n.flat is not None)
-    falls, falls_held = count(learnt, lambda n: n.trend < -TREND)
-    grows, grows_held = count(of, lambda n: n.greatest > 0)
-    unstable, unstable_held = count(spiky, lambda n: n.bursts / n.rises > n.calm)
-    spikes = "; ".join(
-        f"{LABELS[model]}: {sum(n.rises for n in found)} rises, {sum(n.bursts for n in found)} of "
-        f"them with a burst of the training loss, and {sum(n.falls for n in found)} falls faster "
-        f"than by weight decay alone, in {len(found)} trials"
-        for model, found in of.items()
-        if found
-    )
-    lags = [n.learnt - n.flat for n in learnt["lstm"] if n.flat is not None]
-    lag = f"; LSTM: by then for {spread(lags).mean:,.0f} steps" if lags else ""
+    def by_then(lstms: Sequence[Norm]) -> str:
+        lags = [n.learnt - n.flat for n in lstms if n.learnt is not None and n.flat is not None]
+        return f"; LSTM: by then for {spread(lags).mean:,.0f} steps" if lags else ""
+
+    def spikes(trials: Trials) -> Finding:
+        """Weight decay makes no norm greater, so where there are spikes they are not its work."""
+        of = {
+            model: [norms[t.folder.name] for t in of_model]
+            for model, of_model in by_group(trials, MODELS).items()
+        }
+        found = "; ".join(
+            f"{model.label}: {sum(n.rises for n in group)} rises, {sum(n.bursts for n in group)} "
+            f"of them with a burst of the training loss, and {sum(n.falls for n in group)} falls "
+            f"faster than by weight decay alone, in {len(group)} trials"
+            for model, group in of.items()
+        )
+        ours = (
+            f"{found or 'no trial'}. Weight decay raises no norm, so no spike is its work; coming "
+            f"down from one may be, where no fall is faster"
+        )
+        spiky = [n for n in of.get(LSTM, ()) if n.rises]
+        return Finding(ours, by_share([False] * len(spiky), ran=LSTM in of))
+
+    learnt = lambda holds: lambda n: None if n.learnt is None else holds(n)
+    around = f"in 1,000 steps around A_val ≥ {LEARNT}, of those that reached it"
     return [
-        Claim(
-            "000, 4.7 (d)",
-            "Models generalize once the norm is flat",
-            f"the median norm changed by at most {TREND:.0%} in 1,000 steps around A_val ≥ "
-            f"{LEARNT}, of those that reached it: {flat}{lag}",
-            verdict_of(flat_held, ran=ran),
-        ),
-        Claim(
-            "001, 4.7 (d)",
-            "Before that the weights grow",
-            f"the norm was ever greater than in the untrained model: {grows}",
-            verdict_of(grows_held, ran=ran),
-        ),
-        Claim(
-            "001, 4.7 (d)",
-            "The norm falls while the model generalizes",
-            f"the median norm fell by more than {TREND:.0%} in 1,000 steps around A_val ≥ "
-            f"{LEARNT}, of those that reached it: {falls}",
-            verdict_of(falls_held, ran=ran),
-        ),
-        Claim(
-            "001, 4.7 (d)",
-            "Spikes of the norm are weight decay in action, which stomps them",
-            f"{spikes or 'no trial'}. Weight decay raises no norm, so no spike is its work; coming "
-            f"down from one may be, where no fall is faster",
-            verdict_of([False] * len(spiky["lstm"]), ran=ran),
-        ),
-        Claim(
-            "001, 4.7 (d)",
-            "Spikes are instabilities of the optimizer",
-            f"bursts of the training loss are more frequent at rises of the norm than elsewhere, "
-            f"of those that have rises: {unstable}",
-            verdict_of(unstable_held, ran=ran),
-            erratum="001.3",
-        ),
-    ]
+        Says("000, 4.7 (d)", "Models generalize once the norm is flat",
+             count(f"the median norm changed by at most {TREND:.0%} {around}",
+                   learnt(lambda n: n.flat is not None), by_then)),
+        Says("001, 4.7 (d)", "Before that the weights grow",
+             count("the norm was ever greater than in the untrained model",
+                   lambda n: n.greatest > 0)),
+        Says("001, 4.7 (d)", "The norm falls while the model generalizes",
+             count(f"the median norm fell by more than {TREND:.0%} {around}",
+                   learnt(lambda n: n.trend < -TREND))),
+        Says("001, 4.7 (d)", "Spikes of the norm are weight decay in action, which stomps them",
+             spikes),
+        Says("001, 4.7 (d)", "Spikes are instabilities of the optimizer",
+             count("bursts of the training loss are more frequent at rises of the norm than "
+                   "elsewhere, of those that have rises",
+                   lambda n: n.bursts / n.rises > n.calm if n.rises else None), "001.3"),
+    ]  # fmt: skip
 
 
-EXPERIMENT = Experiment(
-    "regularization",
-    "Weight decay and the norm of the parameters",
-    Options,
-    results,
-    options.summary,
-)
+DECAY_CLAIMS = (
+    Says("000, 4.7 (c)", "More weight decay: better L_val and A_val",
+         better_with_more("L_val", "A_val")),
+    Says("000, 4.7 (c)", "More weight decay: both are best sooner",
+         better_with_more("t_f(L_val)", "t_f(A_val)")),
+    Says("001, 4.7 (c)", "More weight decay: a lower L_val", better_with_more("L_val")),
+    Says("001, 4.7 (c)", "More weight decay: lower t_f of both",
+         better_with_more("t_f(L_val)", "t_f(A_val)")),
+)  # fmt: skip
+
+TITLE = "Weight decay and the norm of the parameters"
+EXPERIMENT = Experiment("regularization", TITLE, Options, results, seeds.numbers)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

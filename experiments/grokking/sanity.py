@@ -13,23 +13,24 @@ curves of question 4.1 (sanity.png) and the table of 4.2 beside the numbers of b
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from experiments.grokking import options
-from experiments.grokking.seeds import SANITY
+from experiments.grokking import options, seeds
+from experiments.grokking.seeds import A_VAL, GPT, LSTM, MODELS, NAMED, NUMBERS, SANITY
 from experiments.grokking.task import Grokking
-from experiments.results.groups import LABELS, all_comparable, by_model, column, finished
-from experiments.results.metrics import NAMES, Spread
-from experiments.results.results import Claim, Drawing, Results, Table
-from experiments.results.tables import cell, label
+from experiments.results.claims import Finding, Says, Test, by_share, decide
+from experiments.results.curves import Quantity, Spread
+from experiments.results.results import Answer, Drawing, Results, Table
+from experiments.results.tables import cell
+from experiments.results.trials import Group, Trials, by_group, finished
 from experiments.sweep.experiment import Experiment, main
-from experiments.train.records import TrialRecord
 
-Columns = Mapping[str, Mapping[str, Spread | None]]  # by model and by name of `NAMES`
+Columns = Mapping[Group, Mapping[Quantity, Spread | None]]
 
 SOURCES = ("ours", *SANITY)
-TELLING = ("t_f(A_train)", "t_f(L_train)", "L_train")  # where 000 and 001 are farthest apart
+# where 000 and 001 are farthest apart
+TELLING = tuple(NAMED[name] for name in ("t_f(A_train)", "t_f(L_train)", "L_train"))
 
 
 @dataclass(frozen=True)
@@ -44,104 +45,118 @@ class Options(options.Options):
         }
 
 
-def results(trials: Sequence[TrialRecord]) -> Results:
+def results(trials: Trials) -> Results:
     from experiments.results import panels  # matplotlib takes a second to import
 
     caption = (
         "Loss and accuracy on training and validation set: mean over seeds, ± one standard "
         "deviation as a band."
     )
-    figure = panels.curves_of_models(trials, title="Sanity check")
+    title = f"Sanity check: {seeds.alike(trials)}"
+    figure = panels.curves_of_groups(trials, MODELS, title=title)
     ended = finished(trials)
     return Results(
         tables=[table(ended)],
-        drawings=[Drawing("sanity", caption, figure)],
-        claims=claims(ended),
+        drawings=[Drawing("sanity", caption, figure, live=True)],
+        claims=decide(CLAIMS, ended),
+        answer=Answer(answer(ended), "best"),
+        groups=MODELS,
     )
+
+
+def answer(trials: Trials) -> str:
+    ours = columns_of(trials)
+    best, step = (
+        ", ".join(f"{model.label} {cell(n, of[n])}" for model, of in ours.items())
+        for n in (A_VAL, NAMED["t_f(A_val)"])
+    )
+    return f"Share of held-out sums that is right at best: {best}; first so at step: {step}"
 
 
 # --- the table of question 4.2 --------------------------------------------------------------------
-def table(trials: Sequence[TrialRecord]) -> Table:
+def columns_of(trials: Trials) -> Columns:
+    return {
+        model: {quantity: quantity.over(of_model) for quantity in NUMBERS}
+        for model, of_model in by_group(trials, MODELS).items()
+    }
+
+
+def table(trials: Trials) -> Table:
     """Our numbers beside those of seeds 000 and 001, the better of our two models in bold."""
-    ours = {model: column(of_model) for model, of_model in by_model(trials).items()}
-    columns: dict[str, Columns] = {"ours": ours, **SANITY}
+    columns: dict[str, Columns] = {"ours": columns_of(trials), **SANITY}
     rows, data = [], {}
-    for name in NAMES:
-        best = {source: better(columns[source], name) for source in SOURCES}
-        values = {
-            (model, source): columns[source].get(model, {}).get(name)
-            for model in LABELS
-            for source in SOURCES
-        }
+    for number in NUMBERS:
+        best = {source: better(columns[source], number) for source in SOURCES}
+        values = {(m, s): columns[s].get(m, {}).get(number) for m in MODELS for s in SOURCES}
         cells = [
-            cell(name, value, bold=source == "ours" and best[source] == LABELS[model])
+            cell(number, value, bold=source == "ours" and best[source] == model.label)
             for (model, source), value in values.items()
         ]
-        rows.append([label(name), *cells, " / ".join(best.values())])
-        numbers = {
-            model: {s: value._asdict() for s in SOURCES if (value := values[model, s])}
-            for model in LABELS
-        }
-        data[name] = {**numbers, "better": best}
-    seeds = {m: [t.settings["seed"] for t in of_m] for m, of_m in by_model(trials).items()}
+        rows.append([number.label, *cells, " / ".join(best.values())])
+        data[number.name] = {
+            m.value: {s: value._asdict() for s in SOURCES if (value := values[m, s])}
+            for m in MODELS
+        } | {"better": best}
+    seeds = {
+        m.value: [t.settings["seed"] for t in of] for m, of in by_group(trials, MODELS).items()
+    }
     note = (
-        "Mean ± population standard deviation over seeds, of trials that ran to their end. L: "
-        "least loss, A: greatest accuracy among evaluated steps, t_f: the first evaluated step "
-        "that has it, Δt: t_f(val) - t_f(train). ↓ less is better, ↑ more is better; the better "
-        "of our two models in bold. The last column names the better model by our numbers, by "
-        "seed 000 and by seed 001."
+        f"{seeds.MEANING.replace('the seeds,', 'seeds,')} ↓ less is better, ↑ more is better; the "
+        "better of our two models in bold. The last column names the better model by our numbers, "
+        "by seed 000 and by seed 001."
     )
-    alike = all_comparable(trials)
+    usual = seeds.all_comparable(trials)
     return Table(
         name="best",
         title="Our numbers beside seeds 000 and 001",
-        columns=["", *(f"{LABELS[m]} {s}" for m in LABELS for s in SOURCES), "better, in each"],
+        columns=["", *(f"{m.label} {s}" for m in MODELS for s in SOURCES), "better, in each"],
         rows=rows,
-        note=note if alike else f"**Not the seeds' settings or steps.** {note}",
-        data={"comparable": alike, "seeds": seeds, "rows": data},
+        note=note if usual else f"**Not the seeds' settings or steps.** {note}",
+        data={"comparable": usual, "seeds": seeds, "rows": data},
     )
 
 
-def better(columns: Columns, name: str) -> str:
-    """Which model has the better mean: more accuracy, less of everything else; "=" for a tie."""
-    lstm, gpt = (columns.get(model, {}).get(name) for model in ("lstm", "gpt"))
+def better(columns: Columns, number: Quantity) -> str:
+    """Which model has the better mean; "=" for a tie."""
+    lstm, gpt = (columns.get(model, {}).get(number) for model in MODELS)
     if lstm is None or gpt is None:
         return "-"
     if lstm.mean == gpt.mean:
         return "="
-    return "LSTM" if (lstm.mean > gpt.mean) == name.startswith("A_") else "GPT"
+    return (LSTM if (lstm.mean > gpt.mean) == (number.better > 0) else GPT).label
 
 
 # --- what the seeds say ---------------------------------------------------------------------------
-def claims(trials: Sequence[TrialRecord]) -> list[Claim]:
-    """Which model is first and lowest on the training set: 000 and 001 say the opposite.
+def as_in(source: str) -> Test:
+    """Which model is first and lowest on the training set: 000 and 001 say the opposite."""
 
-    It tells whether the columns of table 1 of 001 are swapped (erratum 001.1).
-    """
-    ours = {model: column(of_model) for model, of_model in by_model(trials).items()}
-    known = ours.keys() == LABELS.keys() and all(ours[m][n] for m in ours for n in TELLING)
-    found = []
-    for source, theirs in SANITY.items():
-        said = "; ".join(f"{label(n)[:-2]}: {better(theirs, n)}" for n in TELLING)
-        erratum = "001.1" if source == "001" else None
-        text, verdict = "no two models to compare", "not run"
-        if known:
-            same = sum(better(ours, name) == better(theirs, name) for name in TELLING)
-            clear = {len(TELLING): "agrees", 0: "differs"}.get(same, "undecided")
-            verdict = clear if all_comparable(trials) else "undecided"
-            numbers = "; ".join(
-                f"{label(n)[:-2]}: "
-                + ", ".join(f"{LABELS[m]} {cell(n, ours[m][n])}" for m in LABELS)
-                for n in TELLING
-            )
-            text = f"{numbers}: as {source} in {same} of {len(TELLING)} rows"
-        found.append(Claim(f"{source}, 4.2", f"The better: {said}", text, verdict, erratum))
-    return found
+    def test(trials: Trials) -> Finding:
+        ours = columns_of(trials)
+        if len(ours) < 2 or not all(ours[m][n] for m in ours for n in TELLING):
+            return Finding("no two models to compare")
+        same = [better(ours, number) == better(SANITY[source], number) for number in TELLING]
+        found = "; ".join(
+            f"{n.label[:-2]}: " + ", ".join(f"{m.label} {cell(n, ours[m][n])}" for m in MODELS)
+            for n in TELLING
+        )
+        text = f"{found}: as {source} in {sum(same)} of {len(same)} rows"
+        return Finding(text, by_share(same) if seeds.all_comparable(trials) else "undecided")
+
+    return test
 
 
-EXPERIMENT = Experiment(
-    "sanity", "Sanity check: LSTM and GPT on a + b mod 31", Options, results, options.summary
+def saying(source: str) -> str:
+    said = (f"{number.label[:-2]}: {better(SANITY[source], number)}" for number in TELLING)
+    return f"The better: {'; '.join(said)}"
+
+
+CLAIMS = (  # erratum 001.1: are the columns of table 1 of 001 swapped?
+    Says("000, 4.2", saying("000"), as_in("000")),
+    Says("001, 4.2", saying("001"), as_in("001"), "001.1"),
 )
+
+TITLE = "Sanity check: LSTM and GPT on a + b mod 31"
+EXPERIMENT = Experiment("sanity", TITLE, Options, results, seeds.numbers)
 
 if __name__ == "__main__":
     sys.exit(main(EXPERIMENT, description=__doc__))

@@ -1,12 +1,11 @@
-"""From records to results.
+"""From records to results. Nothing here trains, and nothing knows what was trained.
 
-    metrics     what one curve comes down to: best values, when they were reached
-    groups      trials by their settings, and numbers over seeds
-    trends      slopes and differences with intervals, on which verdicts rest
-    results     tables, drawings and claims, and the files made of them
-    tables      numbers as people read them, and the table that all sweeps share
-    figures     the look of figures, and how they are written
-    panels      figures that all sweeps share
-
-Nothing here trains.
+trials      trials by their settings
+curves      what one curve comes down to, and the spread of that over seeds
+trends      slopes and differences with intervals
+claims      what a text says, beside what our runs say of it
+results     tables, drawings and claims, and the files made of them
+tables      numbers as people read them, mean ± std
+figures     the look of figures, and how they are written
+panels      figures that all sweeps share
 """

@@ -1,12 +1,12 @@
-"""Figures and groups that all sweeps share: curves against the step, best values against a setting.
+"""Figures that all sweeps share: curves against the step, best values against a setting.
 
 Everything is drawn from the records of trials that are there. A trial that is missing, a loss that
-was not a number or a step that was not evaluated leaves a gap.
+was not a number or a step that was not recorded leaves a gap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -18,9 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
-from experiments.results.figures import COLORS, PARTS, STYLE, SYMLOG, band, draw_band, draw_grid
-from experiments.results.groups import LABELS, best, by_model, finished, grouped
-from experiments.train.records import Record, TrialRecord
+from experiments.results.curves import best
+from experiments.results.figures import PARTS, STYLE, SYMLOG, band, draw_band, draw_grid
+from experiments.results.trials import Group, Trials, by_group, by_value, finished
 
 # viridis without its end, a yellow that is lost on white paper
 COLOR_MAP = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.92, 256)), name="viridis-")
@@ -28,26 +28,29 @@ PART_COLORS = {"train": "#0072B2", "val": "#D55E00"}  # Okabe and Ito
 PART_STYLES = {"train": (0, (1, 1.2)), "val": "-"}  # dotted, solid
 
 
-class Quantity(NamedTuple):
+class Curve(NamedTuple):
     """What a row of panels shows.
 
-    name:  the end of its key in the records, after "train_" or "val_"; the whole of it for the
-           norm, which is no matter of a set.
+    name:  the end of its key in the records, after "train_" or "val_".
     label: of the axis.
     log:   whether the axis is logarithmic.
+    parts: whether there is one for each set; if not, `name` is the whole key.
+    kind:  the beginning of its key, such as "binary_".
     """
 
     name: str
     label: str
     log: bool = False
+    parts: bool = True
+    kind: str = ""
 
     def key(self, part: str) -> str:
-        return self.name if self.name == "norm" else f"{part}_{self.name}"
+        return f"{self.kind}{part}_{self.name}" if self.parts else self.name
 
 
-LOSS = Quantity("loss", "loss (nats a token)", log=True)
-ACCURACY = Quantity("accuracy", "accuracy")
-NORM = Quantity("norm", "norm of parameters, ‖θ‖₂", log=True)
+LOSS = Curve("loss", "loss (nats a token)", log=True)
+ACCURACY = Curve("accuracy", "accuracy")
+NORM = Curve("norm", "norm of parameters, ‖θ‖₂", log=True, parts=False)
 
 
 class Setting(NamedTuple):
@@ -65,98 +68,109 @@ class Setting(NamedTuple):
     log10: bool = False
 
 
+# --- curves against the step ----------------------------------------------------------------------
+class Band(NamedTuple):
+    """Trials drawn as one line, mean ± std over seeds.
+
+    part:  "train" or "val".
+    label: in the legend, if there is one.
+    kind:  see `Curve`.
+    """
+
+    trials: Trials
+    part: str
+    color: Any
+    label: str | None = None
+    kind: str = ""
+
+
+@mpl.rc_context(STYLE)
+def bands_against_steps(
+    title: str,
+    columns: Mapping[str, Sequence[Band]],
+    rows: Sequence[Curve] = (LOSS, ACCURACY),
+    *,
+    heads: bool = False,
+    width: float = 1.2,
+) -> Figure:
+    """A row a curve, whose panels share y, and a column a title.
+
+    heads: whether the panels name the curve too, as in "training loss".
+    """
+    figure, axes = grid_of_panels(len(rows), len(columns), title, sharey="row")
+    for row, curve in zip(axes, rows, strict=True):
+        for ax, (name, bands) in zip(row, columns.items(), strict=True):
+            for each in bands:
+                key = curve._replace(kind=each.kind or curve.kind).key(each.part)
+                draw_band(ax, each.trials, key, color=each.color, label=each.label, width=width)
+            head = f"{name} {curve.name}" if curve.parts else curve.name
+            ax.set_title(head if heads else name, loc="left")
+            style_axes(ax, curve)
+        row[0].set_ylabel(curve.label)
+    for ax in axes[-1]:
+        ax.set_xlabel("training step")
+        ax.set_xscale("symlog", **SYMLOG)
+        ax.set_xlim(left=0)
+    figure.align_ylabels()
+    if axes[0, 0].get_legend_handles_labels()[1]:  # where curves begin: a loss high, others low
+        axes[0, 0].legend(loc="lower left" if rows[0].log else "upper left")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def curves(
+    trials: Trials, setting: Setting, *, title: str, rows: Sequence[Curve] = (LOSS, ACCURACY)
+) -> Figure:
+    """A row a curve, a column a set, a colour a value of the setting.
+
+    Trials that have not ended are shown where no other has the same setting.
+    """
+    groups = by_value(trials, setting.name)
+    colors = color_bar(setting, list(groups))
+    columns = {
+        name: [Band(finished(g) or g, part, colors.to_rgba(value)) for value, g in groups.items()]
+        for part, name in PARTS
+    }
+    figure = bands_against_steps(title, columns, rows, heads=True, width=0.9)
+    axes = np.array(figure.axes).reshape(len(rows), len(columns))
+    draw_color_bar(figure, axes, colors, setting, list(groups))
+    return figure
+
+
+def curves_of_groups(trials: Trials, groups: Sequence[Group], *, title: str) -> Figure:
+    """Loss and accuracy, a column a set, a colour a group."""
+    columns = {
+        name: [Band(of, part, g.color, g.label) for g, of in by_group(trials, groups).items()]
+        for part, name in PARTS
+    }
+    return bands_against_steps(title, columns, heads=True)
+
+
+def both_parts(trials: Trials, kind: str = "") -> list[Band]:
+    """Training and validation in two colours, for a column of `bands_against_steps`."""
+    return [Band(trials, part, PART_COLORS[part], name, kind) for part, name in PARTS]
+
+
+# --- best values against a setting ----------------------------------------------------------------
 class Line(NamedTuple):
     """A pair of lines, training and validation, in `best_against`.
 
     at:     the trials at each value of what is varied.
     color:  of both lines.
     label:  in the legend; none if a colour bar says it.
-    cutoff: look at evaluated steps <= cutoff only.
     """
 
-    at: Mapping[float, Sequence[TrialRecord]]
+    at: Mapping[float, Trials]
     color: Any
     label: str | None = None
-    cutoff: int | None = None
 
 
-def lines_of_models(trials: Sequence[TrialRecord], name: str) -> list[Line]:
-    """A line for each model, against a setting."""
-    return [
-        Line(grouped(of_model, name), COLORS[model], LABELS[model])
-        for model, of_model in by_model(trials).items()
-    ]
+def lines_of_groups(trials: Trials, groups: Sequence[Group], name: str) -> list[Line]:
+    """A line for each group, against a setting."""
+    found = by_group(trials, groups).items()
+    return [Line(by_value(of, name), group.color, group.label) for group, of in found]
 
 
-# --- curves against the step ----------------------------------------------------------------------
-@mpl.rc_context(STYLE)
-def curves(
-    trials: Sequence[TrialRecord],
-    setting: Setting,
-    *,
-    title: str,
-    quantities: Sequence[Quantity] = (LOSS, ACCURACY),
-) -> Figure:
-    """A row a quantity, a column a set, a colour a value of the setting: mean ± std over seeds.
-
-    Trials that have not ended are shown where no other has the same setting.
-    """
-    groups = grouped(trials, setting.name)
-    colors = color_bar(setting, list(groups))
-
-    def draw(ax: Any, quantity: Quantity, column: tuple[str, str]) -> str:
-        part, name = column
-        for value, group in groups.items():
-            shown = [t.records for t in finished(group) or group]
-            draw_band(ax, shown, quantity.key(part), color=colors.to_rgba(value), width=0.9)
-        return "norm" if quantity is NORM else f"{name} {quantity.name}"
-
-    figure, axes = panels_against_steps(f"{title}: {shared(trials)}", quantities, PARTS, draw)
-    draw_color_bar(figure, axes, colors, setting, list(groups))
-    return figure
-
-
-@mpl.rc_context(STYLE)
-def curves_of_models(trials: Sequence[TrialRecord], *, title: str) -> Figure:
-    """Loss and accuracy, a column a set, a colour a model: mean ± std over seeds."""
-
-    def draw(ax: Any, quantity: Quantity, column: tuple[str, str]) -> str:
-        part, name = column
-        for model, of_model in by_model(trials).items():
-            shown, color = [t.records for t in of_model], COLORS[model]
-            draw_band(ax, shown, quantity.key(part), color=color, label=LABELS[model])
-        return f"{name} {quantity.name}"
-
-    title = f"{title}: {shared(trials)}"
-    figure, axes = panels_against_steps(title, (LOSS, ACCURACY), PARTS, draw)
-    axes[0, 0].legend(loc="lower left")
-    return figure
-
-
-@mpl.rc_context(STYLE)
-def curves_of_parts(
-    columns: Mapping[str, Sequence[Sequence[Record]]],
-    *,
-    title: str,
-    quantities: Sequence[Quantity] = (LOSS, ACCURACY),
-) -> Figure:
-    """A column a title, such as of a model, with training and validation in two colours.
-
-    columns: the records of the trials of each; mean ± std over them is drawn.
-    """
-
-    def draw(ax: Any, quantity: Quantity, column: str) -> str:
-        for part, label in PARTS:
-            key, color = quantity.key(part), PART_COLORS[part]
-            draw_band(ax, columns[column], key, color=color, label=label)
-        return column
-
-    figure, axes = panels_against_steps(title, quantities, list(columns), draw)
-    axes[0, 0].legend(loc="lower left")
-    return figure
-
-
-# --- best values against a setting ----------------------------------------------------------------
 @mpl.rc_context(STYLE)
 def best_against(
     lines: Sequence[Line],
@@ -169,29 +183,23 @@ def best_against(
 
     bar: the setting and the values that colours stand for, if there is no legend.
     """
-    figure, axes = grid_of_panels(2, 2, title)
+    figure, axes = best_and_steps(title, setting.label)
     values = sorted({value for line in lines for value in line.at})
-    for j, quantity in enumerate((LOSS, ACCURACY)):
-        style_axes(axes[0, j], quantity)
+    for j, curve in enumerate((LOSS, ACCURACY)):
         axes[1, j].set_yscale("symlog", **SYMLOG)
-        draw_grid(axes[1, j])
         for line in lines:
             at = dict(sorted(line.at.items()))
             for part, name in PARTS:
                 label = f"{line.label}, {name}" if line.label else None
                 found = [
-                    np.array([best(t, quantity.key(part), line.cutoff) for t in group])
-                    for group in at.values()
+                    np.array([best(t, curve.key(part)) for t in group]) for group in at.values()
                 ]
                 bands = np.transpose([band(each) for each in found])  # (2 rows, 3, values)
                 for ax, (mean, low, high) in zip(axes[:, j], bands, strict=True):
                     ax.fill_between([*at], low, high, color=line.color, alpha=0.15, linewidth=0)
                     style = {"color": line.color, "linestyle": PART_STYLES[part], "label": label}
                     ax.plot([*at], mean, marker="o", markersize=3, linewidth=1.3, **style)
-        axes[0, j].set_ylabel(f"best {quantity.label}")
-        axes[1, j].set_ylabel(f"$t_f$: step of best {quantity.name}")
         axes[1, j].set_ylim(0, 1.3 * axes[1, j].get_ylim()[1])
-        axes[1, j].set_xlabel(setting.label)
     set_ticks(axes[0, 0], setting, values)
     figure.align_ylabels()
     if bar is None:
@@ -204,11 +212,7 @@ def best_against(
 
 @mpl.rc_context(STYLE)
 def bars(
-    groups: Mapping[Any, Mapping[float, Sequence[TrialRecord]]],
-    setting: Setting,
-    *,
-    title: str,
-    xlabel: str,
+    groups: Mapping[Any, Mapping[float, Trials]], setting: Setting, *, title: str, xlabel: str
 ) -> Figure:
     """Best loss and accuracy, below them t_f: a cluster of bars a group, a colour a value.
 
@@ -216,56 +220,39 @@ def bars(
     """
     values = sorted({value for group in groups.values() for value in group})
     colors = color_bar(setting, values)
-    figure, axes = grid_of_panels(2, 2, title)
+    figure, axes = best_and_steps(title, xlabel)
     width = 0.8 / len(values) / 2
-    for j, quantity in enumerate((LOSS, ACCURACY)):
+    shades = {"train": 0.45, "val": 1.0}
+    for j, curve in enumerate((LOSS, ACCURACY)):
         for place, group in enumerate(groups.values()):
             for value, trials in group.items():
-                for k, (part, _) in enumerate(PARTS):
+                for k, (part, shade) in enumerate(shades.items()):
                     x = place - 0.4 + (2 * values.index(value) + k + 0.5) * width
-                    found = np.array([best(t, quantity.key(part)) for t in trials])
+                    found = np.array([best(t, curve.key(part)) for t in trials])
                     for ax, mean, low, high in zip(axes[:, j], *band(found), strict=True):
                         ax.bar(
-                            x, mean, width, color=colors.to_rgba(value),
-                            alpha=0.45 if part == "train" else 1.0,
+                            x, mean, width, color=colors.to_rgba(value), alpha=shade,
                             yerr=[[mean - low], [high - mean]],
                             error_kw={"elinewidth": 0.9, "ecolor": "#D55E00", "capsize": 2},
                         )  # fmt: skip
-        style_axes(axes[0, j], quantity)
-        axes[0, j].set_ylabel(f"best {quantity.label}")
-        draw_grid(axes[1, j])
-        axes[1, j].set_ylabel(f"$t_f$: step of best {quantity.name}")
-        axes[1, j].set_xlabel(xlabel)
     axes[0, 0].set_xticks(range(len(groups)), labels=[str(group) for group in groups])
     figure.align_ylabels()
-    shades = [
-        Patch(color="0.3", alpha=a, label=name)
-        for a, (_, name) in zip((0.45, 1), PARTS, strict=True)
-    ]
-    figure.legend(handles=shades, loc="outside lower left", ncols=2, fontsize=8)
+    handles = [Patch(color="0.3", alpha=shades[part], label=name) for part, name in PARTS]
+    figure.legend(handles=handles, loc="outside lower left", ncols=2, fontsize=8)
     draw_color_bar(figure, axes, colors, setting, values)
     return figure
 
 
 # --- pieces ---------------------------------------------------------------------------------------
-def panels_against_steps(
-    title: str,
-    quantities: Sequence[Quantity],
-    columns: Sequence[Any],
-    draw: Callable[[Any, Quantity, Any], str],
-) -> tuple[Figure, Any]:
-    """A row a quantity, whose panels share y, and its axes (rows, columns).
-
-    draw: fills the panel of a quantity and a column, and returns what to write above it.
-    """
-    figure, axes = grid_of_panels(len(quantities), len(columns), title, sharey="row")
-    for row, quantity in zip(axes, quantities, strict=True):
-        for ax, column in zip(row, columns, strict=True):
-            ax.set_title(draw(ax, quantity, column), loc="left")
-            style_axes(ax, quantity)
-        row[0].set_ylabel(quantity.label)
-    label_steps(axes)
-    figure.align_ylabels()
+def best_and_steps(title: str, xlabel: str) -> tuple[Figure, Any]:
+    """Two panels for best loss and accuracy, above two for the steps at which they were reached."""
+    figure, axes = grid_of_panels(2, 2, title)
+    for (above, below), curve in zip(axes.T, (LOSS, ACCURACY), strict=True):
+        style_axes(above, curve)
+        above.set_ylabel(f"best {curve.label}")
+        draw_grid(below)
+        below.set_ylabel(f"$t_f$: step of best {curve.name}")
+        below.set_xlabel(xlabel)
     return figure, axes
 
 
@@ -279,19 +266,12 @@ def grid_of_panels(
     return figure, axes
 
 
-def style_axes(ax: Any, quantity: Quantity) -> None:
+def style_axes(ax: Any, curve: Curve) -> None:
     draw_grid(ax)
-    if quantity.log:
+    if curve.log:
         ax.set_yscale("log")
-    if quantity.name == "accuracy":
+    if curve.name == "accuracy":
         ax.set_ylim(-0.03, 1.03)
-
-
-def label_steps(axes: Any) -> None:
-    for ax in axes[-1]:
-        ax.set_xlabel("training step")
-        ax.set_xscale("symlog", **SYMLOG)
-        ax.set_xlim(left=0)
 
 
 def color_bar(setting: Setting, values: Sequence[float]) -> ScalarMappable:
@@ -328,29 +308,3 @@ def part_handles() -> list[Any]:
     return [
         Line2D([], [], color="0.3", linestyle=PART_STYLES[part], label=name) for part, name in PARTS
     ]
-
-
-# --- words ----------------------------------------------------------------------------------------
-SAID = {
-    "r_train": lambda x: f"{x:.0%} for training",
-    "layers": lambda x: f"{x} layer{'s' * (x > 1)}",
-    "d": lambda x: f"d = {x}",
-    "optimizer": lambda x: {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}.get(x, x),
-    "lr": lambda x: f"lr {x:g}",
-    "weight_decay": lambda x: f"weight decay {x:g}",
-    "batch_size": lambda x: f"batches of at most {x}",
-    "steps": lambda x: f"{x:,} steps",
-}
-
-
-def shared(trials: Sequence[TrialRecord]) -> str:
-    """The settings that all of these trials have, and their seeds, in words."""
-    first = trials[0].settings
-    sums = " or ".join(f" {first['operator']} ".join("abc"[:n]) for n in first["orders"])
-    same = [k for k in SAID if all(t.settings[k] == first[k] for t in trials)]
-    seeds = sorted({t.settings["seed"] for t in trials})
-    spread = f"mean ± std of seeds {', '.join(map(str, seeds))}"
-    if len(seeds) == 1:
-        spread = f"seed {seeds[0]} alone"
-    words = [f"{sums} mod {first['p']}", *(SAID[k](first[k]) for k in same)]
-    return ", ".join(words) + f";\n{spread}"

@@ -9,29 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from experiments.results.claims import Claim
+from experiments.results.trials import Group
 from experiments.train import records
 from minigrad.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Verdict = Literal["agrees", "differs", "undecided", "not run"]
-
-
-def verdict_of(held: Sequence[bool], *, ran: bool = True) -> Verdict:
-    """How a claim fares that held in some trials, heads or models and not in others.
-
-    "agrees" if it held in three quarters of them or more, "differs" if in a quarter or less,
-    "undecided" between, and if there are none, that is where trials ran and tell nothing.
-
-    ran: whether any trial did; if not, "not run".
-    """
-    if not held:
-        return "undecided" if ran else "not run"
-    share = sum(held) / len(held)
-    return "agrees" if share >= 0.75 else "differs" if share <= 0.25 else "undecided"
 
 
 @dataclass(frozen=True)
@@ -66,39 +52,41 @@ class Table:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, its name in files, and what is seen in it."""
+    """A figure, its name in files, and what is seen in it.
+
+    live: whether the page of a report draws the same curves live, so that this is for print.
+    """
 
     name: str
     caption: str
     figure: Figure
+    live: bool = False
 
 
-@dataclass(frozen=True)
-class Claim:
-    """Something that a seed says, beside our measurement of it.
+class Answer(NamedTuple):
+    """What was found, in a sentence with numbers, and the name of the table that shows it."""
 
-    source:  seed document and question, such as "000, 4.3 (d)".
-    said:    what it says, in our words.
-    ours:    what we measured, with numbers.
-    verdict: whether that agrees; "undecided" where our runs cannot tell, "not run" where there are
-             none.
-    erratum: the number of the erratum that it decides (`experiments.grokking.errata`), if it does.
-    """
-
-    source: str
-    said: str
-    ours: str
-    verdict: Verdict
-    erratum: str | None = None
+    text: str
+    table: str
 
 
 @dataclass(frozen=True)
 class Results:
-    """In the order in which they are shown."""
+    """In the order in which they are shown.
+
+    answer: for the head of a report.
+    groups: of trials, such as models, which a report's live curves tell apart.
+    """
 
     tables: Sequence[Table] = ()
     drawings: Sequence[Drawing] = ()
     claims: Sequence[Claim] = ()
+    answer: Answer | None = None
+    groups: Sequence[Group] = ()
+
+    def all_tables(self) -> list[Table]:
+        """The tables, and last that of the claims."""
+        return [*self.tables, *([self.claims_table()] if self.claims else [])]
 
     def claims_table(self) -> Table:
         numbers = [f" (erratum {c.erratum})" if c.erratum else "" for c in self.claims]
@@ -123,8 +111,7 @@ def write_results(results: Results, folder: Path, *, title: str, protocol: str) 
         paths = [folder / f"{drawing.name}.{kind}" for kind in ("png", "pdf")]
         written += save(drawing.figure, *paths)
         parts.append(f"![{drawing.caption}]({drawing.name}.png)\n\n{drawing.caption}")
-    tables = [*results.tables, *([results.claims_table()] if results.claims else [])]
-    parts += [table.markdown() for table in tables]
+    parts += [table.markdown() for table in results.all_tables()]
     data = {
         "protocol": protocol,
         "tables": {table.name: table.data for table in results.tables},

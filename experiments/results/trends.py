@@ -12,8 +12,6 @@ from collections.abc import Hashable, Iterable, Sequence
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
-from experiments.results.results import Verdict
-
 CONFIDENCE = 0.95
 
 
@@ -39,10 +37,14 @@ class Trend(NamedTuple):
     @property
     def direction(self) -> int:
         """1 up, -1 down, 0 undecided."""
+        return self.beside(0.0)
+
+    def beside(self, value: float) -> int:
+        """1 if the interval lies above a value, -1 below, 0 if it holds it or there is none."""
         if self.interval is None:
             return 0
         low, high = self.interval
-        return (low > 0) - (high < 0)
+        return (low > value) - (high < value)
 
     def __str__(self) -> str:
         if self.interval is None:
@@ -122,22 +124,6 @@ def difference(a: Trend | None, b: Trend | None) -> Trend | None:
     spread = variances[0] ** 2 / a.freedom + variances[1] ** 2 / b.freedom
     freedom = sum(variances) ** 2 / spread if spread else a.freedom + b.freedom
     return Trend(value, math.sqrt(sum(variances)), freedom, n)
-
-
-def verdict(trend: Trend | None, direction: int) -> Verdict:
-    """Whether a trend has the direction that a seed says."""
-    if trend is None:
-        return "not run"
-    if trend.direction == 0:
-        return "undecided"
-    return "agrees" if trend.direction == direction else "differs"
-
-
-def together(verdicts: Iterable[Verdict]) -> Verdict:
-    """Of a claim that says several things: it is false if one of them is."""
-    found = set(verdicts)
-    order: tuple[Verdict, ...] = ("not run", "differs", "undecided")
-    return next((each for each in order if each in found), "agrees")
 
 
 def t_quantile(p: float, freedom: float) -> float:
