@@ -97,9 +97,7 @@ def table(trials: Trials) -> Table:
             m.value: {s: value._asdict() for s in SOURCES if (value := values[m, s])}
             for m in MODELS
         } | {"better": best}
-    seeds = {
-        m.value: [t.settings["seed"] for t in of] for m, of in by_group(trials, MODELS).items()
-    }
+    ran = {m.value: [t.settings["seed"] for t in m.of(trials)] for m in by_group(trials, MODELS)}
     note = (
         f"{seeds.MEANING.replace('the seeds,', 'seeds,')} ↓ less is better, ↑ more is better; the "
         "better of our two models in bold. The last column names the better model by our numbers, "
@@ -112,7 +110,7 @@ def table(trials: Trials) -> Table:
         columns=["", *(f"{m.label} {s}" for m in MODELS for s in SOURCES), "better, in each"],
         rows=rows,
         note=note if usual else f"**Not the seeds' settings or steps.** {note}",
-        data={"comparable": usual, "seeds": seeds, "rows": data},
+        data={"comparable": usual, "seeds": ran, "rows": data},
     )
 
 
