@@ -1,4 +1,4 @@
-"""Records of trials that were written by hand, for tests of what comes of records."""
+"""Records of trials, written by hand."""
 
 from pathlib import Path
 

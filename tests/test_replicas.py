@@ -10,6 +10,7 @@ from pathlib import Path
 import fake_gpu
 import numpy as np
 import pytest
+from toy import StopAt
 
 import minigrad as mg
 from experiments.grokking import objective, prefix, sanity, task
@@ -511,19 +512,6 @@ def test_steps_stay_on_the_device_and_equal_those_on_the_cpu(kind, monkeypatch):
 
 
 # --- trials together ------------------------------------------------------------------------------
-class StopAt(Watcher):
-    """Stops after a step, as Ctrl-C would."""
-
-    def __init__(self, at):
-        self.at, self.now = at, 0
-
-    def step(self, step):
-        self.now = step
-
-    def stop(self):
-        return self.now == self.at
-
-
 def folders_of(path, count=3):
     return [path / f"trial-{i}" for i in range(count)]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from by_hand import write_trial
+from toy import StopAt
 
 import minigrad as mg
 from experiments.grokking import objective, sanity, seeds, task
@@ -23,7 +24,7 @@ from experiments.sweep import folder as folders
 from experiments.sweep import launch
 from experiments.sweep.experiment import main
 from experiments.train import loop, records
-from experiments.train.loop import Interrupted, Watcher, run
+from experiments.train.loop import Interrupted, run
 from experiments.train.task import shuffled
 
 ROOT = Path(__file__).parent.parent
@@ -42,19 +43,6 @@ MODELS = ["lstm", "gpt"]
 def command(args):
     """`python -m experiments.sanity` with these arguments."""
     return main(sanity.EXPERIMENT, args, description=sanity.__doc__)
-
-
-class StopAt(Watcher):
-    """Stops a trial after a step, as Ctrl-C would."""
-
-    def __init__(self, at):
-        self.at, self.now = at, 0
-
-    def step(self, step):
-        self.now = step
-
-    def stop(self):
-        return self.now == self.at
 
 
 def tensors(folder):

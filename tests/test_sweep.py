@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments.grokking.options import Options, summary
+from experiments.grokking.options import Options
+from experiments.grokking.seeds import numbers
 from experiments.results.results import Claim, Results, Table
 from experiments.sweep import estimate, experiment, launch, on_ray, processes, progress
 from experiments.sweep import folder as folders
@@ -40,9 +41,11 @@ class Decays(Options):
     def how(self):
         """With a checkpoint every tenth of a second, in each process."""
         loop.CHECKPOINT_SECONDS, before = 0.1, loop.CHECKPOINT_SECONDS
-        with super().how():
-            yield
-        loop.CHECKPOINT_SECONDS = before
+        try:
+            with super().how():
+                yield
+        finally:
+            loop.CHECKPOINT_SECONDS = before
 
     def trials(self):
         return {
@@ -70,7 +73,7 @@ def results(trials):
     )
 
 
-DECAYS = Experiment("decays", "Decays", Decays, results, summary)
+DECAYS = Experiment("decays", "Decays", Decays, results, numbers)
 COMMAND = [sys.executable, str(Path(__file__))]  # this file is the program that is killed below
 LONG = 900  # steps of those that are killed
 SMALL = ["--scale", "small", "--model", "gpt", "--seeds", "0", "--no-kernels"]
@@ -124,7 +127,7 @@ def test_a_trial_without_validation_is_a_line_too(unbroken):
     trial = records.read_trials(unbroken)[0]
     for line in trial.records:
         line |= {"val_loss": None, "val_accuracy": None}
-    assert folders.row(trial, summary(trial))["L_val"] is None
+    assert folders.row(trial, numbers(trial))["L_val"] is None
 
 
 def test_duckdb_and_polars_read_the_records(unbroken):

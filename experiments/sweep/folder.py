@@ -75,12 +75,11 @@ def read_trials(folder: Path) -> list[TrialRecord]:
     """The trials of a sweep that have recorded a step. RecordError if one is not what is listed."""
     trials, listed = records.read_trials(folder), read_sweep(folder)["trials"]
     for trial in trials:
-        wanted = listed.get(trial.folder.name, {})
-        for k in wanted.keys() & trial.settings.keys():
-            if k != "steps" and trial.settings[k] != wanted[k]:
-                path = trial.folder / "settings.json"
-                text = f"{path}: {k} is {trial.settings[k]}, and sweep.json says {wanted[k]}"
-                raise records.damaged(trial.folder, text)
+        for name, wanted in listed.get(trial.folder.name, {}).items():
+            found = trial.settings.get(name)
+            if name != "steps" and found != wanted:
+                text = f"{trial.folder / 'settings.json'}: damaged, {name} is {found}, not {wanted}"
+                raise records.damaged(trial.folder, f"{text}, as sweep.json lists")
     return trials
 
 

@@ -152,6 +152,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     path = folder / "settings.json"
     settings = read_json(path)
     check_version(path, settings)
+    if type(settings.get("steps")) is not int:
+        raise RecordError(f"{path}: damaged, expected settings, got {str(settings)!r:.60}")
     return settings
 
 
@@ -224,13 +226,13 @@ def check_end(trial: TrialRecord) -> None:
     if not steps or steps[-1] != status["step"]:
         where = f"ends at step {steps[-1]}" if steps else "is empty"
         raise RecordError(f"{path}: {where}, and status.json says {status['step']}")
-    if status.get("metrics") not in (None, digest(path)):
+    if status.get("metrics") not in (None, digest(trial.records)):
         raise RecordError(f"{path}: damaged, is not what status.json says that was written")
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def digest(records: Iterable[Record]) -> str:
+    """SHA-256 of records as a file holds them."""
+    return hashlib.sha256("".join(map(line, records)).encode()).hexdigest()
 
 
 def check_checkpoint(folder: Path) -> None:

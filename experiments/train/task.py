@@ -16,6 +16,7 @@ from minigrad import nn
 from minigrad.files import load_checkpoint
 from minigrad.tensor import raw
 
+RESERVED = ("name", "step", "finished", "diverged", "seconds")  # in trials.jsonl, with settings
 Rows = np.ndarray[Any, np.dtype[np.integer[Any]]]  # (n,) the samples of a batch by their numbers
 
 
@@ -83,19 +84,22 @@ def shuffled(n: int, batch_size: int, seed: int, epoch: int) -> list[Rows]:
 
 # --- what a task must keep to ---------------------------------------------------------------------
 def checked(task: Any, trial: Trial) -> Task:
-    """The task. TypeError or ValueError, in one line, if the loop cannot drive it."""
+    """The task. ValueError, in one line, if the loop cannot drive it."""
     name = type(task).__name__
     if not isinstance(task, Task):
-        raise TypeError(f"{type(trial).__name__}.task: expected a Task, got {name}")
+        raise ValueError(f"{type(trial).__name__}.task: expected a Task, got {name}")
     model, size = getattr(task, "model", None), getattr(task, "size", None)
     if not isinstance(model, nn.Module):
-        raise TypeError(f"{name}.model: expected a Module, got {type(model).__name__}")
+        raise ValueError(f"{name}.model: expected a Module, got {type(model).__name__}")
     if not any(p.requires_grad for p in model.parameters()):
         raise ValueError(f"{name}.model: no parameter requires a gradient")
     if not isinstance(size, int) or size < 1:
         raise ValueError(f"{name}.size: expected samples to train on, got {size}")
-    if len({"step", *task.sums}) != len(task.sums) + 1:
-        raise ValueError(f"{name}.sums: expected different names, none of them step: {task.sums}")
+    taken = {*RESERVED, *trial.settings()}
+    if len({*task.sums}) != len(task.sums) or taken & {*task.sums}:
+        raise ValueError(
+            f"{name}.sums: expected different names, not of something else: {task.sums}"
+        )
     return task
 
 
@@ -132,11 +136,12 @@ def measured(task: Task) -> list[Record]:
         found = task.measure()
     task.model.train()
     name, replicas = f"{type(task).__name__}.measure", task.model.replicas
+    taken = {*RESERVED, *task.sums, *task.trial.settings()}
     if not isinstance(found, dict):
         raise ValueError(f"{name}: expected numbers by name, got {type(found).__name__}")
     for key in found:
-        if not isinstance(key, str) or key in ("step", *task.sums):
-            raise ValueError(f"{name}: {key!r} is no name, or is in the records already")
+        if not isinstance(key, str) or key in taken:
+            raise ValueError(f"{name}: {key!r} is no name, or is the name of something else")
     each = [found] if replicas is None else [
         {key: value[r] for key, value in found.items()} for r in range(replicas)
     ]  # fmt: skip
@@ -149,4 +154,5 @@ def number(name: str, value: Any) -> int | float | None:
         return int(value)
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
-    raise ValueError(f"{name}: expected a number, which JSON can hold, got {value!r:.60}")
+    got = " ".join(repr(value).split())
+    raise ValueError(f"{name}: expected a number, which JSON can hold, got {got:.60}")
