@@ -61,6 +61,12 @@ def since(start: int) -> Counts:
     return Counts(named(found, LAUNCH, REPLAY), Counter(copies), named(found, WAIT))
 
 
+def recorded(start: int) -> Counter[str]:
+    """The launches that went into recordings, by name."""
+    found = events(start)
+    return named(found[found["place"] == NODE], LAUNCH)
+
+
 def named(found: Any, *kinds: int) -> Counter[str]:
     total: Counter[str] = Counter()
     found = found[np.isin(found["kind"], kinds)]
