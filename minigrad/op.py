@@ -21,7 +21,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from minigrad import device as devices
 from minigrad import graph
 from minigrad.graph import Node
 from minigrad.kernel import Routine
-from minigrad.modes import KEEP_INPUTS, MODE
+from minigrad.modes import KEEP_INPUTS, MODE, OFF
 from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 from minigrad.protocols import NUMPY
 from minigrad.rules import EXPLAINED, explained, same_dtype, tidy
@@ -37,7 +37,9 @@ from minigrad.tensor import Tensor
 
 Pullback = Callable[[Any], Any]
 Result = tuple[Any, Pullback | tuple[Pullback | None, ...] | None]
-NUMBERS = frozenset((float, int, bool))
+PLAIN = frozenset((float, int, bool, str, type(None)))  # arguments that are used as they are
+
+MISSING = inspect.Parameter.empty
 
 OPS: dict[str, Op] = {}  # every op of minigrad by name; the tests are driven by it
 
@@ -57,6 +59,8 @@ class Op(Routine):
         self.broadcast = broadcast
         self.casts = casts
         self.composite = composite
+        parameters = inspect.signature(body).parameters.values()
+        self.places = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -90,16 +94,6 @@ class Op(Routine):
         return [None if n is None else found.get(n) for n in nodes]
 
 
-@overload
-def op(body: Callable[..., Result]) -> Callable[..., Any]: ...
-@overload
-def op(
-    *,
-    broadcast: bool = False,
-    casts: bool = False,
-    numpy: Any = None,
-    composite: Callable[..., Any] | None = None,
-) -> Callable[[Callable[..., Result]], Callable[..., Any]]: ...
 def op(
     body: Any = None,
     *,
@@ -119,58 +113,61 @@ def op(
                gives the higher derivatives, and the tests hold the two together.
     """
     if body is None:
-        return functools.partial(
-            op, broadcast=broadcast, casts=casts, numpy=numpy, composite=composite
-        )
+        options: dict[str, Any] = {"broadcast": broadcast, "casts": casts, "composite": composite}
+        return functools.partial(op, numpy=numpy, **options)
     this = Op(body, broadcast=broadcast, casts=casts, composite=composite)
-    keep_inputs, mode_of, observers = KEEP_INPUTS, MODE.get, OBSERVERS
+    mode_of, observers = MODE.get, OBSERVERS
 
     @functools.wraps(body)
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
-            args, kwargs = positional(body, args, kwargs)
+            args, kwargs = positional(this, args, kwargs)
+        # unwrap
         arrays: list[Any] = []
         parents: list[Node | None] = []
-        dtype, mixed, numbers, recorded = None, False, True, False
+        dtype, mixed, plain, recorded = None, False, True, False
         for a in args:
             if isinstance(a, Tensor):
                 a, node = a.data, a.node
                 if node is not None:
                     recorded = True
                 if a.dtype is not dtype:
-                    mixed = dtype is not None or mixed
+                    mixed = dtype is not None
                     dtype = a.dtype
                 parents.append(node)
             else:
-                if a.__class__ not in NUMBERS:
-                    numbers = False
+                if a.__class__ not in PLAIN:
+                    plain = False
                 parents.append(None)
             arrays.append(a)
+        mode = mode_of() if recorded else OFF
+        # run
         start = perf_counter() if observers else 0.0
         y: Any = None
-        if recorded and not numbers and mode_of():
-            arrays = [a if isinstance(g, Tensor) else own(a) for g, a in zip(args, arrays)]  # noqa: B905
         try:
-            if broadcast and (mixed or not numbers):
+            if mode and not plain:
+                args = tuple(a if isinstance(a, Tensor) else own(a) for a in args)
+                arrays = [a.data if isinstance(a, Tensor) else a for a in args]
+            if broadcast and (mixed or not plain):
                 arrays = same_dtype(args, arrays)
             y, pull = this.run(*arrays, **kwargs)
-            several = type(y) is tuple
-            if several:
+            if y.__class__ is tuple:
                 y = tuple(tidy(this, item, arrays) for item in y)
             elif mixed or y.__class__ is not np.ndarray or y.dtype is not dtype:
                 y = tidy(this, y, arrays)
         except EXPLAINED as error:
             raise explained(error, this, args, kwargs) from error
+        # wrap
         node = None
-        if recorded and pull is not None and (mode := mode_of()):
+        if mode and pull is not None:
             node = record(this, parents, pull, y)
-            if mode is keep_inputs:
+            if mode == KEEP_INPUTS:
                 node.inputs = (args, kwargs)
         if observers:
-            made = y if several else (y,)
-            seconds = seconds_since(start, made)
-            notify(Event("forward", node or this, seconds, tuple(arrays), made))
-        if several:
+            outputs = y if y.__class__ is tuple else (y,)
+            seconds = seconds_since(start, outputs)
+            notify(Event("forward", node or this, seconds, tuple(arrays), outputs))
+        if y.__class__ is tuple:
             return tuple(Tensor(o, output_node(node, i)) for i, o in enumerate(y))
         return Tensor(y, node)
 
@@ -222,14 +219,18 @@ def inside(fn: Callable[..., Any], *args: Any) -> Any:
 
 
 def positional(
-    body: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]
+    this: Op, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Keyword arguments that are tensors, moved to their places: gradients go by position."""
-    if not any(isinstance(v, Tensor) for v in kwargs.values()):
-        return args, kwargs
-    bound = inspect.signature(body).bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound.args, bound.kwargs
+    """Keyword arguments moved to their places, for gradients and conversions go by position.
+
+    What is wrong with them is left to the body's own call to say.
+    """
+    moved = list(args)
+    for name, default in this.places[len(args) :]:
+        if not kwargs or (name not in kwargs and default is MISSING):
+            break
+        moved.append(kwargs.pop(name, default))
+    return tuple(moved), kwargs
 
 
 def output_node(node: Node | None, index: int) -> Node | None:

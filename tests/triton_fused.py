@@ -430,8 +430,6 @@ DECLINED = {
     "entropy of nothing": (ENTROPY, (F4[:0], IDS[:0]), "nothing to do"),
     "entropy, smoothed": (ENTROPY, (F4, IDS), "label smoothing", {"label_smoothing": 0.1}),
     "entropy, a word": (ENTROPY, (F4, IDS), "reduction", {"reduction": "all"}),
-    "entropy, a class": (ENTROPY, (F4, IDS + 2), "target"),
-    "entropy, a negative class": (ENTROPY, (F4, IDS - 1), "target"),
     "entropy, float target": (ENTROPY, (F4, IDS * 1.0), "target"),
     "entropy, short target": (ENTROPY, (F4, IDS[:2]), "target"),
     "entropy, great index": (ENTROPY, (F4, IDS), "target", {"ignore_index": 2**40}),
@@ -461,7 +459,8 @@ def test_a_row_outside_of_the_table_is_an_error(row):
 @pytest.mark.parametrize("of", ["class", "row"])
 def test_unchecked_ids_out_of_range_give_nan(of, monkeypatch):
     """As while a graph is captured, when nothing can be read back; and no other memory is read."""
-    monkeypatch.setattr(devices, "checked", lambda a: False)
+    for module in (lstm, cross_entropy):
+        monkeypatch.setattr(module, "check_ids", lambda *args, **kwargs: None)
     table = [np.ones(s, np.float32) for s in ((5, 8), (8, 2))]
     for bad in (-1, 5, 2**40):
         if of == "row":

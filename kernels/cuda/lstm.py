@@ -29,6 +29,7 @@ from minigrad.indices import add_at, check_ids
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.lstm import _lstm, buffer, check_cell
 from minigrad.ops.products import column_sum, product
+from minigrad.ops.shape import stacked
 
 WIDEST = 128  # columns of a tile: a step has little work, and many SMs to share it
 
@@ -203,8 +204,8 @@ def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
         check_cell(first, h, c, w_first, w_hh, *biases)
         layers.append(forward(y, *state, w_ih, w_hh, *biases))
         y = layers[-1].hidden[1:]
-    last_h = np.stack([layer.hidden[-1] for layer in layers])
-    last_c = np.stack([layer.cells[-1] for layer in layers])
+    last_h = stacked([layer.hidden[-1] for layer in layers])
+    last_c = stacked([layer.cells[-1] for layer in layers])
 
     def pull(g: Any) -> tuple[Any, ...]:
         dy, dh, dc = g[0], g[1].copy(order="C"), g[2].copy(order="C")

@@ -36,7 +36,7 @@ from minigrad.ops.elementwise import sigmoid, tanh
 from minigrad.ops.linalg import linear
 from minigrad.ops.nn import embedding, row_numbers
 from minigrad.ops.products import mT, product
-from minigrad.ops.shape import split, stack, unbind, unsqueeze
+from minigrad.ops.shape import split, stack, stacked, unbind, unsqueeze
 from minigrad.tensor import Tensor
 
 
@@ -237,8 +237,8 @@ def _lstm(x: Array, h0: Array, c0: Array, *weights: Array) -> Result:
         state = [None if a is None else a[n] for a in (h0, c0)]
         layers.append(layer_forward(y, *state, *weights[4 * n : 4 * n + 4]))
         y = layers[-1].hidden()
-    last_h = np.stack([layer.hidden()[-1] for layer in layers])
-    last_c = np.stack([mT(layer.cells[-1]) for layer in layers])
+    last_h = stacked([layer.hidden()[-1] for layer in layers])
+    last_c = stacked([mT(layer.cells[-1]) for layer in layers])
 
     def pull(g: Any) -> tuple[Any, ...]:
         dy, dh_last, dc_last = map(swap, g)

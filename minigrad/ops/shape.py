@@ -178,7 +178,7 @@ def _concatenate(*parts: Array, axis: int = 0) -> Result:
     def pull(g: Array) -> tuple[Array, ...]:
         return tuple(g[(*before, slice(i, j))] for i, j in zip(starts, ends, strict=True))
 
-    return np.concatenate(uniform(parts), axis), pull
+    return concatenated(uniform(parts), axis), pull
 
 
 @answers(np.stack)
@@ -194,7 +194,29 @@ def _stack(*parts: Array, axis: int = 0) -> Result:
         raise ValueError("expected at least one tensor")
     before = (slice(None),) * axis_of(axis, parts[0].ndim + 1)
     count = len(parts)
-    return np.stack(uniform(parts), axis), lambda g: tuple(g[(*before, i)] for i in range(count))
+    return stacked(uniform(parts), axis), lambda g: tuple(g[(*before, i)] for i in range(count))
+
+
+MOST = 8  # arrays that CuPy joins without copying a table of them from the host
+
+
+def concatenated(parts: Sequence[Array], axis: int) -> Array:
+    """np.concatenate, on a GPU some parts at a time: no recording allows a copy from the host."""
+    while len(parts) > MOST and on_gpu(parts[0]):
+        groups = [parts[i : i + MOST] for i in range(0, len(parts), MOST)]
+        parts = [np.concatenate(group, axis) for group in groups]
+    return np.concatenate(parts, axis)
+
+
+def stacked(parts: Sequence[Array], axis: int = 0) -> Array:
+    """np.stack, as `concatenated`."""
+    if len(parts) > MOST and on_gpu(parts[0]):
+        return concatenated([np.expand_dims(part, axis) for part in parts], axis)
+    return np.stack(parts, axis)
+
+
+def on_gpu(a: Array) -> bool:
+    return devices.is_array(a) and not isinstance(a, np.ndarray)
 
 
 def uniform(parts: Sequence[Array]) -> list[Array]:
@@ -224,7 +246,7 @@ def split(x: Array, sections: Any, axis: int = 0) -> Result:
     parts = tuple(x[(*before, slice(i, j))] for i, j in bounds)
     if builtins.sum(p.shape[axis] for p in parts) != x.shape[axis]:
         raise ValueError(f"expected places in ascending order within the axis, got {cuts}")
-    return parts, lambda gs: np.concatenate(gs, axis)
+    return parts, lambda gs: concatenated(gs, axis)
 
 
 @op(numpy=getattr(np, "unstack", None))
@@ -236,7 +258,7 @@ def unbind(x: Array, axis: int = 0) -> Result:
     """
     before = (slice(None),) * axis_of(axis, x.ndim)
     parts = tuple(x[(*before, i)] for i in range(x.shape[axis]))
-    return parts, lambda gs: np.stack(gs, axis)
+    return parts, lambda gs: stacked(gs, axis)
 
 
 # --- parts of matrices, edges -------------------------------------------------------------------
