@@ -29,7 +29,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from traceback import walk_tb
 from typing import Any
 
@@ -166,7 +166,7 @@ class capture:
 
 
 @contextlib.contextmanager
-def no_collection() -> Iterator[None]:
+def no_collection() -> Generator[None]:
     """No garbage is collected inside: an earlier recording may be in it, whose memory CUDA does not
     take back while something is captured."""
     on = gc.isenabled()

@@ -18,8 +18,8 @@ from minigrad import nn, optim
 
 GPU = "cuda:0"
 
-# Of one step of the sanity experiment: launches, copies, waits. Measured with CuPy 14.2, and no step
-# may need more; what was saved since can be lowered here.
+# Launches, copies and waits of one step of the sanity experiment, as measured with CuPy 14.2. None
+# may need more; where one needs less, lower the number.
 MEASURED = {
     ("lstm", "plain"): (804, 20, 0),
     ("lstm", "kernels"): (114, 5, 0),
@@ -30,10 +30,10 @@ MEASURED = {
     ("gpt", "replicas"): (767, 5, 0),
     ("gpt", "kernels and replicas"): (215, 4, 0),
 }
-# Launches in a recorded step, of one trial and of several: those that are left to the GPU alone.
+# Launches within a recorded step, of one trial and of three as replicas.
 IN_RECORDING = {("lstm", 1): 111, ("lstm", 3): 627, ("gpt", 1): 107, ("gpt", 3): 242}
-# What it asks of the GPU in each step: one launch, and one to copy the loss. The rows of the batch and
-# the numbers of Adam come from the host; then the rows are copied to their place.
+# What it asks of the GPU from outside: one launch, and one to copy the loss. The rows of the batch
+# and the numbers of Adam come from the host; then the rows are copied to their place.
 RECORDED = {"cudaGraphLaunch": 1, "cupy_copy__float32_float32": 1}
 
 
