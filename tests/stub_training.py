@@ -23,12 +23,12 @@ GPU = "cuda:0"
 MEASURED = {
     ("lstm", "plain"): (804, 20, 0),
     ("lstm", "kernels"): (114, 5, 0),
-    ("lstm", "replicas"): (845, 9, 0),
-    ("lstm", "kernels and replicas"): (630, 10, 0),
+    ("lstm", "replicas"): (1600, 37, 0),
+    ("lstm", "kernels and replicas"): (162, 4, 0),
     ("gpt", "plain"): (777, 3, 0),
     ("gpt", "kernels"): (109, 4, 0),
-    ("gpt", "replicas"): (767, 5, 0),
-    ("gpt", "kernels and replicas"): (215, 4, 0),
+    ("gpt", "replicas"): (1506, 3, 0),
+    ("gpt", "kernels and replicas"): (125, 4, 0),
 }
 # Launches within a recorded step, of one trial and of three as replicas.
 IN_RECORDING = {("lstm", 1): 111, ("lstm", 3): 627, ("gpt", 1): 107, ("gpt", 3): 242}

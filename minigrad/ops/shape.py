@@ -17,6 +17,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array, unbroadcast
+from minigrad.joining import concatenated, stacked
 from minigrad.op import Result, inside, op
 from minigrad.ops.index import axis_of, scatter
 from minigrad.protocols import answers
@@ -195,28 +196,6 @@ def _stack(*parts: Array, axis: int = 0) -> Result:
     before = (slice(None),) * axis_of(axis, parts[0].ndim + 1)
     count = len(parts)
     return stacked(uniform(parts), axis), lambda g: tuple(g[(*before, i)] for i in range(count))
-
-
-MOST = 8  # arrays that CuPy joins without copying a table of them from the host
-
-
-def concatenated(parts: Sequence[Array], axis: int) -> Array:
-    """np.concatenate, on a GPU some parts at a time: no recording allows a copy from the host."""
-    while len(parts) > MOST and on_gpu(parts[0]):
-        groups = [parts[i : i + MOST] for i in range(0, len(parts), MOST)]
-        parts = [np.concatenate(group, axis) for group in groups]
-    return np.concatenate(parts, axis)
-
-
-def stacked(parts: Sequence[Array], axis: int = 0) -> Array:
-    """np.stack, as `concatenated`."""
-    if len(parts) > MOST and on_gpu(parts[0]):
-        return concatenated([np.expand_dims(part, axis) for part in parts], axis)
-    return np.stack(parts, axis)
-
-
-def on_gpu(a: Array) -> bool:
-    return devices.is_array(a) and not isinstance(a, np.ndarray)
 
 
 def uniform(parts: Sequence[Array]) -> list[Array]:
