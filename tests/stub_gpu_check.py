@@ -1,4 +1,4 @@
-"""The groups of `benchmarks.gpu` on CuPy: each one starts, makes its calls and ends, in small sizes.
+"""The groups of `benchmarks.gpu` on CuPy, in small sizes: each starts, makes its calls and ends.
 
 Nothing is computed, so the numbers and times that a group finds wrong are not looked at here, only
 whether a call raised an error. `test_gpu_stub.py` runs this file on the stub of a GPU.

@@ -46,8 +46,8 @@ def test_the_sanity_experiment(mode, tmp_path):
     """130 steps of both models by the command of the README; recorded where there are kernels."""
     out, log = tmp_path / "out", tmp_path / "log"
     log.mkdir()
-    command = "-m experiments.sanity --device cuda --scale small --steps 130".split()
-    done = run(*command, *MODES[mode], "--out", out, log=log)
+    steps = "--scale", "small", "--steps", "130", "--out", out
+    done = run("-m", "experiments.sanity", "--device", "cuda", *steps, *MODES[mode], log=log)
     assert done.returncode == 0, done.stderr
     seeds = MODES[mode][MODES[mode].index("--seeds") + 1 :]
     for name in (f"{model}-seed{seed}" for model in ("lstm", "gpt") for seed in seeds):

@@ -21,7 +21,7 @@ def product(monkeypatch):
     monkeypatch.setattr(products, "cublas", lambda: object.__new__(products.Cupy))
 
     def without_cublas(x, y):
-        with monkeypatch.context() as patch:  # copies from the host, which a capture lacks, are made
+        with monkeypatch.context() as patch:  # not around the copies from the host
             patch.setattr(devices, "capturing", lambda: True)
             return products.cublas_product(x, y)
 

@@ -1,9 +1,9 @@
 """The libraries of the stub, compiled by gcc into a folder that is named by what they are made of.
 
     libcuda.so.1, libcublas.so.12, libcublasLt.so.12
-    places.json     where CuPy's own libraries have functions of the runtime: {library: {name: offset}}
+    places.json    where CuPy's libraries have functions of the runtime: {library: {name: offset}}
 
-No function is listed by hand: `nm` tells which the runtime has, and which CuPy calls of cuBLAS.
+No function is listed by hand: `nm` tells which the runtime has, and which of cuBLAS CuPy calls.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def missing() -> str:
 
 
 def build() -> Path:
-    """The folder with the libraries, made when it is first asked for, by one of several processes."""
+    """The folder with the libraries, made when it is first asked for, by one process of several."""
     made_of = [version(package) for package in (CUPY, *WHEELS)]
     made_of += [path.read_text() for path in (*sorted(HERE.glob("*.[ch]")), Path(__file__))]
     folder = CACHE / hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
@@ -67,28 +67,27 @@ def compile_into(folder: Path) -> None:
     places = {name: runtime_in(library(name)) for name in LINKED}
     (folder / "places.json").write_text(json.dumps(places))
 
-    written = compiled("cuda.c", folder)
-    unknown = sorted(places[RUNTIME].keys() - defined_in(written))
-    others = [f'int {name}(void) {{ return stub_unknown("{name}"); }}' for name in unknown]
-    rest = folder / "unknown.c"
-    rest.write_text("\n".join(["int stub_unknown(const char *);", *others]))
-    driver = linked(folder / "libcuda.so.1", written, rest)
+    runtime = compiled("runtime.c", folder)
+    unknown = sorted(places[RUNTIME].keys() - defined_in(runtime))
+    refusals = [f'int {name}(void) {{ return stub_unknown("{name}"); }}' for name in unknown]
+    rest = source(folder / "unknown.c", "int stub_unknown(const char *);", refusals)
+    cuda = linked(folder / "libcuda.so.1", runtime, compiled("driver.c", folder), rest)
 
-    # with the versions of the symbols, as in `cublasSgemm_v2@libcublas.so.12`
+    # with the version of each symbol, as in `cublasSgemm_v2@libcublas.so.12`
     called = dict(re.findall(r" U (cublas\w+)@(\S+)", nm("-D", library(CUBLAS))))
-    (soname,) = set(called.values())
-    written = compiled("cublas.c", folder)
-    computed = sorted(called.keys() - defined_in(written))
-    others = [f'int {name}(void *h) {{ return stub_compute(h, "{name}"); }}' for name in computed]
-    rest = folder / "computed.c"
-    rest.write_text("\n".join(["int stub_compute(void *, const char *);", *others]))
-    versions = folder / "versions"
-    versions.write_text(f"{soname} {{ global: *; }};")
-    linked(folder / soname, written, rest, driver, f"-Wl,--version-script={versions}")
+    (name,) = set(called.values())
+    cublas = compiled("cublas.c", folder)
+    computing = sorted(called.keys() - defined_in(cublas))
+    launches = [
+        f'int {name}(void *h) {{ return stub_compute(h, "{name}"); }}' for name in computing
+    ]
+    rest = source(folder / "computing.c", "int stub_compute(void *, const char *);", launches)
+    versions = source(folder / "versions", f"{name} {{ global: *; }};", [])
+    linked(folder / name, cublas, rest, cuda, f"-Wl,--version-script={versions}")
 
-    empty = folder / "empty.c"  # cuBLAS is searched for together with it
-    empty.write_text("")
-    linked(folder / soname.replace("cublas", "cublasLt"), empty)
+    # which NVIDIA's finder of libraries wants beside it
+    empty = source(folder / "empty.c", "", [])
+    linked(folder / name.replace("cublas", "cublasLt"), empty)
 
 
 # --- tools ----------------------------------------------------------------------------------------
@@ -117,6 +116,11 @@ def defined_in(path: Path) -> set[str]:
 
 def nm(*args: str | Path) -> str:
     return subprocess.run(["nm", *args], capture_output=True, text=True, check=True).stdout
+
+
+def source(path: Path, first: str, lines: Iterable[str]) -> Path:
+    path.write_text("\n".join([first, *lines, ""]))
+    return path
 
 
 def compiled(name: str, folder: Path) -> Path:

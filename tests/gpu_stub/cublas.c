@@ -1,7 +1,7 @@
-// cuBLAS: what is computed counts as one launch, on the stream of the handle.
+// cuBLAS: whatever is computed counts as one launch, on the stream of the handle.
 //
-// build.py adds the names of the functions that CuPy has of it; those that are written here are what
-// both CuPy and nvmath-python need before they compute.
+// build.py adds the functions by which CuPy computes. Those written here come before it computes,
+// and before nvmath-python does.
 
 #include "stub.h"
 #include <stdlib.h>
@@ -10,8 +10,8 @@ typedef struct { cudaStream_t stream; } *handle_t;
 
 int cublasCreate_v2(handle_t *h) { return !(*h = calloc(1, sizeof **h)); }
 int cublasDestroy_v2(handle_t h) { free(h); return 0; }
-int cublasSetStream_v2(handle_t h, cudaStream_t stream) { h->stream = stream; return 0; }
-int cublasGetStream_v2(handle_t h, cudaStream_t *stream) { *stream = h->stream; return 0; }
+int cublasSetStream_v2(handle_t h, cudaStream_t s) { h->stream = s; return 0; }
+int cublasGetStream_v2(handle_t h, cudaStream_t *s) { *s = h->stream; return 0; }
 int cublasSetWorkspace_v2(handle_t h, void *address, size_t bytes) { return 0; }
 int cublasSetMathMode(handle_t h, int mode) { return 0; }
 int cublasGetMathMode(handle_t h, int *mode) { *mode = 0; return 0; }

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 # as in stub.h
-LAUNCH, REPLAY, TO_DEVICE, TO_HOST, ON_DEVICE, ON_HOST, WAIT, REFUSED, BEGIN, END, BORN = range(11)
+LAUNCH, REPLAY, TO_DEVICE, TO_HOST, ON_DEVICE, WAIT, REFUSED, BEGIN, END, BORN = range(10)
 NOW, ASIDE, NODE = range(3)
 COPIES = {TO_DEVICE: "to device", TO_HOST: "to host", ON_DEVICE: "on device"}
 FIELDS = {"kind": "i4", "place": "i4", "name": "u8", "address": "u8", "bytes": "u8"}
@@ -47,7 +47,7 @@ def name_of(event: Any) -> str:
 
 # --- counts ---------------------------------------------------------------------------------------
 class Counts(NamedTuple):
-    """What was asked of the GPU, by name. What goes into a recording is not, but its replays are."""
+    """What the GPU was asked for, by name: replays are in it, what goes into a recording is not."""
 
     launches: Counter[str]
     copies: Counter[str]  # "to device", "to host", "on device"
@@ -59,6 +59,12 @@ def since(start: int) -> Counts:
     found = found[found["place"] != NODE]
     copies = {name: int((found["kind"] == kind).sum()) for kind, name in COPIES.items()}
     return Counts(named(found, LAUNCH, REPLAY), Counter(copies), named(found, WAIT))
+
+
+def recorded(start: int) -> Counter[str]:
+    """The launches that went into recordings, by name."""
+    found = events(start)
+    return named(found[found["place"] == NODE], LAUNCH)
 
 
 def named(found: Any, *kinds: int) -> Counter[str]:
@@ -95,8 +101,8 @@ def left_out(during: Any) -> Iterator[str]:
 def overwritten(during: Any, after: Any) -> Iterator[str]:
     """Memory that the host fills for a recording, and that another array of the recording had too.
 
-    What was launched for that array is launched at each replay, over the numbers of the host: before
-    they are read, or after they were, so that the next replay reads others.
+    What was launched for that array is launched again at each replay, and writes over the numbers
+    of the host: before they are read, or after, so that the next replay reads others.
     """
     everything = np.concatenate([during, after])
     fills = (everything["kind"] == TO_DEVICE) & (everything["place"] != NODE)

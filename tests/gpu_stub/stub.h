@@ -1,17 +1,25 @@
-// What happened, for Python to read: see log.py.
+// What the sources of the stub share. The enums are read by log.py, by their order.
 #pragma once
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 
-enum kind { LAUNCH, REPLAY, TO_DEVICE, TO_HOST, ON_DEVICE, ON_HOST, WAIT, REFUSED, BEGIN, END, BORN };
+enum kind { LAUNCH, REPLAY, TO_DEVICE, TO_HOST, ON_DEVICE, WAIT, REFUSED, BEGIN, END, BORN };
 
 // Work outside a recording, work done at once while something is recorded, or a node of the graph.
 enum place { NOW, ASIDE, NODE };
 
-void stub_note(enum kind kind, enum place place, const char *name, const void *address, size_t bytes);
+// Add an event. The name is kept as it is, so it has to last.
+void stub_note(enum kind, enum place, const char *name, const void *address, size_t bytes);
 
-// Whether a stream takes work, and what becomes of it; `call` is who gives it.
-cudaError_t stub_enqueue(const char *call, cudaStream_t stream, enum place *place);
+// An error, which makes a recording under way invalid; `call` is who is refused.
+cudaError_t stub_refuse(const char *call, cudaError_t);
 
-// An error, by which a recording under way becomes invalid.
-cudaError_t stub_refuse(const char *call, cudaError_t error);
+// Whether a stream takes work from `call`, and what becomes of it.
+cudaError_t stub_enqueue(const char *call, cudaStream_t, enum place *);
+
+// A kernel is launched: whether a GPU takes it. `most` is the shared memory that a block may have.
+cudaError_t stub_launch(const char *name, dim3 grid, dim3 block, size_t shared, size_t most,
+                        cudaStream_t, enum place *);
+
+// Give and take no memory but in a capture that allows it (CuPy's does).
+cudaError_t stub_unsafe(const char *call);

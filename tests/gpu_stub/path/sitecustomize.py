@@ -1,9 +1,9 @@
 """Puts each Python that starts with this folder on its path onto the stub.
 
-    GPU_STUB         the folder that `gpu_stub.build` made
-    GPU_STUB_HIDDEN  parts of CUDA that are not there: "nvrtc cublas"
-    GPU_STUB_CUPY    the version that CuPy says it has
-    GPU_STUB_LOG     a folder for what happened, a JSON file for each process
+GPU_STUB         the folder that `gpu_stub.build` made
+GPU_STUB_HIDDEN  parts of CUDA that are not there: "nvrtc cublas"
+GPU_STUB_CUPY    the version that CuPy says it has
+GPU_STUB_LOG     a folder for what happened, a JSON file for each process
 """
 
 import atexit
@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from gpu_stub import log, patch  # noqa: E402
+from gpu_stub import log, patch
 
 
 def report(folder):
