@@ -137,10 +137,11 @@ def long_page(toy_contents: Contents, tmp_path_factory: pytest.TempPathFactory) 
     heads = ["model", "r", "seeds", *(f"t_f(L_{i}) ↓" for i in range(10))]
     table = Table("best", "Best", heads, [["LSTM", "0.1", "0, 42", *WIDE]])
     toy = toy_contents.chapters[0]
-    results = replace(toy.results, tables=[table])
-    long = toy._replace(trials=[trial_record("long", steps=10_001)], results=results)
+    long = [replace(claim, ours=" ".join(WIDE)) for claim in toy.results.claims]
+    results = replace(toy.results, tables=[table], claims=long)
+    chapter = toy._replace(trials=[trial_record("long", steps=10_001)], results=results)
     path = tmp_path_factory.mktemp("long") / "report.html"
-    return page.write(toy_contents._replace(chapters=[long, *toy_contents.chapters[1:]]), path)
+    return page.write(toy_contents._replace(chapters=[chapter, *toy_contents.chapters[1:]]), path)
 
 
 @pytest.fixture(params=[(1280, 800), (390, 844)], ids=["desk", "phone"])
@@ -178,6 +179,7 @@ def test_curves_show_all_steps(look: tuple[int, Chromium]) -> None:
 def test_no_column_is_hidden_without_a_sign(look: tuple[int, Chromium]) -> None:
     width, browser = look
     over = "[...document.querySelectorAll('.scroll')].map((x) => x.scrollWidth - x.clientWidth)"
+    assert browser.run("document.querySelectorAll('.scroll.words').length") > 0
     hidden = [n > 0 for n in browser.run(over)]
     assert not any(hidden) if width > 1000 else any(hidden)
     shadows = "getComputedStyle(document.querySelector('.scroll')).backgroundAttachment"

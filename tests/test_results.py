@@ -254,6 +254,7 @@ def test_a_trend_is_compared_with_any_number_and_of_several_groups_all_must_be_s
     assert (claims.trend(slope, A) < 1.5)(trials).verdict == "differs"
     assert (claims.trend(slope, A, B) > 0.5)(trials).verdict == "agrees"
     assert (claims.trend(slope, A, B) > 1.5)(trials).verdict == "differs"
+    assert (claims.trend(slope, A, B) > 0.5)(A.of(trials)) == claims.Finding("", "not run")
     at_seed = claims.slope(LOSS, IN_D, seed=1)
     assert at_seed.of(A.of(trials)).n == 4
 
@@ -273,7 +274,8 @@ def test_pairs_have_the_same_seed_and_every_value_that_is_asked_for():
 @pytest.mark.parametrize(
     ("held", "of", "verdict"),
     [(4, 4, "agrees"), (3, 4, "agrees"), (2, 4, "undecided"), (1, 4, "differs"),
-     (0, 1, "differs"), (2, 3, "undecided"), (0, 0, "undecided")],
+     (0, 1, "differs"), (2, 3, "undecided"), (5, 7, "undecided"), (2, 7, "undecided"),
+     (0, 0, "undecided")],
 )  # fmt: skip
 def test_a_share_of_trials(held, of, verdict):
     assert claims.by_share([True] * held + [False] * (of - held)) == verdict

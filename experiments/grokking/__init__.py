@@ -1,7 +1,8 @@
 """Seeds 000 and 001: two language models learn modular arithmetic.
 
-objective                 batches, loss and accuracy
+task, objective            what is trained: its settings, batches, loss and accuracy
+options, prefix            what the command lines share; sequences that begin alike, computed once
 sanity ... attention_maps  one module an experiment, each a command
-seeds, errata             numbers that the seed documents print, and where they seem wrong
-report                    all experiments on one page and in one PDF
+seeds, errata              the protocol, models and numbers of the seeds, and where they seem wrong
+report, live               all experiments on one page and in one PDF; the GPT in the page
 """

@@ -82,7 +82,8 @@ def answers(contents: Contents) -> str:
     for chapter in contents.chapters:
         name, answer = escape(chapter.name), cell("not run")
         if found := chapter.answer:
-            answer = f'<a href="#{name}-{found.table}">{escape(found.text)}</a>'
+            said = escape(found.text.replace(" ± ", "\u00a0±\u00a0"))
+            answer = f'<a href="#{name}-{found.table}">{said}</a>'
         counts = " ".join(
             f'<span class="verdict {dashed(verdict)}">{n} {verdict}</span>'
             for verdict, n in chapter.verdicts.items()
@@ -145,7 +146,8 @@ def figure(drawing: Drawing) -> str:
 # --- tables ---------------------------------------------------------------------------------------
 def table(content: Table, name: str = "", heading: str = "h3") -> str:
     """A table under its title; one of words can be stacked on a narrow screen."""
-    words = any(len(cell) > LONG for row in content.rows for cell in row)
+    long = any(len(cell) > LONG for row in content.rows for cell in row)
+    kind = "words" if long else "numbers"
     head = "".join(f'<th scope="col">{text(column)}</th>' for column in content.columns)
     rows = []
     for row in content.rows:
@@ -159,7 +161,7 @@ def table(content: Table, name: str = "", heading: str = "h3") -> str:
     place = f' id="{name}"' if name else ""
     return (
         f"<{heading}{place}>{text(content.title)}</{heading}>{note}"
-        f'<div class="scroll" tabindex="0"><table class="{"words" if words else "numbers"}">'
+        f'<div class="scroll {kind}" tabindex="0"><table class="{kind}">'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
