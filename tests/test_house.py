@@ -118,7 +118,9 @@ def test_progress_shows_what_the_trial_names(tmp_path, capsys, monkeypatch):
 
 # --- launchers ------------------------------------------------------------------------------------
 def test_processes_leave_the_same(whole, tmp_path):
-    assert command([*ARGS, "--out", tmp_path / "out", "--launcher", "processes"]) == 0
+    """Also with a process for each, two of which must wait for the others to end."""
+    how = ["--launcher", "processes", "--workers", "4"]
+    assert command([*ARGS, "--out", tmp_path / "out", *how]) == 0
     same(tmp_path / "out", whole)
 
 

@@ -185,7 +185,7 @@ class Session:
             [r for r in records.read_records(self.folder / each) if r["step"] <= self.step]
             for each in ("metrics.jsonl", "times.jsonl")
         )
-        if records.digest(found) != extra["metrics"]:
+        if self.digest(found) != extra["metrics"]:
             problem = f"damaged, not what was written before step {self.step} of the checkpoint"
             raise records.damaged(self.folder, f"{path}: {problem}")
         # the last line of a shorter trial goes
@@ -240,7 +240,7 @@ class Session:
         extra = {
             "task": type(self.task).__name__,
             "sums": self.advance.sums.tolist(),
-            "metrics": records.digest(self.records),
+            "metrics": self.digest(self.records),
         }
         path = self.folder / CHECKPOINT
         with records.naming(path):
@@ -288,6 +288,11 @@ class Session:
         if self.diverged:
             self.write_status()
         return record
+
+    def digest(self, found: Sequence[Record]) -> str:
+        """Of the records that a longer trial has too: all, or all but the last."""
+        kept = [r for r in found if self.trial.due(r["step"], self.per_epoch)]
+        return records.digest(kept)
 
     def pause(self) -> None:
         """Add the time since `started` to the seconds of training."""

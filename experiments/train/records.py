@@ -114,31 +114,41 @@ def decoded(text: bytes, kind: type = dict) -> Any:
     return found
 
 
-def read_records(path: Path) -> list[Record]:
-    """The complete lines of a JSON lines file; a last line that was cut off is left out.
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON lines file; a last line that was cut off is left out.
 
-    RecordError unless they are numbers by name, the same names in each, at growing steps.
+    RecordError, which names file and line, for what is none.
     """
     if not path.exists():
         return []
-    found: list[Record] = []
+    found = []
     *lines, _ = path.read_bytes().split(b"\n")
     for i, text in enumerate(lines, 1):
         try:
-            found.append(checked_record(decoded(text), found[-1] if found else None))
+            found.append(decoded(text))
         except ValueError as error:
             raise RecordError(f"{path}: line {i}: {error}") from None
     return found
 
 
-def checked_record(record: Record, before: Record | None) -> Record:
-    """The record. ValueError unless it is one, and can follow the one before."""
+def read_records(path: Path) -> list[Record]:
+    """Lines of metrics or times: numbers by name, the same names in each, at growing steps."""
+    found = read_lines(path)
+    for i, record in enumerate(found):
+        try:
+            check_record(record, found[i - 1] if i else None)
+        except ValueError as error:
+            raise RecordError(f"{path}: line {i + 1}: {error}") from None
+    return found
+
+
+def check_record(record: Record, before: Record | None) -> None:
+    """ValueError unless it is a record, and can follow the one before."""
     strange = [k for k, v in record.items() if not isinstance(v, int | float | None)]
     if strange or not isinstance(record.get("step"), int):
         raise ValueError(f"damaged, expected numbers and a step, got {str(record)!r:.60}")
     if before is not None and (record.keys() != before.keys() or record["step"] <= before["step"]):
         raise ValueError(f"damaged, does not continue the line before: {str(record)!r:.60}")
-    return record
 
 
 def check_version(path: Path, content: Mapping[str, Any]) -> None:
