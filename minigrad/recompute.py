@@ -51,17 +51,17 @@ def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
                 again = f(*args)
         finally:
             random.set_state(after)
-        inside = reachable([again.node], frozenset(outside)) if again.node is not None else []
-        for node in inside:
-            if node not in outside:
+        root, targets = again.node, frozenset(outside)
+        for node in reachable([root], targets) if root is not None else ():
+            if node not in targets:
                 check_unchanged(node, made, began)
-        if not inside or (devices.checked(value) and not repeated(value, again.data)):
+        if root is None or (devices.checked(value) and not repeated(value, again.data)):
             raise RuntimeError(
                 "f gave another result than in the forward pass, so its gradient would be wrong. "
                 "Is a module in another mode, or has something changed that f reads? Random "
                 "numbers must come from minigrad.random"
             )
-        found = walk([(again.node, g)], targets=frozenset(outside))
+        found = walk([(root, g)], targets=targets)
         return tuple(found.get(node) for node in outside)
 
     return Tensor(value, Node(CHECKPOINT, outside, pull, y.shape, y.dtype))
