@@ -261,7 +261,7 @@ def quantile_table(sides: Mapping[str, FirstSteps]) -> Table:
             ]
             rows.append(cells)
             data[f"{side}-{at_least:g}"] = {"quantiles": in_json(values), "reached": reached}
-    shares = [f"{share:.0%}" for share in SHARES]
+    shares = [f"{100 * share:.0f} %" for share in SHARES]
     return Table(
         name="quantiles",
         title="First evaluated steps with a validation accuracy",
@@ -334,7 +334,7 @@ def figure(sides: Mapping[str, FirstSteps]) -> Figure:
     styles = {"minigrad": ("#0072B2", "-"), "torch": ("#D55E00", "--")}  # Okabe and Ito
     end = training.Trial.steps
     with mpl.rc_context(STYLE):
-        drawn = Figure(figsize=(9, 2.9), layout="constrained")
+        drawn = Figure(figsize=(9, 3.1), layout="constrained")
         panels = drawn.subplots(1, len(THRESHOLDS), sharey=True)
         for i, (ax, at_least) in enumerate(zip(panels, THRESHOLDS, strict=True)):
             for side, runs in sides.items():
@@ -355,7 +355,7 @@ def figure(sides: Mapping[str, FirstSteps]) -> Figure:
             ax.set_ylim(-0.03, 1.03)
             draw_grid(ax)
         panels[0].set_ylabel("share of seeds")
-        panels[0].legend(loc="upper left")
+        drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return drawn
 
 
