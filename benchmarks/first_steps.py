@@ -341,7 +341,7 @@ def figure(sides: Mapping[str, FirstSteps]) -> Figure:
                 steps = sorted(filter(math.isfinite, column(runs, i)))
                 shares = np.arange(len(steps) + 1) / max(1, len(runs))
                 color, line = styles[side]
-                label = f"{SIDES[side]}, {len(runs)} seeds"
+                label = f"{SIDES[side]}, {len(runs)} of {len(SEEDS)} seeds"
                 ax.step(
                     [0, *steps, end], [*shares, shares[-1]], where="post", color=color,
                     linestyle=line, label=label,

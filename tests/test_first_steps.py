@@ -2,8 +2,10 @@
 
 import json
 import math
+import shutil
 from dataclasses import asdict
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,3 +201,12 @@ def test_nothing_is_tested_before_all_runs_have_ended(tmp_path):
     assert test["seed 000"]["rank_sum"] == 24 + 25
     # As far from 27: {24, 25}, {24, 26}, {25, 26}, {1, 2.5} twice and {2.5, 2.5}.
     assert test["seed 000"]["p"] == pytest.approx(6 / 325)
+
+
+def test_published_results_are_those_of_their_records(tmp_path):
+    published = Path(__file__).parent.parent / "docs" / "results" / "sanity" / "first_steps"
+    for side in first_steps.SIDES:
+        shutil.copytree(published / side, tmp_path / side)
+    first_steps.main(["compare", "--folder", str(tmp_path)])
+    for file in ("results.md", "results.json"):
+        assert (tmp_path / file).read_text() == (published / file).read_text(), file
