@@ -48,6 +48,8 @@ OPS: dict[str, Op] = {}  # every op of minigrad by name; the tests are driven by
 class Op(Routine):
     """What is known about one op."""
 
+    moves = False  # whether its arrays may be on any GPU; set where `to_device` is defined
+
     def __init__(
         self,
         body: Callable[..., Result],
@@ -74,8 +76,6 @@ class Op(Routine):
         The body runs again, on Tensors: `y` and the closure are then Tensors, so the pullback
         records itself. A fused op runs as its composite instead.
         """
-        if self.name == "checkpoint":
-            raise RuntimeError("checkpoint: it has no second derivative; call the function itself")
         if node.inputs is None:
             raise RuntimeError(
                 f"{self.name}: recorded without its inputs, so its gradient has no gradient of its "
@@ -164,6 +164,8 @@ def op(
                 y = tuple(tidy(this, item, arrays) for item in y)
             elif mixed or y.__class__ is not np.ndarray or y.dtype is not dtype:
                 y = tidy(this, y, arrays)
+                if y.dtype.kind != "f":  # integers carry no gradient
+                    pull = None
         except EXPLAINED as error:
             raise explained(error, this, args, kwargs) from error
         # wrap
@@ -202,15 +204,19 @@ def record(this: Op, parents: list[Node | None], pull: Any, y: Any) -> Node:
 
 def register(this: Op, call: Callable[..., Any], functions: Sequence[Any]) -> None:
     """Enter an op of minigrad in `OPS`, and any op under the NumPy functions that call it."""
-    ours = this.body.__module__.startswith("minigrad.")
+    ours = is_ours(this.body)
     if ours:
         OPS[this.name] = this
     for function in functions:
         if function is None:
             continue
-        if not ours and getattr(NUMPY.get(function), "op", this).name in OPS:
+        if not ours and is_ours(NUMPY.get(function)):
             raise ValueError(f"np.{function.__name__} already calls an op of minigrad")
         NUMPY[function] = call
+
+
+def is_ours(function: Any) -> bool:
+    return getattr(function, "__module__", "").startswith("minigrad.")
 
 
 def own(a: Any) -> Any:

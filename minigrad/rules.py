@@ -55,7 +55,7 @@ def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
     """
     if isinstance(y, (np.generic, float, int)):
         y = np.asarray(y)
-    on_gpu = not isinstance(y, np.ndarray) and this.name != "to_device"
+    on_gpu = not isinstance(y, np.ndarray) and not this.moves
     if on_gpu and (problem := devices.elsewhere(arrays)):
         raise RuntimeError(problem)
     floats = {a.dtype for a in arrays if devices.is_array(a) and a.dtype.kind == "f"}

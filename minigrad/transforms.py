@@ -1,8 +1,9 @@
-"""Functions of functions: backward, grad (composable), value_and_grad, checkpoint."""
+"""Functions of functions: backward, grad (composable), value_and_grad."""
 
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad import random
 from minigrad.capture import on_failure
 from minigrad.create import tensor
-from minigrad.graph import Node, reachable, walk
-from minigrad.inplace import check_unchanged, clock
-from minigrad.modes import KEEP_INPUTS, MODE, OFF, enable_grad, set_mode
-from minigrad.op import Op
+from minigrad.graph import Node, walk
+from minigrad.modes import KEEP_INPUTS, MODE, OFF, set_mode
 from minigrad.tensor import Tensor
+
+LEAVES = threading.Lock()  # between reading a leaf's gradient and writing the sum
 
 
 def seed_for(y: Tensor, gradient: Tensor | None) -> Tensor:
@@ -54,7 +54,8 @@ def backward(
                   `mg.grad` asks for; with it, `mg.grad(mg.grad(f))` needs none of this.
     Raises RuntimeError without a graph, with a used one, and on another GPU than the current one;
     ValueError for a wrong `gradient`.
-    If it raises, no `.grad` has changed.
+    If it raises, no `.grad` has changed. Several threads may run it at a time, each on a graph of
+    its own, onto leaves that they share: what they add up is exact.
     """
     if y.node is None:
         raise RuntimeError(
@@ -64,21 +65,21 @@ def backward(
     if problem := devices.elsewhere([y.data]):
         raise RuntimeError(f"backward: {problem}")
     seed = seed_for(y, gradient)
-    mode = KEEP_INPUTS if create_graph else OFF
-    with set_mode(mode):
+    with set_mode(KEEP_INPUTS if create_graph else OFF):
         start = seed if create_graph else seed.data
         found = walk([(y.node, start)], retain_graph=retain_graph, create_graph=create_graph)
-        totals: list[tuple[Node, Tensor]] = []
-        while found:
-            node, g = found.popitem()
-            if node.grad is not None:
-                total = (node.grad if create_graph else node.grad.detach()) + g
-            else:
-                total = g.clone() if create_graph else Tensor(g)
-            totals.append((node, total))
-    for node, total in totals:
-        on_failure(partial(setattr, node, "grad", node.grad))
-        node.grad = total
+        with LEAVES:
+            totals: list[tuple[Node, Tensor]] = []
+            while found:
+                node, g = found.popitem()
+                if node.grad is not None:
+                    total = (node.grad if create_graph else node.grad.detach()) + g
+                else:
+                    total = g.clone() if create_graph else Tensor(g)
+                totals.append((node, total))
+            for node, total in totals:
+                on_failure(partial(setattr, node, "grad", node.grad))
+                node.grad = total
 
 
 Tensor.backward = backward  # type: ignore[reportAttributeAccessIssue]
@@ -169,52 +170,3 @@ def gradient_of(x: Tensor, found: dict[Node, Any]) -> Tensor:
 
 def name_of(f: Any) -> str:
     return getattr(f, "__name__", repr(f))
-
-
-def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
-    """f(*args), keeping only the arguments: the backward pass computes the inside again.
-
-    `f` returns one tensor. Gradients reach the tensor arguments and everything else that `f`
-    uses; random draws are repeated. All else that `f` does, it does twice: inside, a batch norm in
-    training moves its running statistics again. There is no second derivative through it.
-    Source: Chen et al., Training Deep Nets with Sublinear Memory Cost (2016).
-    """
-    state, start = random.get_state(), clock()
-    y = f(*args)
-    if y.node is None:
-        return y
-    outside = tuple(nodes_before(start, y.node))
-    made = clock()
-
-    def pull(g: Any) -> tuple[Any, ...]:
-        after, began = random.get_state(), clock()
-        random.set_state(state)
-        try:
-            with enable_grad():
-                again = f(*args)
-        finally:
-            random.set_state(after)
-        assert again.node is not None
-        for node in reachable([again.node], frozenset(outside)):
-            if node not in outside:
-                check_unchanged(node, made, began)
-        found = walk([(again.node, g)], targets=frozenset(outside))
-        return tuple(found.get(node) for node in outside)
-
-    return Tensor(y.data, Node(CHECKPOINT, outside, pull, y.shape, y.dtype))
-
-
-def nodes_before(start: int, node: Node) -> list[Node]:
-    """The nodes older than `start` that a graph rests on."""
-    if node.number < start:  # f returned what it was given
-        return [node]
-    seen, todo, old = {node}, [node], list[Node]()
-    while todo:
-        for parent in todo.pop().parents:
-            if parent is not None and parent not in seen:
-                seen.add(parent)
-                (old if parent.number < start else todo).append(parent)
-    return old
-
-
-CHECKPOINT = Op(checkpoint)  # type: ignore[reportArgumentType]

@@ -10,6 +10,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 import minigrad as mg  # noqa: E402
+from minigrad.op import OPS  # noqa: E402
+from minigrad.protocols import NUMPY  # noqa: E402
 
 hypothesis.settings.register_profile(
     "stable", derandomize=True, database=None, deadline=None, max_examples=60
@@ -40,3 +42,41 @@ def refused(capsys):
         return said
 
     return run
+
+
+@pytest.fixture
+def registry():
+    """The lists of ops as they were before: an op of a test is no op of the library."""
+    kept = [(registered, dict(registered)) for registered in (OPS, NUMPY)]
+    yield
+    for registered, before in kept:
+        registered.clear()
+        registered.update(before)
+
+
+# --- a toy report ---------------------------------------------------------------------------------
+@pytest.fixture(scope="session")
+def toy_folder(tmp_path_factory):
+    """The records of a toy experiment, run once, and of one whose results break."""
+    import toys
+
+    return toys.make(tmp_path_factory.mktemp("toys"))
+
+
+@pytest.fixture(scope="session")
+def toy_contents(toy_folder):
+    """What they come to."""
+    import toys
+
+    from experiments.report.report import read
+
+    return read(toys.REPORT, toy_folder)
+
+
+@pytest.fixture(scope="session")
+def toy_page(toy_contents, tmp_path_factory):
+    """The page of it."""
+    pytest.importorskip("plotly", reason="the page needs plotly")
+    from experiments.report import page
+
+    return page.write(toy_contents, tmp_path_factory.mktemp("page") / "report.html")

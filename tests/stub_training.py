@@ -11,7 +11,7 @@ from gpu_stub import log
 
 import minigrad as mg
 from benchmarks.gpu.steps import updates
-from experiments.trial.training import Trial
+from experiments.grokking.task import Grokking
 from kernels.cuda import products
 from minigrad import device as devices
 from minigrad import nn, optim
@@ -56,7 +56,7 @@ def counts_of(update, before=4):
 
 @pytest.mark.parametrize(("model", "how"), MEASURED)
 def test_a_step_asks_no_more_of_the_gpu_than_it_did(model, how):
-    trials = [Trial(model=model, seed=n) for n in range(2 if "replicas" in how else 1)]
+    trials = [Grokking(model=model, seed=n) for n in range(2 if "replicas" in how else 1)]
     with mg.use_kernels("kernels" in how):
         counts = counts_of(updates(trials, GPU))
     totals = tuple(counter.total() for counter in counts)
@@ -76,7 +76,7 @@ def test_a_step_asks_no_more_of_the_gpu_than_it_did(model, how):
     ids=["AdamW", "replicas", "Adam", "dropout"],
 )
 def test_a_recorded_step_is_one_launch(model, settings, replicas, from_host):
-    trials = [Trial(model=model, seed=n, **settings) for n in range(replicas)]
+    trials = [Grokking(model=model, seed=n, **settings) for n in range(replicas)]
     with mg.use_kernels():
         counts = counts_of(updates(trials, GPU, recorded=True))
     assert counts == (RECORDED, {"to device": from_host, "to host": 0, "on device": 1}, {})
@@ -84,7 +84,7 @@ def test_a_recorded_step_is_one_launch(model, settings, replicas, from_host):
 
 @pytest.mark.parametrize(("model", "replicas"), IN_RECORDING)
 def test_a_recording_holds_no_more_launches_than_it_did(model, replicas):
-    start, trials = log.mark(), [Trial(model=model, seed=n) for n in range(replicas)]
+    start, trials = log.mark(), [Grokking(model=model, seed=n) for n in range(replicas)]
     with mg.use_kernels():
         counts_of(updates(trials, GPU, recorded=True))
     launches = log.recorded(start)
@@ -97,7 +97,7 @@ def test_without_nvmath_a_recording_multiplies_in_triton(monkeypatch):
     monkeypatch.setattr(products, "cublas", lambda: library)
     start = log.mark()
     with mg.use_kernels():
-        counts = counts_of(updates([Trial(model="lstm")], GPU, recorded=True))
+        counts = counts_of(updates([Grokking(model="lstm")], GPU, recorded=True))
     assert counts.launches == RECORDED
     names = log.recorded(start)
     assert names["gemm_kernel"] > 0
@@ -119,7 +119,7 @@ def collections():
 def test_no_garbage_is_collected_in_a_recording(collections):
     """An earlier recording might be in it; to free its memory would end this one."""
     with mg.use_kernels():
-        counts = counts_of(updates([Trial(model="lstm", layers=1)], GPU, recorded=True))
+        counts = counts_of(updates([Grokking(model="lstm", layers=1)], GPU, recorded=True))
     assert counts.launches == RECORDED
     assert collections
     assert not any(collections)
@@ -128,7 +128,7 @@ def test_no_garbage_is_collected_in_a_recording(collections):
 def test_batches_of_two_sizes_are_two_recordings():
     """480 sums are four batches of 100 and one of 80. The third of a size is recorded."""
     with mg.use_kernels():
-        update = updates([Trial(model="gpt", batch_size=100)], GPU, recorded=True)
+        update = updates([Grokking(model="gpt", batch_size=100)], GPU, recorded=True)
         epochs = [[counts_of(update, before=0).launches for _ in range(5)] for _ in range(4)]
     assert [[counts == RECORDED for counts in epoch] for epoch in epochs] == [
         [False, False, False, True, False],

@@ -28,9 +28,6 @@ from typing import NamedTuple
 
 import pytest
 
-from minigrad.op import OPS
-from minigrad.protocols import NUMPY
-
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (
     "README.md",
@@ -43,6 +40,7 @@ DOCUMENTS = (
     "docs/performance.md",
     "docs/dependencies.md",
     "docs/results/sanity/README.md",
+    "docs/results/sanity/first_steps.md",
     "docs/results/data_size/README.md",
     "docs/results/regularization/README.md",
     "docs/results/attention_maps/README.md",
@@ -156,16 +154,6 @@ def close(said: str | None, printed: str | None) -> bool:
     digits = len(re.sub(r"^-?[0.]*|\.", "", mantissa))
     allowed = unit if digits <= 6 else max(1e-6 * abs(float(said)), 1e-9)
     return abs(float(said) - float(printed)) <= 1.01 * allowed
-
-
-@pytest.fixture
-def registry():
-    """The list of ops as it was before: an op of a document is no op of the library."""
-    kept = [(registered, dict(registered)) for registered in (OPS, NUMPY)]
-    yield
-    for registered, before in kept:
-        registered.clear()
-        registered.update(before)
 
 
 @pytest.mark.usefixtures("registry")
