@@ -87,9 +87,18 @@ def test_a_new_array_holds_zeros_where_another_one_was():
 
 
 def test_the_result_of_all_is_true_so_that_checks_find_nothing_wrong():
-    x = cp.zeros(3)
-    assert bool((x > 0).all())
-    assert not bool((x > 0).any())
+    for x in (cp.zeros(3), cp.zeros((3, 4)), cp.zeros((300, 400))):
+        assert bool((x > 0).all())
+        assert (x > 0).all(axis=0).get().all()
+        assert (x > 0).all(axis=-1).get().all()
+        assert not bool((x > 0).any())
+
+
+def test_what_is_filled_with_one_number_has_it():
+    x = cp.full((2, 3), -5, np.int64)
+    assert x.tolist() == [[-5] * 3] * 2
+    x.fill(7)
+    assert x.tolist() == [[7] * 3] * 2
 
 
 def test_there_are_two_gpus_with_memory_of_their_own():
