@@ -214,6 +214,7 @@ ELEMENTWISE = {
     "tanh": unary(x),
     "sigmoid": unary(x),
     "erf": unary(x),
+    "erfc": unary(x),
     "maximum": binary(apart, x),
     "minimum": binary(apart, x),
     "logaddexp": binary(x, x),

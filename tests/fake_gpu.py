@@ -340,11 +340,21 @@ def install(monkeypatch):
     monkeypatch.setattr(devices, "CHECKS", {})
     for kernel in (segment_sum, scanned_sum, first_outside):
         monkeypatch.setattr(indices, kernel.__name__, lambda kernel=kernel: kernel)
-    exact = np.vectorize(math.erf, otypes=[np.float64])
-    erf = types.SimpleNamespace(erf=lambda a: FakeArray(exact(a.values).astype(a.dtype)))
+    special = types.SimpleNamespace(erf=of_each(math.erf), erfc=of_each(math.erfc))
     for name in ("cupyx", "cupyx.scipy", "cupyx.scipy.special"):
-        monkeypatch.setitem(sys.modules, name, erf)
-    erf.scipy = erf.special = erf
+        monkeypatch.setitem(sys.modules, name, special)
+    special.scipy = special.special = special
+
+
+def of_each(function):
+    """A function as `cupyx.scipy.special` has it, with loops for float32 and float64 alone."""
+    exact = np.vectorize(function, otypes=[np.float64])
+
+    def of_array(a):
+        dtype = np.float64 if a.dtype == np.float64 else np.float32
+        return FakeArray(exact(a.values).astype(dtype))
+
+    return of_array
 
 
 def install_kernels(monkeypatch):

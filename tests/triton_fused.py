@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import fake_gpu
 import numpy as np
 import pytest
+import test_digits
 import triton
 import triton.language as tl
 
@@ -390,6 +391,36 @@ def test_gelu_without_gradients_is_the_same(rng):
     with mg.no_grad():
         (y,) = to_host(gelu.gelu(v)[0])
     assert np.array_equal(y, to_host(gelu.gelu(v)[0])[0])
+
+
+@pytest.mark.parametrize("how", ["none", "tanh"])
+def test_gelu_keeps_its_digits_where_it_is_small(how):
+    """To the tolerance of `test_digits`, which has the right values."""
+    name = "gelu" if how == "none" else "gelu tanh"
+    _, value, derivative, points, amplified = test_digits.EXACT[name]
+    v = np.float32(points)
+    y, pull = gelu.gelu(to_device(v), how)
+    found = *to_host(y), *pulled(pull, to_device(np.ones_like(v)))
+    for ours, exact in zip(found, (value, derivative), strict=True):
+        wanted = np.array([exact(float(a)) for a in v])
+        limit = (8.0 + 4.0 * np.array([amplified(float(a)) for a in v])) * EPS
+        assert (np.abs(ours - wanted) <= limit * np.abs(wanted)).all()
+
+
+def test_the_tanh_form_of_gelu_has_a_slope_where_x_cubed_overflows():
+    y, pull = gelu.gelu(to_device(np.float32([-1e38, -1e3, 1e3, 1e38])), "tanh")
+    (slope,) = pulled(pull, to_device(np.ones(4, np.float32)))
+    assert to_host(y)[0].tolist() == np.float32([0.0, 0.0, 1e3, 1e38]).tolist()
+    assert slope.tolist() == [0.0, 0.0, 1.0, 1.0]
+
+
+def test_gates_that_are_nearly_closed():
+    """Fourteen roundings a number, see `test_digits`."""
+    arrays, values, gradients = test_digits.closed_gates()
+    (h, c), pull = lstm.lstm_cell(*to_device([*arrays, None]))
+    (*_, bias, _) = pulled(pull, to_device((np.ones((1, 1), np.float32), np.zeros_like(arrays[2]))))
+    found = [*to_host(h)[0].ravel(), *to_host(c)[0].ravel(), *bias]
+    np.testing.assert_allclose(found, [*values, *gradients], rtol=14 * EPS, atol=1e-25)
 
 
 def test_a_first_tile_of_nothing_but_minus_infinity(rng):

@@ -166,10 +166,14 @@ def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
 def _binary_cross_entropy_with_logits(x: Array, target: Array) -> Result:
     """-t log σ(x) - (1 - t) log(1 - σ(x)) = max(x, 0) - x t + log(1 + e^-|x|), which is safe.
 
-    dy/dx = σ(x) - t        dy/dt = -x
+    dy/dx = σ(x) - t = (1 - t) σ(x) - t σ(-x)        dy/dt = -x
     """
     y = np.maximum(x, 0.0) - x * target + np.log1p(np.exp(-np.absolute(x)))
-    return y, (lambda g: g * (logistic(x) - target), lambda g: -g * x)
+
+    def pull(g: Array) -> Array:
+        return g * ((1.0 - target) * logistic(x) - target * logistic(-x))
+
+    return y, (pull, lambda g: -g * x)
 
 
 def binary_cross_entropy_with_logits(x: Any, target: Any, *, reduction: str = "mean") -> Any:

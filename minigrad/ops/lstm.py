@@ -52,15 +52,16 @@ def gates_of(z: Array) -> tuple[Array, ...]:
 
 
 def activate(z: Array) -> None:
-    """Pre-activations z (..., 4H, B) become the gates, in place: σ(z) = tanh(z/2)/2 + 1/2."""
+    """Pre-activations z (..., 4H, B) become the gates, in place: σ(z) = 1 / (1 + e⁻ᶻ), and tanh."""
     n = z.shape[-2] // 4
-    sigmoids = z[..., : 2 * n, :], z[..., 3 * n :, :]
-    for gate in sigmoids:
-        gate *= 0.5
-    np.tanh(z, out=z)
-    for gate in sigmoids:
-        gate *= 0.5
-        gate += 0.5
+    with np.errstate(over="ignore"):  # σ is then 0
+        for gate in (z[..., : 2 * n, :], z[..., 3 * n :, :]):
+            np.negative(gate, out=gate)
+            np.exp(gate, out=gate)
+            gate += 1.0
+            np.reciprocal(gate, out=gate)
+    candidate = z[..., 2 * n : 3 * n, :]
+    np.tanh(candidate, out=candidate)
 
 
 def step_forward(z: Array, c_prev: Array, c: Array, t: Array, h: Array) -> None:
