@@ -19,7 +19,7 @@ mg.random.seed(0)
 def without_cublas(monkeypatch):
     """As in a capture without nvmath-python."""
     monkeypatch.setattr(products, "cublas", lambda: object.__new__(products.Cupy))
-    monkeypatch.setattr(products, "capturing", lambda like: True)
+    monkeypatch.setattr(devices, "capturing", lambda: True)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
@@ -40,7 +40,7 @@ def test_products_of_any_view(a, b, turned, dtype, rng):
     a, b = (rng.standard_normal(s).astype(dtype) for s in (a, b))
     x, y = (devices.move(z, DEVICE) for z in (a, b))
     b, y = (z.swapaxes(-1, -2) if turned else z for z in (b, y))
-    found = devices.to_numpy(products.product(x, y))
+    found = devices.to_numpy(products.cublas_product(x, y))
     exact = a.astype(np.float64) @ b.astype(np.float64)
     terms = np.abs(a.astype(np.float64)) @ np.abs(b.astype(np.float64))
     eps32, eps = np.finfo(np.float32).eps, np.finfo(dtype).eps
