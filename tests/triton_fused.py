@@ -423,6 +423,28 @@ def test_gates_that_are_nearly_closed():
     np.testing.assert_allclose(found, [*values, *gradients], rtol=14 * EPS, atol=1e-25)
 
 
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("how", ["mean", "sum", "none"])
+def test_logits_of_an_ignored_place_are_not_looked_at(how, bad):
+    """By hand: of the logits (-inf, 0, 1), class 1 has the probability p = 1 / (1 + e)."""
+    v = np.float32([[bad, 1.0, 2.0], [-np.inf, 0.0, 1.0]])
+    y, (pull, _) = fused(entropy(v, np.array([-100, 1]), reduction=how), [v, np.array([-100, 1])])
+    p = 1.0 / (1.0 + np.e)
+    wanted = np.array([0.0, -np.log(p)]) if how == "none" else -np.log(p)
+    np.testing.assert_allclose(to_host(y)[0], wanted, rtol=10 * EPS)
+    g = np.full(y.shape, 2.0, np.float32)
+    gradient = [[0.0, 0.0, 0.0], [0.0, 2.0 * (p - 1.0), 2.0 * (1.0 - p)]]
+    np.testing.assert_allclose(to_host(pull(to_device(g)))[0], gradient, rtol=10 * EPS)
+
+
+@pytest.mark.parametrize("how", ["mean", "sum", "none"])
+def test_where_all_places_are_ignored_the_gradient_is_0(how):
+    v, target = np.float32([[1.0, np.inf], [np.nan, 2.0]]), np.array([-100, -100])
+    y, (pull, _) = fused(entropy(v, target, reduction=how), [v, target])
+    g = np.full(y.shape, np.nan if how == "none" else 1.0, np.float32)
+    assert to_host(pull(to_device(g)))[0].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
 def test_a_first_tile_of_nothing_but_minus_infinity(rng):
     """Masked classes: the maximum so far is then -inf, and -inf - -inf would be NaN."""
     v = rng.standard_normal((2, 4100)).astype(np.float32)

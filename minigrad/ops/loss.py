@@ -6,6 +6,7 @@ stand in the last axis, so logits of a language model (B, T, V) need no transpos
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from minigrad.ops.elementwise import where as where_op
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.nn import log_softmax
 from minigrad.ops.reduce import mean, sum
+from minigrad.ops.shape import unsqueeze
 from minigrad.tensor import Tensor, raw
 
 
@@ -58,13 +60,13 @@ def cross_entropy_composite(
     reduction: str = "mean",
 ) -> Any:
     """`cross_entropy` spelled in smaller ops."""
-    logp = log_softmax(logits)
+    counted = Tensor(raw(target) != ignore_index)
+    logp = log_softmax(where_op(unsqueeze(counted, -1), logits, 0.0))
     options: dict[str, Any] = {"weight": weight, "ignore_index": ignore_index}
     loss = nll_loss(logp, target, reduction="none", **options)
     if label_smoothing:
         classes = logits.shape[-1]
         spread = logp if weight is None else mul(logp, weight)
-        counted = Tensor(raw(target) != ignore_index)
         uniform = -sum(spread, axis=-1) * (label_smoothing / classes)
         loss = (1.0 - label_smoothing) * loss + where_op(counted, uniform, 0.0)
     if reduction != "mean":
@@ -89,8 +91,9 @@ def cross_entropy(
         loss = -(1 - s) w_t logp_t - s/C Σ_c w_c logp_c         0 where the target is ignored
     "mean" divides the sum by Σ w_t. As dlogp_c/dx_j = δ_cj - p_j, the gradient of a place is
         (1 - s) w_t (p - onehot_t) + s/C (p Σ_c w_c - w)
-    and only p is kept. All places ignored: the mean is NaN, as in PyTorch. IndexError for a target
-    outside [0, C-1] that is not ignore_index. The weights carry no gradient.
+    and only p is kept. An ignored place has loss and gradient 0 whatever its logits are; if all are
+    ignored, the mean is NaN, as in PyTorch. IndexError for a target outside [0, C-1] that is not
+    ignore_index. The weights carry no gradient.
     """
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
@@ -99,8 +102,9 @@ def cross_entropy(
     classes, dtype = logits.shape[-1], logits.dtype
     weight = None if weight is None else raw(weight).astype(dtype)
     target, place, counted = class_weights(logits, target, weight, ignore_index)
-    counted = counted.astype(dtype)
-    p = logits - logits.max(axis=-1, keepdims=True) if logits.size else logits.copy()
+    x = np.where(counted[..., None], logits, 0.0)  # what is ignored may be infinite or NaN
+    with np.errstate(invalid="ignore"):
+        p = x - x.max(axis=-1, keepdims=True) if x.size else x
     picked = np.take_along_axis(p, target[..., None], axis=-1)[..., 0]
     spread = (p if weight is None else p * weight).sum(axis=-1) if label_smoothing else 0.0
     np.exp(p, out=p)
@@ -108,24 +112,24 @@ def cross_entropy(
     p /= total
     log_total = np.log(total[..., 0])
     weight_sum = float(classes) if weight is None else weight.sum()
-    loss = (1.0 - label_smoothing) * place * (log_total - picked)
-    if label_smoothing:
-        loss += (label_smoothing / classes) * counted * (weight_sum * log_total - spread)
+    share = counted.astype(dtype) * (label_smoothing / classes)
     with np.errstate(invalid="ignore", divide="ignore"):
+        loss = (1.0 - label_smoothing) * place * (log_total - picked)
+        if label_smoothing:
+            loss += share * (weight_sum * log_total - spread)
         scale = 1.0 / place.sum() if reduction == "mean" else 1.0
 
     def pull(g: Array) -> Array:
-        g = (g * scale)[..., None] if reduction == "none" else g * scale
         hit = (1.0 - label_smoothing) * place[..., None]
         if label_smoothing:
-            smooth = (label_smoothing / classes) * counted[..., None]
+            smooth = share[..., None]
             gx = p * (hit + smooth * weight_sum)
             gx -= smooth if weight is None else smooth * weight
         else:
             gx = p * hit
         at = target[..., None]
         np.put_along_axis(gx, at, np.take_along_axis(gx, at, axis=-1) - hit, axis=-1)
-        gx *= g
+        gx *= np.where(counted, g * scale, 0.0)[..., None]
         return gx
 
     with np.errstate(invalid="ignore"):
@@ -142,8 +146,9 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Any:
     """-w_t logp[target], for log-probabilities (..., C) and class ids (...); see cross_entropy."""
-    ids, place, _ = class_weights(raw(logp), raw(target), raw(weight), ignore_index)
-    loss = -take_along_axis(logp, ids[..., None], axis=-1)[..., 0] * Tensor(place)
+    ids, place, counted = class_weights(raw(logp), raw(target), raw(weight), ignore_index)
+    picked = take_along_axis(logp, ids[..., None], axis=-1)[..., 0]
+    loss = -where_op(Tensor(counted), picked, 0.0) * Tensor(place)
     if reduction == "mean":
         with np.errstate(invalid="ignore"):
             return sum(loss) / Tensor(place.sum().reshape(()))
@@ -189,8 +194,7 @@ def kl_div(logp: Any, target: Any, *, reduction: str = "mean", log_target: bool 
     the number of elements; sum and divide by the batch for the divergence of distributions.
     """
     same_shape("kl_div", logp, target)
-    if log_target:
-        return reduced(exp(target) * (target - logp), reduction)
-    positive = raw(target) > 0
-    safe = where_op(positive, target, 1.0)
-    return reduced(where_op(positive, target * (np.log(safe) - logp), -0.0 * logp), reduction)
+    positive = raw(target) > (-math.inf if log_target else 0.0)
+    target, logp = (where_op(positive, x, 0.0 if log_target else 1.0) for x in (target, logp))
+    values = exp(target) * (target - logp) if log_target else target * (np.log(target) - logp)
+    return reduced(where_op(positive, values, 0.0), reduction)
