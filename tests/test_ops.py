@@ -498,7 +498,29 @@ KINKS = {  # name: (function, x, value, gradient), conventions of PyTorch
     "tanh far out": (mg.tanh, [-1e4, 1e4], [-1.0, 1.0], [0.0, 0.0]),
     "gelu far out": (mg.gelu, [-1e4, 1e4], [0.0, 1e4], [0.0, 1.0]),
     "silu far out": (mg.silu, [-1e4, 1e4], [0.0, 1e4], [0.0, 1.0]),
-    "logaddexp of -inf": (lambda x: mg.logaddexp(x, -INF), [0.0], [0.0], [1.0]),
+    # half for each of two that are inf, nothing for two that are -inf; with a number, as the limit
+    "logaddexp(x, -inf)": (
+        lambda x: mg.logaddexp(x, -INF),
+        [-INF, 0.0, INF],
+        [-INF, 0.0, INF],
+        [0.0, 1.0, 1.0],
+    ),
+    "logaddexp(x, inf)": (
+        lambda x: mg.logaddexp(INF, x),
+        [-INF, 0.0, INF],
+        [INF, INF, INF],
+        [0.0, 0.0, 0.5],
+    ),
+    "logaddexp(x, 0)": (lambda x: mg.logaddexp(x, 0.0), [-INF, INF], [0.0, INF], [0.0, 1.0]),
+    "logaddexp far from 0": (  # e^(a-y) would keep three digits of e / (1 + e)
+        lambda x: mg.logaddexp(x, 9999.0),
+        [1e4],
+        [1e4 + 0.31326168751822286],
+        [0.731058578630004878],
+    ),
+    "logsumexp with inf": (lambda x: mg.logsumexp(x), [INF, 1.0, INF], INF, [0.5, 0.0, 0.5]),
+    "logsumexp with -inf": (lambda x: mg.logsumexp(x), [-INF, 1.0], 1.0, [0.0, 1.0]),
+    "logsumexp of -inf": (lambda x: mg.logsumexp(x), [-INF, -INF], -INF, [0.0, 0.0]),
 }
 
 
@@ -512,6 +534,14 @@ def test_ties_kinks_and_ends(name, dtype):
     y.backward(np.ones(y.shape))
     np.testing.assert_allclose(y.data, np.asarray(value, dtype), rtol=1e-6)
     np.testing.assert_allclose(x.grad.data, np.asarray(gradient, dtype), rtol=1e-6)
+
+
+@pytest.mark.parametrize("f", [lambda x: mg.logsumexp(x), lambda x: mg.logaddexp(x[0], x[1])])
+@pytest.mark.parametrize("pair", [(INF, INF), (INF, -INF), (INF, 1.0), (-INF, -INF), (-INF, 1.0)])
+def test_at_infinities_the_sums_of_exponentials_are_straight(f, pair):
+    """Their second derivative, p (δ - p), is 0 where p is 0 or 1; the shares of infinities stay."""
+    second = mg.grad(lambda x: (mg.grad(f)(x) * np.array([1.0, 2.0])).sum())
+    assert second(mg.tensor(np.array(pair))).tolist() == [0.0, 0.0]
 
 
 # --- properties of random shapes, axes and indices ------------------------------------------------

@@ -211,21 +211,19 @@ def argmin(x: Array, axis: int | None = None, keepdims: bool = False) -> Result:
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = log Σ eˣ.    dy/dx_i = e^(x_i - y), which is softmax
 
-    Computed as m + log Σ e^(x - m) with m = max x, which cannot overflow. Over nothing but -inf:
-    y = -inf, with gradient 0.
+    Computed as m + log Σ e^(x - m) with m = max x, which cannot overflow. Several that are inf share
+    the gradient evenly. Over nothing but -inf, or nothing at all: y = -inf, and the gradient is 0.
     """
     axes = axes_of(axis, x.ndim)
-    refuse_empty(x.shape, axes)
-    m = np.max(x, axis=axes, keepdims=True)
-    m = np.where(np.isfinite(m), m, 0.0)
-    with np.errstate(divide="ignore", over="ignore"):
-        y = np.log(np.sum(np.exp(x - m), axis=axes, keepdims=True)) + m
-
-    def pull(g: Array) -> Array:
-        with np.errstate(invalid="ignore"):
-            return expand(g, x.shape, axes) * np.exp(x - np.where(y == -math.inf, 0.0, y))
-
-    return y if keepdims else drop(y, axes), pull
+    m = np.max(raw(x), axis=axes, keepdims=True) if x.size else -math.inf  # a constant: it cancels
+    same = np.isinf(m) & (raw(x) == m)  # their difference would be NaN
+    with np.errstate(divide="ignore", invalid="ignore"):
+        e = np.exp(np.where(same, 0.0, x - m))
+        total = np.sum(e, axis=axes, keepdims=True)
+        y = np.log(total) + m
+    return y if keepdims else drop(y, axes), lambda g: (
+        expand(g, x.shape, axes) * e * ((m > -math.inf) / total)
+    )
 
 
 @op(numpy=np.linalg.vector_norm)
