@@ -1,12 +1,15 @@
 """Every op through every check. The cases are in `cases.py`; an op without one fails here."""
 
+import contextlib
 import itertools
+import warnings
+from dataclasses import replace
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
-from cases import ALL, CASES
+from cases import ALL, CASES, Values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -188,6 +191,91 @@ def test_layout_in_memory_does_not_matter(case, layout, rng):
         gs, hs = our_gradients(case, args, cs_t), our_gradients(case, copies, cs)
         for g, h in zip(gs, hs, strict=True):
             close(g, h, 2 * case.terms)
+
+
+# --- empty axes -----------------------------------------------------------------------------------
+def lengths(args):
+    """The lengths of all axes of the arrays to be drawn."""
+    found = set()
+    for a in args:
+        found |= lengths(a) if isinstance(a, list) else set()
+        found |= set(a.shape) if isinstance(a, Values) else set()
+    return found
+
+
+def without(args, length):
+    """The arguments with every axis of this length empty."""
+
+    def shorter(a):
+        if isinstance(a, list):
+            return [shorter(b) for b in a]
+        if not isinstance(a, Values):
+            return a
+        return replace(a, shape=tuple(0 if n == length else n for n in a.shape))
+
+    return [shorter(a) for a in args]
+
+
+def emptied(cases):
+    """Each case with each length of an axis in turn made 0, also where arguments then disagree."""
+    for c in cases:
+        for length in sorted(lengths(c.args) - {0}):
+            name = f"{c.id}-without-{length}"
+            if name not in OTHERWISE:
+                yield pytest.param(replace(c, args=without(c.args, length)), id=name)
+
+
+OTHERWISE = {
+    "squeeze-1-without-1": "an axis of 0 is not one of length 1, as NumPy says",
+    "squeeze-2-without-1": "an axis of 0 is not one of length 1, as NumPy says",
+    "scatter-1-without-2": "nothing is no gradient of two elements; PyTorch's function takes any",
+    "standardize-0-without-5": "batch_norm refuses it",
+    "standardize-1-without-4": "batch_norm refuses it",
+    "standardize-1-without-2": "batch_norm refuses it",
+    "batch_norm-0-without-5": "nothing has no mean to take over into the running one",
+    "scaled_dot_product_attention-2-without-1": "0 and 3 heads do not broadcast",
+    "scaled_dot_product_attention-4-without-4": "the mask is for 4 keys",
+}
+
+
+@pytest.mark.parametrize("case", list(emptied(ALL)))
+def test_empty_axes(case):
+    """Value and gradient are PyTorch's, for one that is differentiated again too.
+
+    What PyTorch refuses gives no error but of the arguments.
+    """
+    with np.errstate(all="ignore"):
+        arrays = case.arrays()
+    args, torch_args = convert(arrays, leaf), convert(arrays, torch_leaf)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            refs = case.theirs(*torch_args)
+        except Exception:
+            refs = None
+    if refs is None:
+        with contextlib.suppress(IndexError, TypeError, ValueError):
+            case.ours(*args)
+        return
+    ys = case.ours(*args)
+    for y, ref in zip(ys, refs, strict=True):
+        close(y.data, ref.detach().numpy(), case.terms, "forward")
+    if case.order == 0:
+        return
+    gs = our_gradients(case, args, [np.ones(y.shape) for y in floating(ys)])
+    roots = [r for r in floating(refs) if r.requires_grad]
+    wanted = torch.autograd.grad(
+        roots, leaves_of(torch_args), [torch.ones_like(r) for r in roots], allow_unused=True
+    )
+    for i, (g, ref) in enumerate(zip(gs, wanted, strict=True)):
+        close(g, np.zeros(g.shape) if ref is None else ref.numpy(), case.terms, f"gradient {i}")
+    with set_mode(KEEP_INPUTS):  # as recorded, for a second derivative
+        ys = floating(case.ours(*args))
+        roots = [(y.node, Tensor(np.ones_like(y.data))) for y in ys if y.node is not None]
+        found = graph.walk(roots, create_graph=True)
+    for t, g in zip(leaves_of(args), gs, strict=True):
+        if t.node in found:
+            close(found[t.node].data, g, 2 * case.terms)
 
 
 # --- fused ops and their composites ---------------------------------------------------------------

@@ -23,6 +23,7 @@ Memory (1997), with the forget gate of Gers et al. (2000).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -290,7 +291,7 @@ def layer_forward(
         if w_ih.shape[:-2] != lead or w_ih.shape[-1:] != w_hh.shape[-2:-1]:
             raise ValueError(f"expected a table (V, {w_hh.shape[-2]}), got {w_ih.shape}")
         rows = row_numbers(x.swapaxes(0, len(lead)), w_ih.shape, "row").swapaxes(0, len(lead))
-        table = w_ih.reshape(-1, w_ih.shape[-1])
+        table = w_ih.reshape(math.prod(w_ih.shape[:-1]), w_ih.shape[-1])
         x, w_ih = devices.zeros((*x.shape, 0), w_hh), w_hh[..., :0]
     check_cell(x[0], h0, c0, w_ih, w_hh, b_ih, b_hh)
     width = x.shape[-1]
@@ -345,5 +346,6 @@ def layer_backward(layer: Layer, dy: Array, dh_last: Array, dc_last: Array) -> t
             add_at(d_table, layer.rows[t], mT(dz))
     dw_ih, dw_hh = dw[..., :width], dw[..., width:]
     if d_table is not None:
-        return None, mT(dh), mT(dc), d_table.reshape(*lead, -1, 4 * size), dw_hh, db
+        d_table = d_table.reshape(*lead, len(d_table) // max(1, math.prod(lead)), 4 * size)
+        return None, mT(dh), mT(dc), d_table, dw_hh, db
     return mT(dx), mT(dh), mT(dc), dw_ih, dw_hh, db

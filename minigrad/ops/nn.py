@@ -17,6 +17,11 @@ from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
 
 
 # --- softmax ----------------------------------------------------------------------------------
+def top(x: Array, axis: int) -> Array:
+    """The largest along an axis; 0 if there are no numbers, for which nothing can overflow."""
+    return np.max(x, axis=axis, keepdims=True) if x.size else 0.0
+
+
 @op
 def softmax(x: Array, axis: int = -1) -> Result:
     """y_i = e^(x_i) / Σ_j e^(x_j) along an axis.
@@ -24,10 +29,10 @@ def softmax(x: Array, axis: int = -1) -> Result:
     dy_i/dx_j = y_i (δ_ij - y_j), so gx_i = y_i (g_i - Σ_j g_j y_j)
 
     The largest x is subtracted first, so that no exponential overflows; a row of nothing but -inf,
-    or with an inf, gives NaN as in PyTorch.
+    or with an inf, gives NaN as in PyTorch. Along an empty axis there is nothing to give.
     """
     with np.errstate(invalid="ignore"):
-        e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+        e = np.exp(x - top(x, axis))
         y = e / np.sum(e, axis=axis, keepdims=True)
     return y, lambda g: y * (g - np.sum(g * y, axis=axis, keepdims=True))
 
@@ -38,8 +43,8 @@ def log_softmax(x: Array, axis: int = -1) -> Result:
 
     dy_i/dx_j = δ_ij - softmax_j, so gx_j = g_j - e^(y_j) Σ_i g_i
     """
-    with np.errstate(invalid="ignore"):
-        shifted = x - np.max(x, axis=axis, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shifted = x - top(x, axis)
         y = shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
     return y, lambda g: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True)
 
@@ -68,7 +73,8 @@ def embedding_composite(weight: Any, ids: Any, padding_idx: int | None = None) -
         frozen = devices.zeros((weight.shape[-2], 1), weight.data, bool)
         frozen[padding_idx] = True
         weight = np.where(Tensor(frozen), weight.detach(), weight)
-    return weight.reshape(-1, weight.shape[-1])[row_numbers(raw(ids), weight.shape)]
+    table = weight.reshape(math.prod(weight.shape[:-1]), weight.shape[-1])
+    return table[row_numbers(raw(ids), weight.shape)]
 
 
 @op(composite=embedding_composite)

@@ -11,6 +11,7 @@ With y = x̂ w + b:  ĝ = g w,  gw = Σ g x̂,  gb = Σ g  over all normalized g
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,11 @@ def lead_of(x: Array, weight: Array, bias: Array = None) -> tuple[int, ...]:
     return lead
 
 
+def as_rows(x: Array, lead: tuple[int, ...]) -> Array:
+    """x (..., D) as (N, D), or of replicas (R, ..., D) as (R, N, D)."""
+    return x.reshape(*lead, math.prod(x.shape[len(lead) : -1]), x.shape[-1])
+
+
 def for_each_row(p: Any, x: Any) -> Any:
     """(D,) or (R, D) in the shape in which it broadcasts over x (..., D) or (R, ..., D)."""
     return reshape(p, (*p.shape[:-1], *(1,) * (x.ndim - p.ndim), p.shape[-1]))
@@ -64,8 +70,8 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
     σ² is the biased variance. R replicas have x, y (R, ..., D), w, b (R, D). Kept: x̂ and r.
     Source: Ba et al., Layer Normalization (2016), eq. 4.
     """
-    lead, size = lead_of(x, weight, bias), x.shape[-1]
-    x2 = x.reshape(*lead, -1, size)
+    lead, size = lead_of(x, weight, bias), max(1, x.shape[-1])
+    x2 = as_rows(x, lead)
     xhat = x2 - row_sum(x2) / size
     r = 1.0 / np.sqrt(row_dot(xhat, xhat) / size + eps)
     xhat *= r
@@ -101,8 +107,8 @@ def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Result:
     As layer_norm without the mean: gx = r (ĝ - x̂ mean(ĝ x̂)). R replicas have x, y (R, ..., D) and
     w (R, D). Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019), eq. 4.
     """
-    lead, size = lead_of(x, weight), x.shape[-1]
-    x2 = x.reshape(*lead, -1, size)
+    lead, size = lead_of(x, weight), max(1, x.shape[-1])
+    x2 = as_rows(x, lead)
     r = 1.0 / np.sqrt(row_dot(x2, x2) / size + eps)
     xhat = x2 * r
     w = weight[:, None] if lead else weight
@@ -167,7 +173,7 @@ def batch_norm(
     check_affine(x, weight, bias, 1)
     shape = channel_shape(x)
     if training:
-        count = x.size // x.shape[1]
+        count = x.shape[0] * math.prod(x.shape[2:])
         if count < 2:
             raise ValueError(f"batch_norm: expected more than one value a channel, got {x.shape}")
         y = standardize(x, eps=eps)

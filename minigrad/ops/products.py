@@ -10,6 +10,7 @@ reduction over the first axis of the transpose the maximum 0.03 ms. CuPy sums in
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,8 @@ def row_sum(x: Array) -> Array:
     """Σ over the last axis, which is kept with length 1."""
     if not isinstance(x, np.ndarray):
         return x.sum(axis=-1, keepdims=True)
-    n = x.shape[-1]
-    return (x.reshape(-1, n) @ np.ones(n, x.dtype)).reshape(*x.shape[:-1], 1)
+    *lead, n = x.shape
+    return (x.reshape(math.prod(lead), n) @ np.ones(n, x.dtype)).reshape(*lead, 1)
 
 
 def column_sum(x: Array) -> Array:
@@ -67,9 +68,11 @@ def column_dot(a: Array, b: Array) -> Array:
 
 
 def row_max(x: Array) -> Array:
-    """The maximum over the last axis, which is kept with length 1."""
-    n = x.shape[-1]
+    """The maximum over the last axis, which is kept with length 1; of nothing, -inf."""
+    *lead, n = x.shape
+    if not n:
+        return np.full_like(x.sum(axis=-1, keepdims=True), -math.inf)
     if n > SHORT or not isinstance(x, np.ndarray):
         return x.max(axis=-1, keepdims=True)
-    columns = x.reshape(-1, n).T.copy()
-    return columns.max(axis=0).reshape(*x.shape[:-1], 1)
+    columns = x.reshape(math.prod(lead), n).T.copy()
+    return columns.max(axis=0).reshape(*lead, 1)

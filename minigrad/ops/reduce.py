@@ -211,8 +211,8 @@ def argmin(x: Array, axis: int | None = None, keepdims: bool = False) -> Result:
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = log Σ eˣ.    dy/dx_i = e^(x_i - y), which is softmax
 
-    Computed as m + log Σ e^(x - m) with m = max x, which cannot overflow. Several that are inf share
-    the gradient evenly. Over nothing but -inf, or nothing at all: y = -inf, and the gradient is 0.
+    Computed as m + log Σ e^(x - m) with m = max x, which cannot overflow. Where several are inf,
+    they share the gradient evenly. Of nothing but -inf, or of nothing: -inf, with gradient 0.
     """
     axes = axes_of(axis, x.ndim)
     m = np.max(raw(x), axis=axes, keepdims=True) if x.size else -math.inf  # a constant: it cancels
@@ -221,8 +221,9 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
         e = np.exp(np.where(same, 0.0, x - m))
         total = np.sum(e, axis=axes, keepdims=True)
         y = np.log(total) + m
-    return y if keepdims else drop(y, axes), lambda g: (
-        expand(g, x.shape, axes) * e * ((m > -math.inf) / total)
+    counted = m > -math.inf
+    return y if keepdims else drop(y, axes), (
+        lambda g: expand(g, x.shape, axes) * e * (counted / total)
     )
 
 
