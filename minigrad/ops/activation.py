@@ -15,7 +15,7 @@ from minigrad.op import Result, op
 from minigrad.ops.elementwise import SQRT_2, SQRT_2PI, logistic
 from minigrad.ops.index import axis_of
 from minigrad.ops.special import erfc_array
-from minigrad.ops.wide import wide
+from minigrad.wide import wide
 
 SQRT_2_OVER_PI, CUBIC = math.sqrt(2.0 / math.pi), 0.044715
 PIECE = 1 << 16  # elements: four float32 arrays of this size are a megabyte
@@ -30,6 +30,7 @@ def relu(x: Array) -> Result:
 
 
 @op
+@wide
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Result:
     """y = x for x > 0, else s x.    dy/dx = 1 or s, s at 0"""
     s = float(negative_slope)
@@ -92,6 +93,7 @@ def in_pieces(f: Callable[[Array], tuple[Array, Array]], x: Array) -> tuple[Arra
 
 # --- smooth -----------------------------------------------------------------------------------
 @op
+@wide
 def silu(x: Array) -> Result:
     """y = x σ(x).    dy/dx = σ (1 + x (1 - σ))"""
     s = logistic(x)
@@ -105,6 +107,7 @@ def silu(x: Array) -> Result:
 
 
 @op
+@wide
 def softplus(x: Array) -> Result:
     """y = log(1 + eˣ) = max(x, 0) + log(1 + e^-|x|), where nothing overflows.    dy/dx = σ(x)"""
     y = np.maximum(x, 0.0) + np.log1p(np.exp(-np.absolute(x)))
@@ -112,6 +115,7 @@ def softplus(x: Array) -> Result:
 
 
 @op
+@wide
 def logsigmoid(x: Array) -> Result:
     """y = log σ(x) = min(x, 0) - log(1 + e^-|x|).    dy/dx = σ(-x)"""
     y = np.minimum(x, 0.0) - np.log1p(np.exp(-np.absolute(x)))
@@ -119,6 +123,7 @@ def logsigmoid(x: Array) -> Result:
 
 
 @op
+@wide
 def elu(x: Array, alpha: float = 1.0) -> Result:
     """y = x for x > 0, else α (eˣ - 1).    dy/dx = 1, or α eˣ, of which y + α loses the digits"""
     alpha = float(alpha)
@@ -127,6 +132,7 @@ def elu(x: Array, alpha: float = 1.0) -> Result:
 
 
 @op
+@wide
 def glu(x: Array, axis: int = -1) -> Result:
     """y = a σ(b), a and b the first and the second half of x.    x (..., 2n) -> y (..., n)
 

@@ -22,10 +22,11 @@ from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import where
 from minigrad.ops.index import take
-from minigrad.ops.linalg import einsum, matmul
+from minigrad.ops.linalg import einsum, matmul, one_dtype
 from minigrad.ops.nn import softmax
 from minigrad.ops.products import mT, product, row_max, row_sum
 from minigrad.tensor import Tensor, raw
+from minigrad.wide import wide
 
 CHUNK = 1 << 14  # keys that are gathered at a time
 
@@ -92,6 +93,7 @@ def attention_composite(
 
 
 @op(composite=attention_composite)
+@wide
 def scaled_dot_product_attention(
     q: Array,
     k: Array,
@@ -120,6 +122,7 @@ def scaled_dot_product_attention(
         raise ValueError("expected q (..., T, d), k (..., S, d), v (..., S, e)")
     if mask is not None and mask.dtype.kind not in "bf":
         raise TypeError(f"expected a boolean or floating point mask, got {mask.dtype}")
+    q, k, v = one_dtype(q, k, v)
     scale = scale_of(q) if scale is None else scale
     s = product(q, mT(k))
     s *= scale
@@ -181,6 +184,7 @@ def mixture(p: Array, v: Array) -> Array:
 
 
 @op(composite=gathered_attention_composite)
+@wide
 def gathered_attention(
     q: Array, k: Array, v: Array, keys: Array, *, scale: float | None = None
 ) -> Result:
@@ -198,6 +202,7 @@ def gathered_attention(
     if k.shape[:2] != v.shape[:2] or keys.ndim != 2 or len(keys) != len(q):
         raise ValueError("expected k (N, H, d), v (N, H, e), keys (M, S)")
     check_ids(keys, len(k), "key", lowest=-1)
+    q, k, v = one_dtype(q, k, v)
     scale = scale_of(q) if scale is None else scale
     (queries, heads, _), length = q.shape, keys.shape[1]
     p = devices.empty((queries, heads, length), q)

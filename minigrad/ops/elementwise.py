@@ -17,8 +17,8 @@ import numpy as np
 from minigrad.graph import Array
 from minigrad.op import Result, op
 from minigrad.ops.special import erf_array, erfc_array
-from minigrad.ops.wide import wide
 from minigrad.tensor import Tensor, raw
+from minigrad.wide import wide
 
 SQRT_2, SQRT_PI, SQRT_2PI = math.sqrt(2), math.sqrt(math.pi), math.sqrt(2 * math.pi)
 
@@ -102,6 +102,7 @@ def square(x: Array) -> Result:
 
 
 @op(numpy=np.sqrt)
+@wide
 def sqrt(x: Array) -> Result:
     """y = √x.    dy/dx = 1 / (2 y), infinite at 0"""
     with np.errstate(invalid="ignore"):
@@ -110,6 +111,7 @@ def sqrt(x: Array) -> Result:
 
 
 @op
+@wide
 def rsqrt(x: Array) -> Result:
     """y = 1 / √x.    dy/dx = -y³ / 2"""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -118,6 +120,7 @@ def rsqrt(x: Array) -> Result:
 
 
 @op(numpy=np.reciprocal)
+@wide
 def reciprocal(x: Array) -> Result:
     """y = 1 / x.    dy/dx = -y²"""
     with np.errstate(divide="ignore"):
@@ -127,6 +130,7 @@ def reciprocal(x: Array) -> Result:
 
 # --- exponentials and logarithms ----------------------------------------------------------------
 @op(numpy=np.exp)
+@wide
 def exp(x: Array) -> Result:
     """y = eˣ.    dy/dx = y"""
     with np.errstate(over="ignore"):
@@ -135,6 +139,7 @@ def exp(x: Array) -> Result:
 
 
 @op(numpy=np.expm1)
+@wide
 def expm1(x: Array) -> Result:
     """y = eˣ - 1, exact also for small x.    dy/dx = eˣ, of which y + 1 would lose the digits"""
     with np.errstate(over="ignore"):
@@ -142,6 +147,7 @@ def expm1(x: Array) -> Result:
 
 
 @op(numpy=np.log)
+@wide
 def log(x: Array) -> Result:
     """y = log x.    dy/dx = 1 / x"""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -150,6 +156,7 @@ def log(x: Array) -> Result:
 
 
 @op(numpy=np.log1p)
+@wide
 def log1p(x: Array) -> Result:
     """y = log(1 + x), exact also for small x.    dy/dx = 1 / (1 + x)"""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -158,6 +165,7 @@ def log1p(x: Array) -> Result:
 
 
 @op(broadcast=True, numpy=np.logaddexp)
+@wide
 def logaddexp(a: Array, b: Array) -> Result:
     """y = log(eᵃ + eᵇ).    dy/da = eᵃ / (eᵃ + eᵇ) = σ(a - b)    dy/db = σ(b - a)
 
@@ -175,18 +183,21 @@ def logaddexp(a: Array, b: Array) -> Result:
 
 # --- smooth functions ---------------------------------------------------------------------------
 @op(numpy=np.sin)
+@wide
 def sin(x: Array) -> Result:
     """y = sin x.    dy/dx = cos x"""
     return np.sin(x), lambda g: g * np.cos(x)
 
 
 @op(numpy=np.cos)
+@wide
 def cos(x: Array) -> Result:
     """y = cos x.    dy/dx = -sin x"""
     return np.cos(x), lambda g: -g * np.sin(x)
 
 
 @op(numpy=np.tanh)
+@wide
 def tanh(x: Array) -> Result:
     """y = tanh x.    dy/dx = 1 - y², written in y, so x need not be kept"""
     y = np.tanh(x)
@@ -206,6 +217,7 @@ def logistic(x: Array) -> Array:
 
 
 @op
+@wide
 def sigmoid(x: Array) -> Result:
     """y = σ(x) = 1 / (1 + e⁻ˣ).    dy/dx = y (1 - y) = σ(x) σ(-x)"""
     y = logistic(x)
@@ -299,6 +311,7 @@ def clip(x: Array, min: Array = None, max: Array = None) -> Result:
 
 
 @op(broadcast=True)
+@wide
 def lerp(a: Array, b: Array, weight: Array) -> Result:
     """y = a + w (b - a): a at w = 0, b at w = 1.    dy/da = 1 - w    dy/db = w    dy/dw = b - a"""
     y = a + weight * (b - a)

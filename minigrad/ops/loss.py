@@ -22,6 +22,7 @@ from minigrad.ops.nn import log_softmax
 from minigrad.ops.reduce import mean, sum
 from minigrad.ops.shape import unsqueeze
 from minigrad.tensor import Tensor, raw
+from minigrad.wide import wide, wide_function
 
 
 def reduced(values: Any, reduction: str) -> Any:
@@ -76,6 +77,7 @@ def cross_entropy_composite(
 
 
 @op(composite=cross_entropy_composite)
+@wide
 def cross_entropy(
     logits: Array,
     target: Array,
@@ -137,6 +139,7 @@ def cross_entropy(
     return y, (pull, None)
 
 
+@wide_function
 def nll_loss(
     logp: Any,
     target: Any,
@@ -161,6 +164,7 @@ def same_shape(name: str, a: Any, b: Any) -> None:
         raise ValueError(f"{name}: expected equal shapes, got {np.shape(a)} and {np.shape(b)}")
 
 
+@wide_function
 def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(x - target)², element by element. Equal shapes: broadcasting here is nearly always a bug."""
     same_shape("mse_loss", x, target)
@@ -168,6 +172,7 @@ def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
 
 
 @op(broadcast=True)
+@wide
 def _binary_cross_entropy_with_logits(x: Array, target: Array) -> Result:
     """-t log σ(x) - (1 - t) log(1 - σ(x)) = max(x, 0) - x t + log(1 + e^-|x|), which is safe.
 
@@ -181,12 +186,14 @@ def _binary_cross_entropy_with_logits(x: Array, target: Array) -> Result:
     return y, (pull, lambda g: -g * x)
 
 
+@wide_function
 def binary_cross_entropy_with_logits(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """Cross-entropy of yes/no answers from logits x and targets in [0, 1], of equal shapes."""
     same_shape("binary_cross_entropy_with_logits", x, target)
     return reduced(_binary_cross_entropy_with_logits(x, target), reduction)
 
 
+@wide_function
 def kl_div(logp: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Any:
     """KL divergence, target (log target - logp), element by element; 0 where the target is 0.
 

@@ -39,6 +39,7 @@ from minigrad.ops.nn import embedding, row_numbers
 from minigrad.ops.products import mT, product
 from minigrad.ops.shape import split, stack, unbind, unsqueeze
 from minigrad.tensor import Tensor
+from minigrad.wide import sums
 
 
 def buffer(like: Array, *shape: int) -> Array:
@@ -116,6 +117,7 @@ def gates_composite(from_x: Any, h: Any, c: Any, weight_hh: Any, bias_hh: Any) -
 
 
 @op(composite=lstm_cell_composite)
+@sums
 def lstm_cell(
     x: Array,
     h: Array,
@@ -154,7 +156,10 @@ def lstm_cell(
 def check_cell(
     x: Array, h: Array, c: Array, weight_ih: Array, weight_hh: Array, *biases: Array
 ) -> None:
-    """ValueError unless the shapes of one layer fit together."""
+    """ValueError unless the shapes of one layer fit together, TypeError for integers."""
+    integers = [a.dtype for a in (x, h, c, weight_ih, weight_hh) if a.dtype.kind != "f"]
+    if integers:
+        raise TypeError(f"expected floating point inputs, states and weights, got {integers[0]}")
     if weight_hh.ndim not in (2, 3) or x.ndim != weight_hh.ndim or h.ndim != weight_hh.ndim:
         raise ValueError("expected x (B, D), h, c (B, H), weights (4H, ...), or R of each")
     lead, size = weight_hh.shape[:-2], h.shape[-1]
@@ -214,6 +219,7 @@ def lstm_composite(x: Any, h0: Any, c0: Any, *weights: Any) -> tuple[Any, Any, A
 
 
 @op(composite=lstm_composite)
+@sums
 def _lstm(x: Array, h0: Array, c0: Array, *weights: Array) -> Result:
     """See `lstm`. Kept per layer: its input, the gates, c and tanh(c) of every step.
 

@@ -14,6 +14,7 @@ from minigrad.graph import Array
 from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
 from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+from minigrad.wide import wide
 
 
 # --- softmax ----------------------------------------------------------------------------------
@@ -23,6 +24,7 @@ def top(x: Array, axis: int) -> Array:
 
 
 @op
+@wide
 def softmax(x: Array, axis: int = -1) -> Result:
     """y_i = e^(x_i) / Σ_j e^(x_j) along an axis.
 
@@ -38,6 +40,7 @@ def softmax(x: Array, axis: int = -1) -> Result:
 
 
 @op
+@wide
 def log_softmax(x: Array, axis: int = -1) -> Result:
     """y_i = x_i - log Σ_j e^(x_j) along an axis.
 

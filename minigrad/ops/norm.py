@@ -21,9 +21,9 @@ from minigrad.modes import no_grad
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import maximum, mul, rsqrt, square
 from minigrad.ops.products import column_dot, column_sum, row_dot, row_sum
-from minigrad.ops.reduce import mean, norm
+from minigrad.ops.reduce import mean, norm, var
 from minigrad.ops.shape import reshape
-from minigrad.tensor import Tensor
+from minigrad.wide import wide, wide_function
 
 
 def check_affine(x: Array, weight: Array, bias: Array, axis: int) -> None:
@@ -64,6 +64,7 @@ def layer_norm_composite(x: Any, weight: Any = None, bias: Any = None, eps: floa
 
 
 @op(composite=layer_norm_composite)
+@wide
 def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 1e-5) -> Result:
     """y = (x - μ) / √(σ² + ε) w + b, over the last axis.    x, y (..., D), w, b (D,)
 
@@ -101,6 +102,7 @@ def rms_norm_composite(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
 
 
 @op(composite=rms_norm_composite)
+@wide
 def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Result:
     """y = x / √(mean(x²) + ε) w, over the last axis.    x, y (..., D), w (D,)
 
@@ -137,6 +139,7 @@ def standardize_composite(x: Any, eps: float = 1e-5) -> Any:
 
 
 @op(composite=standardize_composite)
+@wide
 def standardize(x: Array, eps: float = 1e-5) -> Result:
     """x̂ = (x - μ) / √(σ² + ε) with the statistics of each channel.    x (N, C) or (N, C, L)"""
     axes = (0, *range(2, x.ndim))
@@ -179,11 +182,10 @@ def batch_norm(
         y = standardize(x, eps=eps)
         if running_mean is not None:
             axes = (0, *range(2, x.ndim))
-            batch_mean = x.data.mean(axis=axes)
-            batch_var = x.data.var(axis=axes) * (count / (count - 1))
             with no_grad():
+                batch_mean, batch_var = mean(x, axes), var(x, axes, correction=1)
                 for running, batch in ((running_mean, batch_mean), (running_var, batch_var)):
-                    running.assign_(running + momentum * (Tensor(batch) - running))
+                    running.assign_(running + momentum * (batch - running))
     else:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: evaluation needs running_mean and running_var")
@@ -192,6 +194,7 @@ def batch_norm(
     return y if bias is None else y + reshape(bias, shape)
 
 
+@wide_function
 def normalize(x: Any, p: float = 2.0, axis: int = -1, eps: float = 1e-12) -> Any:
     """x / max(‖x‖_p, ε) along an axis."""
     return x / maximum(norm(x, p, axis=axis, keepdims=True), eps)

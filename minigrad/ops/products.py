@@ -17,6 +17,7 @@ import numpy as np
 
 from minigrad.graph import Array
 from minigrad.kernel import Routine
+from minigrad.wide import narrow, widen
 
 SHORT = 32  # up to here the transpose pays
 
@@ -35,6 +36,8 @@ def product(a: Array, b: Array, out: Array | None = None) -> Array:
 @Routine
 def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Array:
     """np.einsum, with the output written out ("ij,jk->ik") and no "..."."""
+    if isinstance(operands[0], np.ndarray) and operands[0].dtype == np.float16:
+        return narrow(np.einsum(subscripts, *map(widen, operands), optimize=optimize))
     return np.einsum(subscripts, *operands, optimize=optimize)
 
 

@@ -21,6 +21,7 @@ from minigrad.op import Result, inside, op
 from minigrad.ops.index import along, axis_of, scatter
 from minigrad.protocols import answers
 from minigrad.tensor import raw
+from minigrad.wide import sums, wide
 
 Axis = int | Sequence[int] | None
 
@@ -57,6 +58,7 @@ def refuse_empty(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
 
 # --- sums -------------------------------------------------------------------------------------
 @op(numpy=np.sum)
+@sums
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = Σ x.    dy/dx_i = 1, so gx = g repeated over the axes"""
     axes, shape = axes_of(axis, x.ndim), x.shape
@@ -65,6 +67,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 
 
 @op(numpy=np.mean)
+@wide
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = Σ x / n.    dy/dx_i = 1/n.    NaN over an empty axis"""
     axes, shape = axes_of(axis, x.ndim), x.shape
@@ -74,6 +77,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 
 
 @op(numpy=np.var)
+@wide
 def var(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Result:
     """y = Σ (x - μ)² / (n - correction).    correction=1 estimates the variance of a population
 
@@ -94,6 +98,7 @@ def var(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = Fal
 
 
 @op(numpy=np.std)
+@wide
 def std(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Result:
     """y = √var(x).    dy/dx_i = (x_i - μ) / (y (n - correction)), 0 where y = 0"""
     axes = axes_of(axis, x.ndim)
@@ -110,6 +115,7 @@ def std(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = Fal
 
 
 @op(numpy=np.cumsum)
+@sums
 def cumsum(x: Array, axis: int | None = None) -> Result:
     """y_i = x_0 + ... + x_i; without an axis, of x flattened.
 
@@ -136,6 +142,7 @@ def prod_composite(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 @op(numpy=np.prod, composite=prod_composite)
+@sums
 def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = Π x.    dy/dx_i = Π_(j≠i) x_j
 
@@ -208,6 +215,7 @@ def argmin(x: Array, axis: int | None = None, keepdims: bool = False) -> Result:
 
 # --- smooth reductions --------------------------------------------------------------------------
 @op
+@wide
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = log Σ eˣ.    dy/dx_i = e^(x_i - y), which is softmax
 
@@ -228,6 +236,7 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 
 
 @op(numpy=np.linalg.vector_norm)
+@wide
 def norm(x: Array, ord: float = 2.0, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = (Σ |x|^p)^(1/p) with p = ord >= 1, or max |x| for p = inf.
 

@@ -11,6 +11,7 @@ from minigrad.graph import Array
 from minigrad.inplace import stamp_write
 from minigrad.kernel import Routine
 from minigrad.tensor import Tensor
+from minigrad.wide import widen
 
 
 def clip_grad_norm(
@@ -61,7 +62,8 @@ def clip_arrays(grads: Sequence[Array], max_norm: float, replicas: int | None) -
 
 
 def norm_of(g: Array, replicas: int | None) -> Array:
-    """The 2-norm of an array, 0-d, or of each of its replicas, (replicas,)."""
+    """The 2-norm of an array, 0-d, or of each of its replicas, (replicas,); float16 in float32."""
+    g = widen(g)
     if replicas is None:
         return np.linalg.norm(g)
     return np.linalg.norm(g.reshape(replicas, -1), axis=1)

@@ -1,0 +1,96 @@
+"""Ops whose numbers need a wider type than that of their arguments.
+
+NumPy adds up float16 in float16 along every axis but the last, so that 5,000 ones make 2,048, where
+one more is half a unit in the last place; the square of 300 is beyond float16. It squares int8 in
+int8, where 100² is 16, and takes its exponential in float16, where e¹² is infinite.
+
+    @op
+    @wide
+    def f(x: Array) -> Result: ...
+
+The body then gets float16 as float32, and its value and gradients are rounded to float16 once. It
+gets integers and booleans in the floating type of its other arguments; if there are integers alone,
+in float64, of which float32 is made at the end.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+HALF, SINGLE, DOUBLE = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
+
+
+def wide(body: Callable[..., Any], *, integers: bool = True) -> Callable[..., Any]:
+    """The body of an op in a wider type, see above.
+
+    integers: whether the first array among the arguments is converted if it is one of integers.
+              Later ones stay, for they may be class ids or masks.
+    """
+
+    @functools.wraps(body)
+    def widened(*args: Any, **kwargs: Any) -> Any:
+        first = getattr(args[0], "dtype", None) if args else None
+        if first is SINGLE or first is DOUBLE:
+            return body(*args, **kwargs)
+        dtypes = [a.dtype for a in args if hasattr(a, "dtype")]
+        if HALF in dtypes:
+            y, pull = body(*map(widen, args), **kwargs)
+            several = type(pull) is tuple
+            return narrow(y), tuple(map(rounded, pull)) if several else rounded(pull)
+        if not integers:
+            return body(*args, **kwargs)
+        y, pull = body(*floating(args, DOUBLE), **kwargs)
+        return (y if DOUBLE in dtypes else converted(y, DOUBLE, SINGLE)), pull
+
+    return widened
+
+
+sums = functools.partial(wide, integers=False)  # for ops that keep integers what they are
+
+
+def wide_function(f: Callable[..., Any]) -> Callable[..., Any]:
+    """As `wide`, for a function that is composed of ops."""
+
+    @functools.wraps(f)
+    def widened(*args: Any, **kwargs: Any) -> Any:
+        if HALF in [a.dtype for a in args if hasattr(a, "dtype")]:
+            return narrow(f(*map(widen, args), **kwargs))
+        return f(*floating(args, SINGLE), **kwargs)
+
+    return widened
+
+
+def floating(args: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
+    """The first array in the type of a floating one, or in `dtype`, unless it has such a type."""
+    place = next((i for i, a in enumerate(args) if hasattr(a, "dtype")), None)
+    if place is None or args[place].dtype.kind == "f":
+        return args
+    types = (a.dtype for a in args if hasattr(a, "dtype") and a.dtype.kind == "f")
+    return (*args[:place], args[place].astype(next(types, dtype)), *args[place + 1 :])
+
+
+def widen(a: Any) -> Any:
+    """float16 as float32, also within a tuple; all else as it is."""
+    return converted(a, HALF, SINGLE)
+
+
+def narrow(a: Any) -> Any:
+    """float32 as float16, also within a tuple; all else as it is."""
+    return converted(a, SINGLE, HALF)
+
+
+def converted(a: Any, before: Any, after: Any) -> Any:
+    """One dtype as another, also within a tuple; infinite where that has no such number."""
+    if type(a) is tuple:
+        return tuple(converted(item, before, after) for item in a)
+    with np.errstate(over="ignore"):
+        return a.astype(after) if hasattr(a, "dtype") and a.dtype == before else a
+
+
+def rounded(pull: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
+    """The pullback with float32 inside."""
+    return None if pull is None else lambda g: narrow(pull(widen(g)))
