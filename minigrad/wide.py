@@ -10,7 +10,7 @@ int8, where 100² is 16, and takes its exponential in float16, where e¹² is in
 
 The body then gets float16 as float32, and its value and gradients are rounded to float16 once. It
 gets integers and booleans in the floating type of its other arguments; if there are integers alone,
-in float64, of which float32 is made at the end.
+in float64, of which float32 is made at the end. `@double` has float32 computed in float64, too.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ import numpy as np
 HALF, SINGLE, DOUBLE = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 
 
-def wide(body: Callable[..., Any], *, integers: bool = True) -> Callable[..., Any]:
+def wide(
+    body: Callable[..., Any], *, to: np.dtype[Any] = SINGLE, integers: bool = True
+) -> Callable[..., Any]:
     """The body of an op in a wider type, see above.
 
+    to:       the type that narrower ones are computed in.
     integers: whether the first array among the arguments is converted if it is one of integers.
               Later ones stay, for they may be class ids or masks.
     """
@@ -34,13 +37,15 @@ def wide(body: Callable[..., Any], *, integers: bool = True) -> Callable[..., An
     @functools.wraps(body)
     def widened(*args: Any, **kwargs: Any) -> Any:
         first = getattr(args[0], "dtype", None) if args else None
-        if first is SINGLE or first is DOUBLE:
+        if first is to or first is DOUBLE:
             return body(*args, **kwargs)
         dtypes = [a.dtype for a in args if hasattr(a, "dtype")]
-        if HALF in dtypes:
-            y, pull = body(*map(widen, args), **kwargs)
+        given = next((d for d in dtypes if d.kind == "f" and d.itemsize < to.itemsize), None)
+        if given is not None:
+            y, pull = body(*(converted(a, given, to) for a in args), **kwargs)
             several = type(pull) is tuple
-            return narrow(y), tuple(map(rounded, pull)) if several else rounded(pull)
+            back = [rounded(p, given, to) for p in (pull if several else (pull,))]
+            return converted(y, to, given), tuple(back) if several else back[0]
         if not integers:
             return body(*args, **kwargs)
         y, pull = body(*floating(args, DOUBLE), **kwargs)
@@ -50,6 +55,14 @@ def wide(body: Callable[..., Any], *, integers: bool = True) -> Callable[..., An
 
 
 sums = functools.partial(wide, integers=False)  # for ops that keep integers what they are
+double = functools.partial(wide, to=DOUBLE)  # for squares that float32 does not hold
+
+
+def rounded(pull: Any, given: np.dtype[Any], to: np.dtype[Any]) -> Any:
+    """The pullback with the wide type inside."""
+    if pull is None:
+        return None
+    return lambda g: converted(pull(converted(g, given, to)), to, given)
 
 
 def wide_function(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,14 +96,9 @@ def narrow(a: Any) -> Any:
     return converted(a, SINGLE, HALF)
 
 
-def converted(a: Any, before: Any, after: Any) -> Any:
+def converted(a: Any, before: np.dtype[Any], after: np.dtype[Any]) -> Any:
     """One dtype as another, also within a tuple; infinite where that has no such number."""
     if type(a) is tuple:
         return tuple(converted(item, before, after) for item in a)
     with np.errstate(over="ignore"):
         return a.astype(after) if hasattr(a, "dtype") and a.dtype == before else a
-
-
-def rounded(pull: Callable[[Any], Any] | None) -> Callable[[Any], Any] | None:
-    """The pullback with float32 inside."""
-    return None if pull is None else lambda g: narrow(pull(widen(g)))

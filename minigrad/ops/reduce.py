@@ -21,7 +21,7 @@ from minigrad.op import Result, inside, op
 from minigrad.ops.index import along, axis_of, scatter
 from minigrad.protocols import answers
 from minigrad.tensor import raw
-from minigrad.wide import sums, wide
+from minigrad.wide import double, sums, wide
 
 Axis = int | Sequence[int] | None
 
@@ -98,20 +98,27 @@ def var(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = Fal
 
 
 @op(numpy=np.std)
-@wide
+@double
 def std(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Result:
     """y = √var(x).    dy/dx_i = (x_i - μ) / (y (n - correction)), 0 where y = 0"""
     axes = axes_of(axis, x.ndim)
     n = builtins.max(count_of(x.shape, axes) - correction, 0)
-    mu = x.mean(axis=axes, keepdims=True) if x.size else 0.0
+    centered = x - (x.mean(axis=axes, keepdims=True) if x.size else 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        y = np.sqrt(np.sum(np.square(x - mu), axis=axes, keepdims=keepdims) / n)
+        y, inverse = root(np.sum(centered * centered, axis=axes, keepdims=True) / n, 2.0)
 
     def pull(g: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return expand(g / (y + (y == 0)), x.shape, axes) * (x - mu) / n
+            return expand(g, x.shape, axes) * inverse * centered / n
 
-    return y, pull
+    return y if keepdims else drop(y, axes), pull
+
+
+def root(z: Array, p: float) -> tuple[Array, Array]:
+    """y = z^(1/p) and 1 / y; at z = 0, where the slope is infinite, both are 0 and constant."""
+    zero = raw(z) == 0.0
+    safe = np.sqrt(z + zero) if p == 2.0 else (z + zero) ** (1.0 / p)
+    return safe - zero, ~zero / safe
 
 
 @op(numpy=np.cumsum)
@@ -236,7 +243,7 @@ def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 
 
 @op(numpy=np.linalg.vector_norm)
-@wide
+@double
 def norm(x: Array, ord: float = 2.0, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = (Σ |x|^p)^(1/p) with p = ord >= 1, or max |x| for p = inf.
 
@@ -249,17 +256,17 @@ def norm(x: Array, ord: float = 2.0, axis: Axis = None, keepdims: bool = False) 
         refuse_empty(x.shape, axes)
         y = np.max(np.absolute(x), axis=axes, keepdims=keepdims)
         return y, lambda g: share(g, np.absolute(x), y, axes) * np.sign(x)
-    if p == 2.0:
-        with np.errstate(over="ignore"):
-            y = np.sqrt(np.sum(x * x, axis=axes, keepdims=keepdims))
-        return y, lambda g: x * expand(g / (y + (y == 0)), x.shape, axes)
-    y = np.sum(np.absolute(x) ** p, axis=axes, keepdims=keepdims) ** (1.0 / p)
+    with np.errstate(over="ignore"):
+        powers = x * x if p == 2.0 else np.absolute(x) ** p
+        y, inverse = root(np.sum(powers, axis=axes, keepdims=True), p)
 
     def pull(g: Array) -> Array:
-        scaled = np.absolute(x) / expand(y + (y == 0), x.shape, axes)
-        return expand(g, x.shape, axes) * np.sign(x) * scaled ** (p - 1.0)
+        g = expand(g, x.shape, axes)
+        if p == 2.0:
+            return g * (x * inverse)
+        return g * np.sign(x) * (np.absolute(x) * inverse) ** (p - 1.0)
 
-    return y, pull
+    return y if keepdims else drop(y, axes), pull
 
 
 @answers(np.linalg.norm)
