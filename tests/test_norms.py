@@ -1,11 +1,74 @@
-"""Norms and spreads where there is nothing, or no spread."""
+"""Norms and spreads where squares are beyond float32, and where there is no spread at all."""
 
+import importlib.util
 import math
 
 import numpy as np
 import pytest
 
 import minigrad as mg
+
+EPS = float(np.finfo(np.float32).eps)
+NUMBA = importlib.util.find_spec("numba") and importlib.util.find_spec("threadpoolctl")
+BODIES = [
+    pytest.param(False, id="plain"),
+    pytest.param(True, id="kernel", marks=pytest.mark.skipif(not NUMBA, reason="needs Numba")),
+]
+
+
+# --- squares beyond float32 -----------------------------------------------------------------------
+@pytest.mark.parametrize("on", BODIES)
+@pytest.mark.parametrize("scale", [1e20, 1e38, 3e18])
+def test_layer_norm_of_great_numbers(scale, on):
+    """(s, -s, 0) has the mean 0 and the variance 2 s² / 3, whatever s is: x̂ = (√1.5, -√1.5, 0).
+
+    The rows around it are what they are alone.
+    """
+    rows = np.float32([[1.0, 2.0, 3.0], [scale, -scale, 0.0], [-1.0, 0.5, 0.25]])
+    with mg.use_kernels(on):
+        y = mg.layer_norm(mg.tensor(rows))
+        alone = mg.layer_norm(mg.tensor(rows[::2]))
+    root = math.sqrt(1.5)
+    np.testing.assert_allclose(y.numpy()[1], [root, -root, 0.0], rtol=4 * EPS)
+    assert np.array_equal(y.numpy()[::2], alone.numpy())
+
+
+CALLS = {
+    "layer_norm": lambda x: mg.layer_norm(x),
+    "rms_norm": lambda x: mg.rms_norm(x),
+    "batch_norm": lambda x: mg.batch_norm(x, training=True),
+    "std": lambda x: x.std(axis=1),
+    "norm": lambda x: x.norm(axis=1),
+    "norm of order 3": lambda x: x.norm(3.0, axis=1),
+    "normalize": lambda x: mg.normalize(x),
+}
+
+
+@pytest.mark.parametrize("on", BODIES)
+@pytest.mark.parametrize("scale", [1e20, 2e37, 1e-30])
+@pytest.mark.parametrize("name", CALLS)
+def test_values_and_gradients_are_those_of_float64(name, scale, on, rng):
+    """Where numbers of one array are as far apart as float32 allows.
+
+    float64 holds the squares, but of 1e-30 the normalizations see their ε alone. Gradients are of
+    the size of 1 / scale, in each row: compared is what they are times the row's largest number.
+    Sixteen roundings, four times as large where a mean of four times the spread is subtracted.
+    """
+    rows = rng.standard_normal((5, 6)).astype(np.float32)
+    rows[(slice(None), 2) if name == "batch_norm" else (2,)] *= np.float32(scale)
+    size = np.abs(rows).max(axis=0 if name == "batch_norm" else 1, keepdims=True).astype(np.float64)
+    results = []
+    for dtype in (np.float32, np.float64):
+        x = mg.tensor(rows.astype(dtype), requires_grad=True)
+        with mg.use_kernels(on):
+            y = CALLS[name](x)
+            y.backward(np.cos(np.arange(y.size)).reshape(y.shape).astype(dtype))
+        results.append([y.detach().numpy().astype(np.float64), x.grad.numpy().astype(np.float64)])
+    (y, gx), (exact, slope) = results
+    spread = np.abs(exact) if y.ndim == 1 else np.abs(exact).max(axis=1, keepdims=True)
+    assert (np.abs(y - exact) <= 64 * EPS * spread).all()
+    limit = 64 * EPS * np.maximum(1.0, np.abs(slope * size).max())
+    assert (np.abs(gx - slope) * size <= limit).all()
 
 
 # --- no spread ------------------------------------------------------------------------------------

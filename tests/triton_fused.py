@@ -386,6 +386,25 @@ def test_float16_is_computed_in_float32(call, body, rest, rng):
         assert error <= 2 * float(np.finfo(np.float16).eps) * np.abs(b).max()
 
 
+@pytest.mark.parametrize("scale", [1e20, 1e38, 3e18])
+def test_layer_norm_of_great_numbers(scale, rng):
+    """(s, -s, 0) has the variance 2 s² / 3, which float32 does not hold; x̂ = (√1.5, -√1.5, 0).
+
+    The rows around it are what they are alone, and gradients, times s, those of float64.
+    """
+    rows = np.float32([[1.0, 2.0, 3.0], [scale, -scale, 0.0], [-1.0, 0.5, 0.25]])
+    g = rng.standard_normal(rows.shape).astype(np.float32)
+    y, pull = layer_norm.layer_norm(to_device(rows))
+    gx = pulled(pull, to_device(g))[0]
+    alone, _ = layer_norm.layer_norm(to_device(rows[::2].copy()))
+    (y,), (alone,) = to_host(y), to_host(alone)
+    np.testing.assert_allclose(y[1], np.array([1.5**0.5, -(1.5**0.5), 0.0]), rtol=4 * EPS)
+    assert np.array_equal(y[::2], alone)
+    exact = ops.layer_norm.op.body(rows.astype(np.float64))[1](g.astype(np.float64))[0]
+    size = np.float64([[1.0], [scale], [1.0]])
+    assert (np.abs(gx - exact) * size <= 16 * EPS * np.abs(exact * size).max()).all()
+
+
 def test_gelu_without_gradients_is_the_same(rng):
     v = to_device(rng.standard_normal(1030).astype(np.float32))
     with mg.no_grad():

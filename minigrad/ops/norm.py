@@ -12,6 +12,7 @@ With y = x̂ w + b:  ĝ = g w,  gw = Σ g x̂,  gb = Σ g  over all normalized g
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,27 @@ def for_each_row(p: Any, x: Any) -> Any:
     return reshape(p, (*p.shape[:-1], *(1,) * (x.ndim - p.ndim), p.shape[-1]))
 
 
+def inverse_root(x: Array, n: int, eps: float, total: Callable[[Array], Array]) -> Array:
+    """1 / √(Σ x² / n + ε), where total(x) is Σ x².
+
+    In float64 where float32 does not hold the squares; on a GPU, which would have to be waited for
+    to know that, always.
+    """
+
+    def inverse(z: Array) -> Array:
+        return (1.0 / np.sqrt(z / n + eps)).astype(x.dtype)
+
+    if not isinstance(x, np.ndarray):
+        return inverse(total(x.astype(np.float64)))
+    with np.errstate(over="ignore"):
+        r = inverse(total(x))
+    return r if r.all() else np.where(r == 0.0, inverse(total(x.astype(np.float64))), r)
+
+
+def squares(x: Array) -> Array:
+    return row_dot(x, x)
+
+
 # --- layer_norm -------------------------------------------------------------------------------
 def layer_norm_composite(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """`layer_norm` spelled in smaller ops."""
@@ -74,7 +96,7 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
     lead, size = lead_of(x, weight, bias), max(1, x.shape[-1])
     x2 = as_rows(x, lead)
     xhat = x2 - row_sum(x2) / size
-    r = 1.0 / np.sqrt(row_dot(xhat, xhat) / size + eps)
+    r = inverse_root(xhat, size, eps, squares)
     xhat *= r
     w = weight[:, None] if lead and weight is not None else weight
     y = xhat.copy() if w is None else xhat * w
@@ -111,7 +133,7 @@ def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Result:
     """
     lead, size = lead_of(x, weight), max(1, x.shape[-1])
     x2 = as_rows(x, lead)
-    r = 1.0 / np.sqrt(row_dot(x2, x2) / size + eps)
+    r = inverse_root(x2, size, eps, squares)
     xhat = x2 * r
     w = weight[:, None] if lead else weight
 
@@ -144,7 +166,8 @@ def standardize(x: Array, eps: float = 1e-5) -> Result:
     """x̂ = (x - μ) / √(σ² + ε) with the statistics of each channel.    x (N, C) or (N, C, L)"""
     axes = (0, *range(2, x.ndim))
     xhat = x - x.mean(axis=axes, keepdims=True)
-    r = 1.0 / np.sqrt((xhat * xhat).mean(axis=axes, keepdims=True) + eps)
+    n = math.prod(x.shape[i] for i in axes)
+    r = inverse_root(xhat, n, eps, lambda x: (x * x).sum(axis=axes, keepdims=True))
     xhat *= r
 
     def pull(g: Array) -> Array:
