@@ -11,8 +11,9 @@ from minigrad.kernel import use_kernels
 from minigrad.modes import enable_grad, is_grad_enabled, no_grad
 from minigrad.op import op
 from minigrad.ops import *  # noqa: F403
+from minigrad.recompute import checkpoint
 from minigrad.tensor import Tensor
-from minigrad.transforms import checkpoint, grad, value_and_grad
+from minigrad.transforms import grad, value_and_grad
 
 __version__ = "0.1.0"
 __all__ = [

@@ -36,7 +36,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad import random
 from minigrad.kernel import say_once
-from minigrad.rules import PACKAGE, line_of
+from minigrad.lines import PACKAGE, line_of
 from minigrad.tensor import Tensor
 
 Array = Any

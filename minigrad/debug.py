@@ -35,8 +35,8 @@ from minigrad import graph
 from minigrad.graph import Node
 from minigrad.inplace import saved_arrays
 from minigrad.kernel import KERNELS
+from minigrad.lines import line_of, user_place
 from minigrad.observers import OBSERVERS, Event
-from minigrad.rules import line_of, user_place
 from minigrad.tensor import Tensor
 
 

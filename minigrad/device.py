@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minigrad.kernel import say_once
+
 Array = Any
 CHECKS: dict[int, Any] = {}  # of indices on each GPU, see `indices.Checks`; read with its numbers
 OLDEST_CUPY = 14  # 13 sorts with a wait, which no recording allows, and lacks put_along_axis
@@ -23,6 +25,10 @@ OLDEST_CUPY = 14  # 13 sorts with a wait, which no recording allows, and lacks p
 
 class DeviceError(RuntimeError):
     """A device that does not exist here, or that cannot be used; the message says why."""
+
+
+class IncompleteError(DeviceError):
+    """There is a GPU, and not all that CuPy needs to use it."""
 
 
 def parse(device: str | None) -> str:
@@ -81,7 +87,7 @@ def gpu_count() -> int:
     """How many GPUs can be used. Importing CuPy proves nothing, so the driver is asked."""
     runtime = cupy().cuda.runtime
     try:
-        return int(runtime.getDeviceCount())
+        count = int(runtime.getDeviceCount())
     except Exception as error:
         reason = f"no usable GPU ({error})"
         driver = runtime.driverGetVersion()
@@ -93,12 +99,32 @@ def gpu_count() -> int:
                 f"driver, or minigrad[cuda{driver // 1000}]"
             )
         raise DeviceError(f"device cuda: {reason}") from None
+    if count and (missing := missing_libraries()):
+        raise IncompleteError(
+            f"device cuda: there is a GPU, but CuPy cannot load {' and '.join(missing)} of CUDA; "
+            f"install minigrad[cuda{runtime.runtimeGetVersion() // 1000}]"
+        )
+    return count
+
+
+def missing_libraries() -> list[str]:
+    """Those that CuPy loads when it first compiles or multiplies, and cannot."""
+    cuda, missing = cupy().cuda, []
+    for name, load in (("NVRTC", lambda: cuda.nvrtc.getVersion()), ("cuBLAS", lambda: cuda.cublas)):
+        try:
+            load()
+        except (ImportError, RuntimeError):
+            missing.append(name)
+    return missing
 
 
 def available() -> bool:
-    """Whether a GPU can be used here."""
+    """Whether a GPU can be used here. If there is one that cannot, a line says why, once."""
     try:
         return gpu_count() > 0
+    except IncompleteError as error:
+        say_once(str(error))
+        return False
     except DeviceError:
         return False
 

@@ -18,6 +18,7 @@ would pass a partial gradient through `a + a`, then pass the rest through it aga
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from time import perf_counter
 from typing import Any
 
@@ -30,6 +31,7 @@ from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 from minigrad.wide import narrow, widen
 
 Array = Any  # numpy.ndarray or cupy.ndarray; inside a higher derivative also a Tensor
+NUMBER = attrgetter("number")
 
 
 # --- nodes ------------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ def reachable(roots: Iterable[Node], targets: frozenset[Node] | None) -> list[No
             if parent is not None and parent not in seen and parent.number >= oldest:
                 seen.add(parent)
                 todo.append(parent)
-    order = sorted(seen, key=lambda n: n.number)
+    order = sorted(seen, key=NUMBER)
     if targets is not None:
         useful = set(targets)
         for node in order:
@@ -123,64 +125,93 @@ def walk(
     roots: pairs of a node and the gradient of the result with respect to it.
     create_graph: gradients are Tensors, and every step back is itself recorded.
 
-    Gradients live in a table until the walk has ended, so one that fails leaves no tensor changed.
+    The arrays share memory with nothing. They are given to no tensor here, so a walk that fails
+    leaves all as it was.
     """
     roots = list(roots)
     order = reachable([node for node, _ in roots], targets)
-    useful = set(order)
-    table: dict[Node, Any] = {}
-    sums: set[Node] = set()  # nodes whose entry is a sum that the walk made and may add to
+    useful, ends = set(order), targets or frozenset()
+    table = Table()
     results: dict[Node, Array] = {}
-
-    def deliver(node: Node, g: Array) -> None:
-        if node not in table:
-            table[node] = g  # perhaps shared with other nodes: never written to
-        elif node in sums:
-            np.add(table[node], g, out=table[node])
-        else:
-            table[node] = table[node] + g
-            if not create_graph and np.ndim(g) > 0:
-                sums.add(node)
-
     for node, g in roots:
-        deliver(node, g)
+        table.add(node, g)
     for node in order:
-        g = table.pop(node, None)
+        g: Any = table.pop(node, None)
         if g is None:
             continue
-        if isinstance(g, np.generic):  # NumPy's sum of two 0-d arrays
-            g = np.asarray(g)
         if type(g) is dict:  # of a node with several outputs: {index: gradient}
             g = with_zeros(g, node)
-        else:
-            for hook in node.hooks:
-                g = checked(node, node, hook(g))
-            if node.pull is None or node.retains_grad or (targets and node in targets):
-                results[node] = g
-            if node.pull is None or (targets and node in targets):
-                continue
+        for hook in node.hooks:
+            g = checked(node, node, hook(g))
+            table.own.discard(node)
+        last = node.pull is None or node in ends
+        if last or node.retains_grad:
+            results[node] = g if create_graph or (last and node in table.own) else g.copy()
+        if last:
+            continue
         if node.index is not None:  # one of several outputs: hand on to the op's own node
             table.setdefault(node.parents[0], {})[node.index] = g
-            continue
-        if node.pull is freed:
-            raise RuntimeError(
-                f"{node.name}: its saved arrays were already used and freed by a backward pass. "
-                f"Pass retain_graph=True to that one, or run the forward pass again."
-            )
-        contributions = contributions_of(node, g, useful, create_graph)
-        parents = node.parents
-        if not (retain_graph or create_graph):
-            node.pull, node.parents, node.inputs = freed, (), None
-        given = len(contributions)
-        if given < len(parents) and any(p in useful for p in parents[given:]):
-            raise RuntimeError(
-                f"{node.name}: its pullback returned {given} gradient(s), but an argument after "
-                f"those needs one too"
-            )
-        for parent, c in zip(parents, contributions, strict=False):
-            if c is not None and parent is not None and parent in useful:
-                deliver(parent, checked(node, parent, c))
+        else:
+            spread(node, g, table, useful, retain_graph, create_graph)
     return results
+
+
+class Table(dict[Node, Any]):
+    """The gradients that have arrived at nodes whose turn is still to come.
+
+    own: nodes whose entry nothing else refers to: a sum that was made here, or an array that is
+    new. It may be added to in place and given away; all other entries may be shared with anything.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own: set[Node] = set()
+
+    def add(self, node: Node, g: Array, new: bool = False) -> None:
+        """Accumulate: g and what has arrived before."""
+        if node in self.own:
+            np.add(self[node], g, out=self[node])
+        elif node in self:
+            total = self[node] + g
+            self[node] = total = np.asarray(total) if isinstance(total, np.generic) else total
+            if devices.is_array(total):  # no Tensor
+                self.own.add(node)
+        else:
+            self[node] = g
+            if new:
+                self.own.add(node)
+
+
+def spread(
+    node: Node, g: Array, table: Table, useful: set[Node], retain_graph: bool, create_graph: bool
+) -> None:
+    """Pass back what the node makes of its gradient, to the parents that want one; then free it."""
+    if node.pull is freed:
+        raise RuntimeError(
+            f"{node.name}: its saved arrays were already used and freed by a backward pass. "
+            f"Pass retain_graph=True to that one, or run the forward pass again."
+        )
+    contributions, parents = contributions_of(node, g, useful, create_graph), node.parents
+    keeping = retain_graph or create_graph
+    if not keeping:
+        node.pull, node.parents, node.inputs = freed, (), None
+    given = len(contributions)
+    if given < len(parents) and any(p in useful for p in parents[given:]):
+        raise RuntimeError(
+            f"{node.name}: its pullback returned {given} gradient(s), but an argument after "
+            f"those needs one too"
+        )
+    for parent, c in zip(parents, contributions, strict=False):
+        if c is not None and parent in useful:
+            end = parent.pull is None and parent not in table
+            new = end and not keeping and is_new(c, g, contributions)
+            table.add(parent, checked(node, parent, c), new)
+
+
+def is_new(c: Array, g: Array, contributions: Sequence[Array]) -> bool:
+    """Whether a pullback made c, and for one parent: not what came in, nor a view, nor twice."""
+    others = (*g, *contributions) if type(g) is tuple else (g, *contributions)
+    return c.base is None and sum(c is other for other in others) == 1
 
 
 def contributions_of(
@@ -233,11 +264,11 @@ def zero_beside(like: Array, dtype: Any) -> Array:
 
 def checked(node: Node, parent: Node, c: Array) -> Array:
     """The contribution in the shape and dtype of the parent's output, or an error about `node`."""
+    if c.shape != parent.shape and node.op is not None and node.op.broadcast:
+        c = unbroadcast(c, parent.shape)
     if isinstance(c, np.generic):
         c = np.asarray(c)
-    if node.op is not None and node.op.broadcast:
-        c = unbroadcast(c, parent.shape)
-    if c.shape != parent.shape or c.dtype != parent.dtype:
+    if c.shape != parent.shape or (c.dtype is not parent.dtype and c.dtype != parent.dtype):
         raise RuntimeError(
             f"{node.name}: its pullback returned a gradient of shape {c.shape}, {c.dtype} for an "
             f"argument of shape {parent.shape}, {parent.dtype}"

@@ -1,4 +1,4 @@
-"""Indices and class ids: whether they are in range, and sums at the places that they name.
+"""Indices and class ids: what may be one, whether it is in range, and sums at the places it names.
 
 On the CPU a check answers at once. On a GPU the host would have to wait for the answer. There a
 check is one launch, which leaves the first id that is out of range in a place of its own; the host
@@ -16,10 +16,62 @@ import numpy as np
 from minigrad import device as devices
 from minigrad.device import namespace
 from minigrad.kernel import Routine
-from minigrad.rules import line_of, user_place
+from minigrad.lines import line_of, user_place
 from minigrad.wide import narrow, widen
 
 Array = Any
+
+
+# --- x[index] ---------------------------------------------------------------------------------
+Index = tuple[Any, ...]
+
+
+def prepared(x: Array, index: Any) -> Index:
+    """The index as a tuple that NumPy and CuPy understand, checked where CuPy would not."""
+    items: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)
+    index = tuple(indexer(x, item) for item in items)
+    if isinstance(x, np.ndarray):
+        return index
+    check_range(x.shape, index)
+    return tuple(beside(x, item) for item in index)
+
+
+def indexer(x: Array, item: Any) -> Any:
+    """One item of an index: lists become arrays, a single number an int.
+
+    TypeError for an array of the host where x is on a GPU, which CuPy would copy at every use.
+    """
+    if isinstance(item, (list, range)):
+        values = np.asarray(item)
+        return values if values.size else values.astype(np.intp)
+    if isinstance(item, (np.ndarray, np.generic)) and item.ndim == 0 and item.dtype.kind in "iu":
+        return int(item)
+    if isinstance(item, np.ndarray) and not isinstance(x, np.ndarray):
+        raise TypeError(f"expected an index on {devices.of(x)}, got one on the CPU; use .to()")
+    return item
+
+
+def beside(x: Array, item: Any) -> Any:
+    """An item of an index with the numbers of a list on the device of x."""
+    return devices.move(item, devices.of(x)) if isinstance(item, np.ndarray) else item
+
+
+def check_range(shape: tuple[int, ...], index: Index) -> None:
+    """IndexError for an integer array that leaves its axis."""
+    axis = 0
+    for place, item in enumerate(index, start=1):
+        if item is ...:
+            axis = len(shape) - sum(width(later) for later in index[place:])
+        elif hasattr(item, "dtype") and item.dtype.kind in "iu" and axis < len(shape):
+            check_index(item, shape[axis])
+        axis += width(item)
+
+
+def width(item: Any) -> int:
+    """How many axes of x an item of an index uses up."""
+    if item is None or item is ...:
+        return 0
+    return item.ndim if hasattr(item, "dtype") and item.dtype.kind == "b" else 1
 
 
 # --- checks -------------------------------------------------------------------------------------

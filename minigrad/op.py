@@ -21,7 +21,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
@@ -29,21 +29,26 @@ from minigrad import device as devices
 from minigrad import graph
 from minigrad.graph import Node
 from minigrad.kernel import Routine
-from minigrad.modes import KEEP_INPUTS, MODE
+from minigrad.modes import KEEP_INPUTS, MODE, OFF
 from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 from minigrad.protocols import NUMPY
 from minigrad.rules import EXPLAINED, explained, same_dtype, tidy
+from minigrad.stacked import Stacked
 from minigrad.tensor import Tensor
 
 Pullback = Callable[[Any], Any]
 Result = tuple[Any, Pullback | tuple[Pullback | None, ...] | None]
-NUMBERS = frozenset((float, int, bool))
+PLAIN = frozenset((float, int, bool, str, type(None)))  # arguments that are used as they are
+
+MISSING = inspect.Parameter.empty
 
 OPS: dict[str, Op] = {}  # every op of minigrad by name; the tests are driven by it
 
 
 class Op(Routine):
     """What is known about one op."""
+
+    moves = False  # whether its arrays may be on any GPU; set where `to_device` is defined
 
     def __init__(
         self,
@@ -52,11 +57,15 @@ class Op(Routine):
         broadcast: bool = False,
         casts: bool = False,
         composite: Callable[..., Any] | None = None,
+        stacked: tuple[str, int] | None = None,
     ) -> None:
         super().__init__(body)
         self.broadcast = broadcast
         self.casts = casts
         self.composite = composite
+        parameters = inspect.signature(body).parameters.values()
+        self.places = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.stacked = None if stacked is None else Stacked(self, *stacked)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -67,8 +76,6 @@ class Op(Routine):
         The body runs again, on Tensors: `y` and the closure are then Tensors, so the pullback
         records itself. A fused op runs as its composite instead.
         """
-        if self.name == "checkpoint":
-            raise RuntimeError("checkpoint: it has no second derivative; call the function itself")
         if node.inputs is None:
             raise RuntimeError(
                 f"{self.name}: recorded without its inputs, so its gradient has no gradient of its "
@@ -77,12 +84,13 @@ class Op(Routine):
             )
         args, kwargs = node.inputs
         useful = {p for p in node.parents if p is not None}
-        if self.composite is None:
-            _, pull = self.body(*args, **kwargs)
+        form = self if self.stacked is None else self.stacked.form(args)
+        if form.composite is None:
+            _, pull = form.body(*args, **kwargs)
             return graph.pulled(pull, g, node.parents, useful)
         args = tuple(a.clone() if isinstance(a, Tensor) and a.node else a for a in args)
         nodes = tuple(a.node if isinstance(a, Tensor) else None for a in args)
-        y = self.composite(*args, **kwargs)
+        y = form.composite(*args, **kwargs)
         pairs = zip(y, g, strict=True) if isinstance(y, tuple) else [(y, g)]
         roots = [(out.node, g_out) for out, g_out in pairs if out.node is not None]
         targets = frozenset(n for n in nodes if n is not None)
@@ -90,16 +98,6 @@ class Op(Routine):
         return [None if n is None else found.get(n) for n in nodes]
 
 
-@overload
-def op(body: Callable[..., Result]) -> Callable[..., Any]: ...
-@overload
-def op(
-    *,
-    broadcast: bool = False,
-    casts: bool = False,
-    numpy: Any = None,
-    composite: Callable[..., Any] | None = None,
-) -> Callable[[Callable[..., Result]], Callable[..., Any]]: ...
 def op(
     body: Any = None,
     *,
@@ -107,6 +105,7 @@ def op(
     casts: bool = False,
     numpy: Any = None,
     composite: Callable[..., Any] | None = None,
+    stacked: tuple[str, int] | None = None,
 ) -> Any:
     """Make an op of a body; use as `@op` or `@op(...)`.
 
@@ -117,60 +116,69 @@ def op(
     numpy:     the NumPy function (or several) that calls this op when it is given a tensor.
     composite: for a fused op, the same function of the same arguments spelled in smaller ops. It
                gives the higher derivatives, and the tests hold the two together.
+    stacked:   an argument and the number of its axes; with one axis more, every array has an axis
+               of replicas in front, and the op is mapped over it (`minigrad.stacked`).
     """
+    options: dict[str, Any] = {"broadcast": broadcast, "casts": casts, "composite": composite}
+    options["stacked"] = stacked
     if body is None:
-        return functools.partial(
-            op, broadcast=broadcast, casts=casts, numpy=numpy, composite=composite
-        )
-    this = Op(body, broadcast=broadcast, casts=casts, composite=composite)
-    keep_inputs, mode_of, observers = KEEP_INPUTS, MODE.get, OBSERVERS
+        return functools.partial(op, numpy=numpy, **options)
+    this = Op(body, **options)
+    mode_of, observers, stack = MODE.get, OBSERVERS, this.stacked
 
     @functools.wraps(body)
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
-            args, kwargs = positional(body, args, kwargs)
+            args, kwargs = positional(this, args, kwargs)
+        # unwrap
         arrays: list[Any] = []
         parents: list[Node | None] = []
-        dtype, mixed, numbers, recorded = None, False, True, False
+        dtype, mixed, plain, recorded = None, False, True, False
         for a in args:
             if isinstance(a, Tensor):
                 a, node = a.data, a.node
                 if node is not None:
                     recorded = True
                 if a.dtype is not dtype:
-                    mixed = dtype is not None or mixed
+                    mixed = dtype is not None
                     dtype = a.dtype
                 parents.append(node)
             else:
-                if a.__class__ not in NUMBERS:
-                    numbers = False
+                if a.__class__ not in PLAIN:
+                    plain = False
                 parents.append(None)
             arrays.append(a)
+        mode = mode_of() if recorded else OFF
+        # run
         start = perf_counter() if observers else 0.0
         y: Any = None
-        if recorded and not numbers and mode_of():
-            arrays = [a if isinstance(g, Tensor) else own(a) for g, a in zip(args, arrays)]  # noqa: B905
         try:
-            if broadcast and (mixed or not numbers):
+            if mode and not plain:
+                args = tuple(a if isinstance(a, Tensor) else own(a) for a in args)
+                arrays = [a.data if isinstance(a, Tensor) else a for a in args]
+            if broadcast and (mixed or not plain):
                 arrays = same_dtype(args, arrays)
-            y, pull = this.run(*arrays, **kwargs)
-            several = type(y) is tuple
-            if several:
+            form = this if stack is None else stack.form(arrays)
+            y, pull = form.run(*arrays, **kwargs)
+            if y.__class__ is tuple:
                 y = tuple(tidy(this, item, arrays) for item in y)
             elif mixed or y.__class__ is not np.ndarray or y.dtype is not dtype:
                 y = tidy(this, y, arrays)
+                if y.dtype.kind != "f":  # integers carry no gradient
+                    pull = None
         except EXPLAINED as error:
             raise explained(error, this, args, kwargs) from error
+        # wrap
         node = None
-        if recorded and pull is not None and (mode := mode_of()):
+        if mode and pull is not None:
             node = record(this, parents, pull, y)
-            if mode is keep_inputs:
+            if mode == KEEP_INPUTS:
                 node.inputs = (args, kwargs)
         if observers:
-            made = y if several else (y,)
-            seconds = seconds_since(start, made)
-            notify(Event("forward", node or this, seconds, tuple(arrays), made))
-        if several:
+            outputs = y if y.__class__ is tuple else (y,)
+            seconds = seconds_since(start, outputs)
+            notify(Event("forward", node or this, seconds, tuple(arrays), outputs))
+        if y.__class__ is tuple:
             return tuple(Tensor(o, output_node(node, i)) for i, o in enumerate(y))
         return Tensor(y, node)
 
@@ -196,15 +204,19 @@ def record(this: Op, parents: list[Node | None], pull: Any, y: Any) -> Node:
 
 def register(this: Op, call: Callable[..., Any], functions: Sequence[Any]) -> None:
     """Enter an op of minigrad in `OPS`, and any op under the NumPy functions that call it."""
-    ours = this.body.__module__.startswith("minigrad.")
+    ours = is_ours(this.body)
     if ours:
         OPS[this.name] = this
     for function in functions:
         if function is None:
             continue
-        if not ours and getattr(NUMPY.get(function), "op", this).name in OPS:
+        if not ours and is_ours(NUMPY.get(function)):
             raise ValueError(f"np.{function.__name__} already calls an op of minigrad")
         NUMPY[function] = call
+
+
+def is_ours(function: Any) -> bool:
+    return getattr(function, "__module__", "").startswith("minigrad.")
 
 
 def own(a: Any) -> Any:
@@ -222,14 +234,18 @@ def inside(fn: Callable[..., Any], *args: Any) -> Any:
 
 
 def positional(
-    body: Callable[..., Result], args: tuple[Any, ...], kwargs: dict[str, Any]
+    this: Op, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Keyword arguments that are tensors, moved to their places: gradients go by position."""
-    if not any(isinstance(v, Tensor) for v in kwargs.values()):
-        return args, kwargs
-    bound = inspect.signature(body).bind(*args, **kwargs)
-    bound.apply_defaults()
-    return bound.args, bound.kwargs
+    """Keyword arguments moved to their places, for gradients and conversions go by position.
+
+    What is wrong with them is left to the body's own call to say.
+    """
+    moved = list(args)
+    for name, default in this.places[len(args) :]:
+        if not kwargs or (name not in kwargs and default is MISSING):
+            break
+        moved.append(kwargs.pop(name, default))
+    return tuple(moved), kwargs
 
 
 def output_node(node: Node | None, index: int) -> Node | None:

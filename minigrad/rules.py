@@ -1,11 +1,8 @@
-"""What holds for every op: dtypes of arguments and results, errors, and whose line it was."""
+"""What holds for every op: the dtype of its arguments and results, and the text of its errors."""
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import os
-import sys
 from typing import Any
 
 import numpy as np
@@ -58,7 +55,7 @@ def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
     """
     if isinstance(y, (np.generic, float, int)):
         y = np.asarray(y)
-    on_gpu = not isinstance(y, np.ndarray) and this.name != "to_device"
+    on_gpu = not isinstance(y, np.ndarray) and not this.moves
     if on_gpu and (problem := devices.elsewhere(arrays)):
         raise RuntimeError(problem)
     floats = {a.dtype for a in arrays if devices.is_array(a) and a.dtype.kind == "f"}
@@ -100,24 +97,3 @@ def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
         reason += devices.out_of_memory(error, device)
     kind = next(k for k in EXPLAINED if isinstance(error, k))
     return kind(f"{this.name}: {reason}  [{', '.join(described)}]")
-
-
-# --- where it happened --------------------------------------------------------------------------
-PACKAGE = os.path.dirname(__file__) + os.sep
-
-
-def user_place() -> tuple[str, int]:
-    """File and number of the innermost line being executed outside of minigrad."""
-    frame = sys._getframe()  # type: ignore[reportPrivateUsage]
-    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
-        frame = frame.f_back
-    return frame.f_code.co_filename, frame.f_lineno
-
-
-def line_of(place: tuple[str, int]) -> str:
-    """ "file.py:12" of a `user_place`."""
-    path, number = place
-    with contextlib.suppress(ValueError):  # on another drive
-        relative = os.path.relpath(path)
-        path = path if relative.startswith("..") else relative
-    return f"{path}:{number}"

@@ -14,6 +14,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array, Node
+from minigrad.indices import prepared
 from minigrad.inplace import stamp_write
 from minigrad.modes import MODE, OFF
 from minigrad.protocols import numpy_op
@@ -274,7 +275,7 @@ class Tensor:
                 "a tensor that carries a gradient cannot be changed in place: use mg.where, "
                 "mg.scatter_add or mg.concatenate to make a new one, or write under mg.no_grad()"
             )
-        self.data[raw(index)] = raw(value)
+        self.data[prepared(self.data, raw(index))] = raw(value)
         stamp_write(self.data)
 
     # --- NumPy's protocols: np.exp(t) is mg.exp(t) ---

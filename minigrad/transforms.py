@@ -1,9 +1,8 @@
-"""Functions of functions: backward, grad (composable), value_and_grad, checkpoint."""
+"""Functions of functions: backward, grad (composable), value_and_grad."""
 
 from __future__ import annotations
 
 import functools
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,13 +10,10 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad import random
 from minigrad.capture import on_failure
 from minigrad.create import tensor
-from minigrad.graph import Node, reachable, walk
-from minigrad.inplace import check_unchanged, clock
-from minigrad.modes import KEEP_INPUTS, MODE, OFF, enable_grad, set_mode
-from minigrad.op import Op
+from minigrad.graph import Node, walk
+from minigrad.modes import KEEP_INPUTS, MODE, OFF, set_mode
 from minigrad.tensor import Tensor
 
 
@@ -69,17 +65,13 @@ def backward(
     with set_mode(mode):
         start = seed if create_graph else seed.data
         found = walk([(y.node, start)], retain_graph=retain_graph, create_graph=create_graph)
-        del start
         totals: list[tuple[Node, Tensor]] = []
         while found:
             node, g = found.popitem()
             if node.grad is not None:
                 total = (node.grad if create_graph else node.grad.detach()) + g
-            elif isinstance(g, Tensor):
-                total = g.clone()
-            else:  # copied if anything else still holds the memory
-                shared = g.base is not None or sys.getrefcount(g) > 2
-                total = Tensor(g.copy() if shared else g)
+            else:
+                total = g.clone() if create_graph else Tensor(g)
             totals.append((node, total))
     for node, total in totals:
         on_failure(partial(setattr, node, "grad", node.grad))
@@ -120,8 +112,8 @@ def value_and_grad(
         inputs = list(args)
         variables: list[Tensor] = []
         with set_mode(KEEP_INPUTS):
-            for i in numbers:
-                inputs[i] = variable(f, i, args)
+            for i in places_of(numbers, f, args):
+                inputs[i] = variable(args[i])
                 variables.append(inputs[i])
             y = f(*inputs, **kwargs)
             if not isinstance(y, Tensor) or y.size != 1:
@@ -135,79 +127,42 @@ def value_and_grad(
                 targets = frozenset(n for n in nodes if n is not None)
                 with set_mode(KEEP_INPUTS if recorded else OFF):
                     found = walk([(y.node, start)], targets=targets, create_graph=recorded)
-        grads = tuple(
-            as_tensor(found[n]) if n in found else Tensor(np.zeros_like(v.data))
-            for n, v in zip(nodes, variables, strict=True)
-            if n is not None
-        )
+            grads = tuple(gradient_of(v, found) for v in variables)
         value = y if recorded else y.detach()
         return value, grads[0] if isinstance(argnums, int) else grads
 
     return both
 
 
-def variable(f: Any, i: int, args: tuple[Any, ...]) -> Tensor:
-    """Argument i as a tensor of its own, so that nested gradients are not confused."""
-    if i >= len(args):
-        raise TypeError(f"grad: argnums names argument {i} of {name_of(f)}, which got {len(args)}")
-    x = args[i]
+def places_of(argnums: tuple[int, ...], f: Any, args: tuple[Any, ...]) -> list[int]:
+    """The arguments meant, counted from the front. TypeError for one too many, ValueError twice."""
+    places: list[int] = []
+    for i in argnums:
+        if not -len(args) <= i < len(args):
+            raise TypeError(
+                f"grad: argnums names argument {i} of {name_of(f)}, which got {len(args)}"
+            )
+        if i % len(args) in places:
+            raise ValueError(f"grad: argnums {argnums} names argument {i % len(args)} twice")
+        places.append(i % len(args))
+    return places
+
+
+def variable(x: Any) -> Tensor:
+    """An argument as a tensor of its own, so that nested gradients are not confused."""
     if not isinstance(x, Tensor):
         x = tensor(float(x) if isinstance(x, int) else x)
     return x.clone() if x.node is not None else Tensor(x.data).requires_grad_()
 
 
-def as_tensor(g: Any) -> Tensor:
-    return g if isinstance(g, Tensor) else Tensor(g if g.base is None else g.copy())
+def gradient_of(x: Tensor, found: dict[Node, Any]) -> Tensor:
+    """What a walk found for a variable, in memory of its own; zeros if nothing arrived there."""
+    assert x.node is not None
+    g = found.get(x.node)
+    if g is None:
+        return Tensor(np.zeros_like(x.data))
+    return g.clone() if isinstance(g, Tensor) else Tensor(g)
 
 
 def name_of(f: Any) -> str:
     return getattr(f, "__name__", repr(f))
-
-
-def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
-    """f(*args), keeping only the arguments: the backward pass computes the inside again.
-
-    `f` returns one tensor. Gradients reach the tensor arguments and everything else that `f`
-    uses; random draws are repeated. All else that `f` does, it does twice: inside, a batch norm in
-    training moves its running statistics again. There is no second derivative through it.
-    Source: Chen et al., Training Deep Nets with Sublinear Memory Cost (2016).
-    """
-    state, start = random.get_state(), clock()
-    y = f(*args)
-    if y.node is None:
-        return y
-    outside = tuple(nodes_before(start, y.node))
-    made = clock()
-
-    def pull(g: Any) -> tuple[Any, ...]:
-        after, began = random.get_state(), clock()
-        random.set_state(state)
-        try:
-            with enable_grad():
-                again = f(*args)
-        finally:
-            random.set_state(after)
-        assert again.node is not None
-        for node in reachable([again.node], frozenset(outside)):
-            if node not in outside:
-                check_unchanged(node, made, began)
-        found = walk([(again.node, g)], targets=frozenset(outside))
-        return tuple(found.get(node) for node in outside)
-
-    return Tensor(y.data, Node(CHECKPOINT, outside, pull, y.shape, y.dtype))
-
-
-def nodes_before(start: int, node: Node) -> list[Node]:
-    """The nodes older than `start` that a graph rests on."""
-    if node.number < start:  # f returned what it was given
-        return [node]
-    seen, todo, old = {node}, [node], list[Node]()
-    while todo:
-        for parent in todo.pop().parents:
-            if parent is not None and parent not in seen:
-                seen.add(parent)
-                (old if parent.number < start else todo).append(parent)
-    return old
-
-
-CHECKPOINT = Op(checkpoint)  # type: ignore[reportArgumentType]

@@ -10,6 +10,8 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 import minigrad as mg  # noqa: E402
+from minigrad.op import OPS  # noqa: E402
+from minigrad.protocols import NUMPY  # noqa: E402
 
 hypothesis.settings.register_profile(
     "stable", derandomize=True, database=None, deadline=None, max_examples=60
@@ -40,3 +42,13 @@ def refused(capsys):
         return said
 
     return run
+
+
+@pytest.fixture
+def registry():
+    """The lists of ops as they were before: an op of a test is no op of the library."""
+    kept = [(registered, dict(registered)) for registered in (OPS, NUMPY)]
+    yield
+    for registered, before in kept:
+        registered.clear()
+        registered.update(before)

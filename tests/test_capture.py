@@ -14,7 +14,7 @@ from minigrad.kernel import say_once
 def gpu(monkeypatch):
     fake_gpu.install(monkeypatch)
     yield
-    assert fake_gpu.Stream.notes is None  # no recording was left open
+    assert not fake_gpu.Stream.current.is_capturing()  # no recording was left open
 
 
 def values(result):
@@ -93,6 +93,20 @@ def test_many_live_numbers(gpu, monkeypatch):
     for _ in range(4):
         a, b = step(x, y)
         assert (a.item(), b.item(), a.dtype, b.dtype) == (12.0, 3.0, np.float32, np.float64)
+
+
+def test_many_parts_are_joined_in_a_recording(gpu):
+    """CuPy copies a table of more than eight from the host."""
+    parts = [mg.full((2,), n, device="cuda") for n in range(70)]
+
+    @mg.capture
+    def step():
+        return mg.concatenate(parts), mg.stack(parts, axis=1)
+
+    for _ in range(4):
+        joined, piled = step()
+    assert joined.tolist() == [float(n) for n in range(70) for _ in range(2)]
+    assert piled.tolist() == [[float(n) for n in range(70)]] * 2
 
 
 # --- what cannot be recorded ----------------------------------------------------------------------

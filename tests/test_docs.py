@@ -28,9 +28,6 @@ from typing import NamedTuple
 
 import pytest
 
-from minigrad.op import OPS
-from minigrad.protocols import NUMPY
-
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (
     "README.md",
@@ -156,16 +153,6 @@ def close(said: str | None, printed: str | None) -> bool:
     digits = len(re.sub(r"^-?[0.]*|\.", "", mantissa))
     allowed = unit if digits <= 6 else max(1e-6 * abs(float(said)), 1e-9)
     return abs(float(said) - float(printed)) <= 1.01 * allowed
-
-
-@pytest.fixture
-def registry():
-    """The list of ops as it was before: an op of a document is no op of the library."""
-    kept = [(registered, dict(registered)) for registered in (OPS, NUMPY)]
-    yield
-    for registered, before in kept:
-        registered.clear()
-        registered.update(before)
 
 
 @pytest.mark.usefixtures("registry")

@@ -1,6 +1,7 @@
 """Every op through every check. The cases are in `cases.py`; an op without one fails here."""
 
 import contextlib
+import inspect
 import itertools
 import warnings
 from dataclasses import replace
@@ -9,12 +10,13 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
-from cases import ALL, CASES, Values
+from cases import ALL, CASES, INTERNAL, Values
 from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
 from minigrad import Tensor, gradcheck, graph
+from minigrad.inplace import saved_arrays
 from minigrad.modes import KEEP_INPUTS, set_mode
 from minigrad.op import OPS
 
@@ -278,6 +280,83 @@ def test_empty_axes(case):
             close(found[t.node].data, g, 2 * case.terms)
 
 
+# --- memory ---------------------------------------------------------------------------------------
+@each([c for c in ALL if c.order])
+def test_gradients_share_memory_with_nothing(case, rng):
+    """Also where a pullback hands on what it was given or has saved, and gives it to several."""
+    args = convert(case.arrays(), leaf)
+    ys = floating(case.ours(*args))
+    roots = [(y.node, c) for y, c in zip(ys, cotangents(ys, rng, np.float64), strict=True)]
+    roots = [(node, c) for node, c in roots if node is not None]
+    nodes = graph.reachable([node for node, _ in roots], None)
+    arrays = [c for _, c in roots] + [y.data for y in ys] + [t.data for t in leaves_of(args)]
+    arrays += [saved for node in nodes for saved in saved_arrays(node.pull)]
+    for retain in (True, True, False):
+        with mg.no_grad():
+            found = graph.walk(roots, retain_graph=retain).values()
+        for g in found:
+            assert not any(np.shares_memory(g, other) for other in arrays)
+            assert g.flags.writeable
+            arrays.append(g)
+
+
+# --- arguments by keyword -------------------------------------------------------------------------
+def function_of(case):
+    return INTERNAL.get(case.name) or getattr(mg, case.name)
+
+
+def names_of(case):
+    """The names of the arguments of a case."""
+    parameters = inspect.signature(function_of(case)).parameters.values()
+    return [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD][: len(case.args)]
+
+
+def has_names(case):
+    lists = any(isinstance(a, list) for a in case.args)
+    return case.f is None and not lists and len(names_of(case)) == len(case.args)
+
+
+@each([c for c in ALL if c.order and has_names(c)])
+def test_arguments_by_keyword_are_arguments_by_position(case, rng):
+    """The user's arrays are copied either way: what is written to them later changes nothing."""
+    args = convert(case.arrays(), leaf)
+    ys = case.ours(*args)
+    cs = cotangents(floating(ys), rng, np.float64)
+    gs = our_gradients(case, args, cs)
+    for first in range(len(case.args) + 1):  # by keyword from here on
+        again = convert(case.arrays(), lambda a: leaf(a.copy()) if is_float(a) else a.copy())
+        named = dict(list(zip(names_of(case), again, strict=True))[first:])
+        zs = function_of(case)(*again[:first], **named, **case.kwargs)
+        for a in again:
+            if isinstance(a, np.ndarray):
+                a[...] = 0
+        roots = zip(floating(zs if isinstance(zs, tuple) else (zs,)), cs, strict=True)
+        with mg.no_grad():
+            found = graph.walk([(z.node, c) for z, c in roots if z.node is not None])
+        for t, g in zip(leaves_of(again), gs, strict=True):
+            assert np.array_equal(found.get(t.node, np.zeros_like(t.data)), g, equal_nan=True)
+
+
+def test_numbers_and_arrays_by_keyword_take_the_dtype_of_the_tensor():
+    x = mg.tensor([-1.0, 2.0], requires_grad=True)
+    for bound in (np.float64(0.5), np.array([0.5, 0.5]), np.array([0, 0]), [0.5, 0.5]):
+        y, z = mg.clip(x, max=bound), mg.maximum(b=bound, a=x)
+        assert y.dtype == z.dtype == np.float32
+        assert y.tolist() == [-1.0, np.max(bound)]
+    (x * mg.tensor(1.0)).sum(keepdims=True).backward()
+    assert x.grad.tolist() == [1.0, 1.0]
+
+
+def test_wrong_keywords_are_refused_by_name():
+    x = mg.tensor([1.0, 2.0])
+    with pytest.raises(TypeError, match=r"mul: .*missing.*'a'"):
+        mg.mul(b=x)
+    with pytest.raises(TypeError, match=r"mul: .*multiple values.*'a'"):
+        mg.mul(x, a=x)
+    with pytest.raises(TypeError, match=r"sum: .*unexpected.*'axes'"):
+        mg.sum(x, axes=0)
+
+
 # --- fused ops and their composites ---------------------------------------------------------------
 FUSED = [c for c in ALL if c.name in OPS and OPS[c.name].composite is not None and c.f is None]
 
@@ -286,13 +365,15 @@ FUSED = [c for c in ALL if c.name in OPS and OPS[c.name].composite is not None a
 def test_fused_op_agrees_with_its_composite(case, rng, monkeypatch):
     args, again = convert(case.arrays(), leaf), convert(case.arrays(), leaf)
     ys = case.ours(*args)
-    composite = OPS[case.name].composite
+    this = OPS[case.name]
 
     def leaves_in(args):  # mg.lstm takes a list of weights, its op takes them one by one
         return [b for a in args for b in (a if isinstance(a, list) else [a])]
 
     def spelled(*args):
-        y = composite(*leaves_in(args), **case.kwargs)
+        args = leaves_in(args)
+        form = this if this.stacked is None else this.stacked.form(args)
+        y = form.composite(*args, **case.kwargs)
         return y if isinstance(y, tuple) else (y,)
 
     zs = spelled(*again)

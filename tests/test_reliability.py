@@ -418,6 +418,19 @@ def test_16_only_floating_point_tensors_carry_gradients():
             mg.tensor(data).requires_grad_()
 
 
+def test_16_integers_made_of_a_tensor_that_needs_a_gradient_need_none():
+    x = leaf([1.5, -2.5])
+    whole = mg.op(lambda x: (np.rint(x).astype(int), lambda g: g))
+    parts = mg.op(lambda x: ((x > 0, np.sign(x).astype(np.int8)), lambda gs: gs[0]))
+    for n in (x.astype(int), x.astype(np.uint8), x.astype(bool), whole(x), *parts(x)):
+        assert not n.requires_grad
+        assert not (n * 2).requires_grad
+    y = x * x.astype(int)  # [1, -2]: constants
+    y.sum().backward()
+    assert x.grad.tolist() == [1.0, -2.0]
+    assert mg.grad(lambda x: (x * x.astype(int)).sum())(np.array([1.5])).tolist() == [1.0]
+
+
 def test_17_axes_negative_several_twice_and_out_of_range():
     x = leaf(np.arange(24.0).reshape(2, 3, 4))
     assert x.sum(axis=(-1, 0)).shape == (3,)

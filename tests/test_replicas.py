@@ -17,8 +17,10 @@ from experiments.sweeps import sweep
 from experiments.trial import objective, records, training
 from experiments.trial.together import run_trials_together
 from experiments.trial.training import Interrupted, Trial, Watcher, run_trial
+from minigrad import kernel as kernels
 from minigrad import nn, optim
 from minigrad.files import read_file
+from minigrad.stacked import stack_of
 from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel, PrefixTree
 
 EPS = np.finfo(np.float64).eps
@@ -226,13 +228,13 @@ def test_stacked_lstm_goes_on_from_a_state(rng):
 @pytest.mark.parametrize(
     ("make", "x", "words"),
     [
-        (lambda: nn.Linear(2, 3), np.ones((3, 2)), r"or x \(R, \.\.\., in\)"),
-        (lambda: nn.Embedding(4, 2), np.zeros((3, 2), int), r"expected ids \(2, \.\.\.\)"),
-        (lambda: nn.LayerNorm(3), np.ones((3, 4, 3)), r"or \(R, 3\) with x \(R, \.\.\.\)"),
+        (lambda: nn.Linear(2, 3), np.ones((3, 2)), r"x \(2, \.\.\.\), .* as in weight"),
+        (lambda: nn.Embedding(4, 2), np.zeros((3, 2), int), r"ids \(2, \.\.\.\), .* as in weight"),
+        (lambda: nn.LayerNorm(3), np.ones((3, 4, 3)), r"x \(2, \.\.\.\), .* as in weight"),
         (lambda: nn.LSTM(2, 3), np.ones((5, 4, 2)), r"expected x \(R, T, B, 2\)"),
-        (lambda: nn.LSTM(2, 3), np.ones((3, 5, 4, 2)), r"the batch of x like h \(2, 4, 3\)"),
-        (lambda: nn.LSTMCell(2, 3), np.ones((4, 2)), r"or R of each"),
-        (lambda: nn.LSTMCell(2, 3), np.ones((3, 4, 2)), r"expected x, h and c \(2, B"),
+        (lambda: nn.LSTM(2, 3), np.ones((3, 5, 4, 2)), r"x \(2, \.\.\.\), .* as in weights"),
+        (lambda: nn.LSTMCell(2, 3), np.ones((4, 2)), r"x \(2, \.\.\.\), .* as in weight_ih"),
+        (lambda: nn.LSTMCell(2, 3), np.ones((3, 4, 2)), r"x \(2, \.\.\.\), .* as in weight_ih"),
         (lambda: nn.MultiHeadAttention(2, 1), np.ones((3, 4, 2)), r"\(R, B, T, 2\)"),
     ],
 )
@@ -241,6 +243,64 @@ def test_input_without_the_axis_of_replicas_is_refused(make, x, words):
     x = x.astype(np.float32) if x.dtype.kind == "f" else x
     with pytest.raises(ValueError, match=words):
         stacked(mg.tensor(x))
+
+
+# --- ops of a user, and kernels -------------------------------------------------------------------
+def scale_op():
+    """An op of one argument that decides, and of one that has no gradient."""
+
+    @mg.op(stacked=("weight", 1))
+    def scale(x, weight, power=1):
+        if weight.ndim != 1 or x.shape[-1:] != weight.shape:
+            raise ValueError("expected x (..., D) and weight (D,)")
+        return x**power * weight, (None, lambda g: (g * x**power).reshape(-1, len(weight)).sum(0))
+
+    return scale
+
+
+def test_an_op_of_a_user_is_mapped_over_replicas(rng):
+    scale, (x, weight) = scale_op(), rng.standard_normal((2, 3, 4))
+    w = mg.tensor(weight, requires_grad=True)
+    x = mg.tensor(np.stack([x, 2.0 * x], axis=1), requires_grad=True)  # (3, 2, 4)
+    y = scale(x, w, power=2)
+    assert np.array_equal(numpy(y), numpy(x) ** 2 * weight[:, None])
+    y.sum().backward()
+    assert np.array_equal(numpy(w.grad), (numpy(x) ** 2).sum(axis=1))
+    assert x.grad is None
+    assert scale(x[0], w[0]).shape == (2, 4)  # as ever, of one
+    with pytest.raises(ValueError, match=r"scale: expected x \(2, \.\.\.\), an axis of replicas"):
+        scale(x, w[:2])
+    with pytest.raises(ValueError, match=r"scale: expected x \(R, \.\.\.\), an axis of replicas"):
+        scale(x[:0], w[:0])
+    with pytest.raises(ValueError, match=r"scale: expected x \(\.\.\., D\) and weight \(D,\)"):
+        scale(x, w.reshape(3, 2, 2))
+
+
+def test_parts_go_to_the_kernel_of_the_op_unless_one_takes_the_stack(rng, monkeypatch):
+    monkeypatch.setattr(kernels, "KERNELS", [])
+    scale, asked = scale_op(), []
+    x, w = (mg.tensor(a) for a in rng.standard_normal((2, 3, 4)))
+
+    @kernels.kernel(scale, device="cpu")
+    def one(x, weight, power=1):
+        asked.append(weight.shape)
+        return scale.op.body(x, weight, power)
+
+    @kernels.kernel(stack_of(scale), device="cpu")
+    def whole(x, weight, power=1):
+        asked.append(weight.shape)
+        return x * weight, None
+
+    assert [scale.op.stacked.name, scale.op.name] == ["stacked scale", "scale"]
+    for this in (scale.op, scale.op.stacked):
+        monkeypatch.setattr(this, "run", this.choose)
+    plain = numpy(x) * numpy(w)
+    assert np.array_equal(numpy(scale(x, w)), plain)
+    assert asked == [(3, 4)]
+    asked.clear()
+    monkeypatch.setattr(scale.op.stacked.kernels[0], "body", lambda *_: kernels.Declined("never"))
+    assert np.array_equal(numpy(scale(x, w)), plain)
+    assert asked == [(4,)] * 3
 
 
 # --- models ---------------------------------------------------------------------------------------

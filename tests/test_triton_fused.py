@@ -61,7 +61,7 @@ def everything():
         table = f4(8, 4 * size), *weights[1:]
         forward_and_back(lstm.lstm, np.zeros((2, 64), np.int64), None, None, *table)
     arrays = [f4(5000) for _ in range(4)]
-    adamw.adam(None, [tuple(arrays)], lambda: ([(0.9, 0.999, 1e-8, 0.01, 0.0, 1.0)], [0]))
+    adamw.adam(None, [tuple(arrays)], lambda: ([[(0.9, 0.999, 1e-8, 0.01, 0.0, 1.0)]], [0]))
     adamw.clip(arrays, 1.0, None)
 
 

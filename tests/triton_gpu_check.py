@@ -7,6 +7,7 @@ wrong fails.
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import fake_gpu
 import numpy as np
@@ -88,6 +89,13 @@ def few(monkeypatch):
         "lstm": [
             parity.normal(3, 4, 8),
             *(parity.normal(*n) for n in ((32, 8), (32, 8), (32,), (32,))),
+        ],
+        "stacked linear": [parity.normal(2, 4, 8), parity.normal(2, 5, 8)],
+        "stacked embedding": [parity.normal(2, 5, 3), parity.ids(5, 2, 7)],
+        "stacked layer_norm": [parity.normal(2, 5, 17), *[parity.normal(2, 17)] * 2],
+        "stacked lstm": [
+            parity.normal(2, 3, 4, 8),
+            *(parity.normal(2, *n) for n in ((32, 8), (32, 8), (32,), (32,))),
         ],
     }
     assert sizes.keys() == calls.keys()
@@ -203,7 +211,7 @@ def test_wrong_training_fails(monkeypatch):
     monkeypatch.setattr(parity, "MODELS", ("lstm",))
     wrong(monkeypatch, parity.kernel_of("lstm"), "g", -1.0)
     problems = [line.split(":")[0] for line in failed(parity.train())]
-    assert problems == ["lstm kernels", "lstm recorded"]  # replicas have the plain lstm
+    assert problems == ["lstm kernels", "lstm recorded"]  # replicas have "stacked lstm"
 
 
 def test_a_nudge_changes_every_weight_by_one_unit(monkeypatch):
@@ -271,12 +279,15 @@ def test_time_of_the_whole_experiment(monkeypatch):
     train_all, trained = steps.train_all, []
 
     def some_steps(folder, steps):
-        train_all(folder, 3)
+        train_all(folder, 1)
         trained.append((steps, sorted(path.name for path in folder.rglob("*.safetensors"))))
 
     monkeypatch.setattr(steps, "train_all", some_steps)
+    clock = iter([1.0, 15.0])  # the interpreter takes its time
+    monkeypatch.setattr(steps, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     (row,) = steps.sanity()
     assert row.ok, row
+    assert row.numbers == {"seconds": 14.0}
     assert trained == [(n, ["checkpoint.safetensors"] * 2) for n in (10, Small.steps)]
 
 

@@ -196,10 +196,11 @@ class KernelCall(NamedTuple):
 
     @property
     def name(self) -> str:
-        return getattr(self.call, "__name__", self.routine)
+        return self.call.__name__ if self.routine == "product" else self.routine
 
 
 LAYER = [normal(512, 128, scale=0.1), normal(512, 128, scale=0.1), normal(512), normal(512)]
+STACK = [normal(2, 512, 128, scale=0.1), normal(2, 512, 128, scale=0.1), *[normal(2, 512)] * 2]
 CALLS = [
     KernelCall("gelu", mg.gelu, [normal(97, 1031)], 12, True),
     KernelCall("gelu", partial(mg.gelu, approximate="tanh"), [normal(97, 1031)], 12, True),
@@ -210,6 +211,12 @@ CALLS = [
     KernelCall("product", mg.linear, [normal(480, 6, 128), normal(384, 128), normal(384)], 2880),
     KernelCall("product", mg.matmul, [normal(8, 4, 60, 32), normal(8, 4, 32, 60)], 60),
     KernelCall("lstm", lstm, [normal(6, 480, 128), *LAYER, *LAYER], 32 + 12 * 264 + 6 * 480),
+    KernelCall("stacked linear", mg.linear, [normal(3, 480, 64), normal(3, 96, 64)], 488),
+    KernelCall("stacked embedding", mg.embedding, [normal(3, 36, 128), ids(36, 3, 480)], 488),
+    KernelCall(
+        "stacked layer_norm", mg.layer_norm, [normal(3, 33, 17), normal(3, 17), normal(3, 17)], 66
+    ),
+    KernelCall("stacked lstm", lstm, [normal(2, 6, 60, 128), *STACK], 32 + 6 * 264 + 6 * 60),
 ]
 
 

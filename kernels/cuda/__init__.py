@@ -13,6 +13,7 @@ from kernels.cuda import (
     layer_norm,
     lstm,
     products,
+    stacked,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "layer_norm",
     "lstm",
     "products",
+    "stacked",
 ]

@@ -16,11 +16,9 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array
-from minigrad.indices import add_at, check_index
+from minigrad.indices import Index, add_at, beside, check_index, indexer, prepared
 from minigrad.op import Result, inside, op
 from minigrad.tensor import Tensor, raw
-
-Index = tuple[Any, ...]
 
 
 # --- t[...] -----------------------------------------------------------------------------------
@@ -30,7 +28,7 @@ def getitem(x: Array, index: Any) -> Result:
 
     gx = the elements of g in their places, added up where several were read from one place
     """
-    index, shape = prepared(x, index), x.shape
+    index, shape = prepared(raw(x), raw(index)), x.shape
     return x[index], lambda g: inside(scatter, g, index, shape)
 
 
@@ -47,59 +45,9 @@ def scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Result:
     return y, lambda gy: gy[index]
 
 
-def prepared(x: Array, index: Any) -> Index:
-    """The index as a tuple that NumPy and CuPy understand, checked where CuPy would not."""
-    x = raw(x)
-    items: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)
-    index = tuple(indexer(x, item) for item in items)
-    if isinstance(x, np.ndarray):
-        return index
-    check_range(x.shape, index)
-    return tuple(beside(x, item) for item in index)
-
-
-def indexer(x: Array, item: Any) -> Any:
-    """One item of an index: lists become arrays, a single number an int.
-
-    TypeError for an array of the host where x is on a GPU, which CuPy would copy at every use.
-    """
-    item = raw(item)
-    if isinstance(item, (list, range)):
-        values = np.asarray(item)
-        return values if values.size else values.astype(np.intp)
-    if isinstance(item, np.ndarray) and item.ndim == 0 and item.dtype.kind in "iu":
-        return int(item)
-    if isinstance(item, np.ndarray) and not isinstance(x, np.ndarray):
-        raise TypeError(f"expected an index on {devices.of(x)}, got one on the CPU; use .to()")
-    return item
-
-
-def beside(x: Array, item: Any) -> Any:
-    """An item of an index with the numbers of a list on the device of x."""
-    return devices.move(item, devices.of(x)) if isinstance(item, np.ndarray) else item
-
-
 def has_duplicates(index: Index) -> bool:
     """Whether the index may name a place twice: only integer arrays can."""
     return any(hasattr(item, "dtype") and item.dtype.kind in "iu" and item.ndim for item in index)
-
-
-def check_range(shape: tuple[int, ...], index: Index) -> None:
-    """IndexError for an integer array that leaves its axis."""
-    axis = 0
-    for place, item in enumerate(index, start=1):
-        if item is ...:
-            axis = len(shape) - sum(width(later) for later in index[place:])
-        elif hasattr(item, "dtype") and item.dtype.kind in "iu" and axis < len(shape):
-            check_index(item, shape[axis])
-        axis += width(item)
-
-
-def width(item: Any) -> int:
-    """How many axes of x an item of an index uses up."""
-    if item is None or item is ...:
-        return 0
-    return item.ndim if hasattr(item, "dtype") and item.dtype.kind == "b" else 1
 
 
 # --- along one axis -----------------------------------------------------------------------------
@@ -112,7 +60,7 @@ def take(x: Array, indices: Any, axis: int | None = None) -> Result:
     before, flat = x.shape, x if axis is not None else x.reshape(-1)
     shape = flat.shape
     axis = 0 if axis is None else axis_of(axis, x.ndim)
-    index = prepared(flat, (*(slice(None),) * axis, indices))
+    index = prepared(raw(flat), (*(slice(None),) * axis, raw(indices)))
     y = np.take(flat, index[-1], axis=axis)
     return y, lambda g: inside(scatter, g, index, shape).reshape(before)
 
@@ -149,7 +97,7 @@ def scatter_add(x: Array, indices: Array, values: Array, axis: int = -1) -> Resu
 def along(x: Array, indices: Any, axis: int) -> Index:
     """The index that reads x[i, indices[i, j], j]: a range, turned the right way, at other axes."""
     x = raw(x)
-    indices = indexer(x, indices)
+    indices = indexer(x, raw(indices))
     axis = axis_of(axis, x.ndim)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"expected integer indices, got {indices.dtype}")

@@ -94,28 +94,22 @@ def outer(a: Array, b: Array) -> Result:
 
 
 # --- linear -----------------------------------------------------------------------------------
-@op
+@op(stacked=("weight", 2))
 def linear(x: Array, weight: Array, bias: Array = None) -> Result:
     """y = x Wᵀ + b.    x (..., in), weight (out, in), bias (out,) -> y (..., out)
 
     Over all rows together:    gx = g W        gW = gᵀ x        gb = Σ g
-
-    R replicas have weight (R, out, in), bias (R, out), x (R, ..., in), and y (R, ..., out).
     """
-    lead = weight.shape[:-2]
-    inputs = (*lead, weight.shape[-1])
-    if not 2 <= weight.ndim <= 3 or (*x.shape[: len(lead)], *x.shape[-1:]) != inputs:
-        raise ValueError(
-            "expected x (..., in) and weight (out, in), or x (R, ..., in) and (R, out, in)"
-        )
-    if bias is not None and bias.shape != weight.shape[:-1]:
-        raise ValueError(f"expected bias {weight.shape[:-1]}")
+    if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
+        raise ValueError("expected x (..., in) and weight (out, in)")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"expected bias {weight.shape[:1]}")
     x, weight, bias = one_dtype(x, weight, bias)
     shape = x.shape
-    rows = shaped(x, (*lead, math.prod(shape[len(lead) : -1]), shape[-1]))
+    rows = shaped(x, (math.prod(shape[:-1]), shape[-1]))
     y = product(rows, mT(weight))
     if bias is not None:
-        y += bias[:, None] if lead else bias
+        y += bias
     flat = y.shape
     return shaped(y, (*shape[:-1], flat[-1])), (
         lambda g: shaped(product(shaped(g, flat), weight), shape),

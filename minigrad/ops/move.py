@@ -33,3 +33,6 @@ def to_device(x: Array, device: str) -> Result:
         return x.to(device), lambda g: g.to(before)
     before = devices.of(x)
     return devices.move(x, device), lambda g: devices.move(g, before)
+
+
+to_device.op.moves = True

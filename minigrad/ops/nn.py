@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -52,52 +51,35 @@ def log_softmax(x: Array, axis: int = -1) -> Result:
     return y, lambda g: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True)
 
 
-# --- ids --------------------------------------------------------------------------------------
-def row_numbers(ids: Array, shape: tuple[int, ...], what: str = "id") -> Array:
-    """The rows of weight.reshape(-1, D) that ids name, for a weight (V, D) or replicas (R, V, D).
-
-    The table of replica r begins at row r V, and ids (R, ...) are numbers in each one's own table.
-    """
-    if len(shape) not in (2, 3):
-        raise ValueError("expected weight (V, D), or (R, V, D) for replicas")
-    check_ids(ids, shape[-2], what)
-    if len(shape) == 2:
-        return ids
-    replicas, count, _ = shape
-    if ids.shape[:1] != (replicas,):
-        raise ValueError(f"expected {what}s ({replicas}, ...): for each replica its own")
-    first = devices.namespace(ids).arange(replicas) * count
-    return ids.astype(np.int64) + first.reshape(-1, *(1,) * (ids.ndim - 1))
-
-
+# --- embedding --------------------------------------------------------------------------------
 def embedding_composite(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
     """`embedding` spelled in smaller ops."""
     if padding_idx is not None:
-        frozen = devices.zeros((weight.shape[-2], 1), weight.data, bool)
+        frozen = devices.zeros((len(weight), 1), weight.data, bool)
         frozen[padding_idx] = True
         weight = np.where(Tensor(frozen), weight.detach(), weight)
-    table = weight.reshape(math.prod(weight.shape[:-1]), weight.shape[-1])
-    return table[row_numbers(raw(ids), weight.shape)]
+    return weight[ids]
 
 
-@op(composite=embedding_composite)
+@op(composite=embedding_composite, stacked=("weight", 2))
 def embedding(weight: Array, ids: Array, padding_idx: int | None = None) -> Result:
     """y = weight[ids].    weight (V, D), ids integers of any shape S -> y (*S, D)
 
     The gradient of a row is the sum over all places that read it; the row `padding_idx` gets none.
-    R replicas have weight (R, V, D), ids (R, *S) and y (R, *S, D). IndexError for an id outside
-    [0, V-1].
+    IndexError for an id outside [0, V-1].
     """
-    rows, shape = row_numbers(ids, weight.shape), (math.prod(weight.shape[:-1]), weight.shape[-1])
+    if weight.ndim != 2:
+        raise ValueError("expected weight (V, D)")
+    check_ids(ids, len(weight), "id")
 
     def pull(g: Array) -> Array:
         gw = np.zeros_like(weight, order="C")
-        add_at(gw.reshape(shape), rows, g)
+        add_at(gw, ids, g)
         if padding_idx is not None:
-            gw[..., padding_idx, :] = 0.0
+            gw[padding_idx] = 0.0
         return gw
 
-    return np.take(weight.reshape(shape), rows, axis=0), (pull, None)
+    return np.take(weight, ids, axis=0), (pull, None)
 
 
 def one_hot(ids: Any, num_classes: int, dtype: Any = DEFAULT_DTYPE) -> Tensor:
