@@ -26,8 +26,10 @@ cannot be recorded, of which one line says why.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Generator
 from traceback import walk_tb
 from typing import Any
 
@@ -126,7 +128,7 @@ class capture:
         streams_before = random.get_state()
         State.boards, State.kept, State.undo = boards, [], []
         try:
-            with cp.cuda.using_allocator(pool.malloc), stream:
+            with cp.cuda.using_allocator(pool.malloc), stream, no_collection():
                 stream.begin_capture()
                 try:
                     result = self.fn(*arguments)
@@ -161,6 +163,19 @@ class capture:
                     f"{self.name}: argument {i}: recorded with {' '.join(map(str, want))}, "
                     f"got {' '.join(map(str, got))}; capture the function again for another shape"
                 )
+
+
+@contextlib.contextmanager
+def no_collection() -> Generator[None]:
+    """No garbage is collected inside: an earlier recording may be in it, whose memory CUDA does not
+    take back while something is captured."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
 
 
 def line_that_raised(error: BaseException) -> str:

@@ -13,6 +13,7 @@ the same ones. Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 
 from __future__ import annotations
 
 import operator
+import threading
 import zlib
 from typing import Any
 
@@ -23,6 +24,7 @@ from minigrad.tensor import DEFAULT_DTYPE, Tensor
 
 _seed = 0
 _draws: dict[str, int] = {}
+_counting = threading.Lock()
 
 
 def seed(value: int) -> None:
@@ -48,8 +50,9 @@ def set_state(state: dict[str, Any]) -> None:
 
 def draw(stream: str) -> tuple[int, int, int]:
     """The key of the next draw of a stream: the seed, the stream, the number of the draw."""
-    number = _draws.get(stream, 0)
-    _draws[stream] = number + 1
+    with _counting:
+        number = _draws.get(stream, 0)
+        _draws[stream] = number + 1
     return _seed, zlib.crc32(stream.encode()), number
 
 

@@ -7,24 +7,33 @@ Source: Chen et al., Training Deep Nets with Sublinear Memory Cost (2016).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from minigrad import device as devices
 from minigrad import random
-from minigrad.graph import Node, reachable, walk
+from minigrad.graph import Array, Node, reachable, walk
 from minigrad.inplace import check_unchanged, clock
 from minigrad.modes import enable_grad
-from minigrad.op import Op
+from minigrad.op import Op, own
 from minigrad.tensor import Tensor
 
 
 def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
-    """f(*args), keeping only the arguments: the backward pass computes the inside again.
+    """f(*args), keeping only arguments and result: the backward pass computes the inside again.
 
     `f` returns one tensor. Gradients reach the tensor arguments and everything else that `f`
     uses; random draws are repeated. All else that `f` does, it does twice: inside, a batch norm in
     training moves its running statistics again. There is no second derivative through it.
+
+    TypeError if `f` returns anything else. RuntimeError in the backward pass if `f` then gives
+    another result, because a module was switched to evaluation, say. On a GPU the comparison waits
+    for the device; as for indices, `mg.check_indices(False)` goes without, and so does a recording.
     """
+    args = tuple(a if isinstance(a, Tensor) else own(a) for a in args)
     state, start = random.get_state(), clock()
     y = f(*args)
     if not isinstance(y, Tensor):
@@ -32,7 +41,7 @@ def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
     if y.node is None:
         return y
     outside = tuple(nodes_before(start, y.node))
-    made = clock()
+    made, value = clock(), y.data
 
     def pull(g: Any) -> tuple[Any, ...]:
         after, began = random.get_state(), clock()
@@ -42,14 +51,31 @@ def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
                 again = f(*args)
         finally:
             random.set_state(after)
-        assert again.node is not None
-        for node in reachable([again.node], frozenset(outside)):
-            if node not in outside:
+        root, targets = again.node, frozenset(outside)
+        for node in reachable([root], targets) if root is not None else ():
+            if node not in targets:
                 check_unchanged(node, made, began)
-        found = walk([(again.node, g)], targets=frozenset(outside))
+        if root is None or (devices.checked(value) and not repeated(value, again.data)):
+            raise RuntimeError(
+                "f gave another result than in the forward pass, so its gradient would be wrong. "
+                "Is a module in another mode, or has something changed that f reads? Random "
+                "numbers must come from minigrad.random"
+            )
+        found = walk([(root, g)], targets=targets)
         return tuple(found.get(node) for node in outside)
 
-    return Tensor(y.data, Node(CHECKPOINT, outside, pull, y.shape, y.dtype))
+    return Tensor(value, Node(CHECKPOINT, outside, pull, y.shape, y.dtype))
+
+
+def repeated(before: Array, after: Array) -> bool:
+    """Whether two results are the same up to rounding, which is far below √eps of the largest."""
+    if before.shape != after.shape or before.dtype != after.dtype:
+        return False
+    if not before.size:
+        return True
+    largest = float(np.max(np.where(np.isfinite(before), np.absolute(before), 0.0)))
+    room = math.sqrt(float(np.finfo(before.dtype).eps)) * largest
+    return bool(np.allclose(after, before, rtol=0.0, atol=room, equal_nan=True))
 
 
 def nodes_before(start: int, node: Node) -> list[Node]:

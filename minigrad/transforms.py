@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,6 +16,8 @@ from minigrad.create import tensor
 from minigrad.graph import Node, walk
 from minigrad.modes import KEEP_INPUTS, MODE, OFF, set_mode
 from minigrad.tensor import Tensor
+
+LEAVES = threading.Lock()  # between reading a leaf's gradient and writing the sum
 
 
 def seed_for(y: Tensor, gradient: Tensor | None) -> Tensor:
@@ -51,7 +54,8 @@ def backward(
                   `mg.grad` asks for; with it, `mg.grad(mg.grad(f))` needs none of this.
     Raises RuntimeError without a graph, with a used one, and on another GPU than the current one;
     ValueError for a wrong `gradient`.
-    If it raises, no `.grad` has changed.
+    If it raises, no `.grad` has changed. Several threads may run it at a time, each on a graph of
+    its own, onto leaves that they share: what they add up is exact.
     """
     if y.node is None:
         raise RuntimeError(
@@ -61,21 +65,21 @@ def backward(
     if problem := devices.elsewhere([y.data]):
         raise RuntimeError(f"backward: {problem}")
     seed = seed_for(y, gradient)
-    mode = KEEP_INPUTS if create_graph else OFF
-    with set_mode(mode):
+    with set_mode(KEEP_INPUTS if create_graph else OFF):
         start = seed if create_graph else seed.data
         found = walk([(y.node, start)], retain_graph=retain_graph, create_graph=create_graph)
-        totals: list[tuple[Node, Tensor]] = []
-        while found:
-            node, g = found.popitem()
-            if node.grad is not None:
-                total = (node.grad if create_graph else node.grad.detach()) + g
-            else:
-                total = g.clone() if create_graph else Tensor(g)
-            totals.append((node, total))
-    for node, total in totals:
-        on_failure(partial(setattr, node, "grad", node.grad))
-        node.grad = total
+        with LEAVES:
+            totals: list[tuple[Node, Tensor]] = []
+            while found:
+                node, g = found.popitem()
+                if node.grad is not None:
+                    total = (node.grad if create_graph else node.grad.detach()) + g
+                else:
+                    total = g.clone() if create_graph else Tensor(g)
+                totals.append((node, total))
+            for node, total in totals:
+                on_failure(partial(setattr, node, "grad", node.grad))
+                node.grad = total
 
 
 Tensor.backward = backward  # type: ignore[reportAttributeAccessIssue]

@@ -1,4 +1,4 @@
-"""The groups of `benchmarks.gpu` on CuPy: each one starts, makes its calls and ends, in small sizes.
+"""The groups of `benchmarks.gpu` on CuPy, in small sizes: each starts, makes its calls and ends.
 
 Nothing is computed, so the numbers and times that a group finds wrong are not looked at here, only
 whether a call raised an error. `test_gpu_stub.py` runs this file on the stub of a GPU.
@@ -13,10 +13,10 @@ from gpu_stub import log
 
 from benchmarks.gpu import attention, clock, ladder, parity, steps, tests
 from benchmarks.gpu.__main__ import GROUPS
-from experiments.trial.training import Trial
+from experiments.grokking.task import Grokking
 
 
-class Small(Trial):
+class Small(Grokking):
     steps = 4
 
 
@@ -27,9 +27,9 @@ SIZES = {
         "CALLS": [c for c in parity.CALLS if sum(a.size for a in c.arrays) < 1 << 20],
         "SHOWN": 10_000,
         "STEPS": 4,
-        "Trial": partial(Trial, d=16),
+        "Grokking": partial(Grokking, d=16),
     },
-    steps: {"REPLICAS": 2, "Trial": Small},
+    steps: {"REPLICAS": 2, "Grokking": Small},
     attention: {"TOKENS": 512, "LONG": (128,), "HEADS": (64,), "SHORT": attention.SHORT[:2]},
     ladder: {"SHAPE": (1, 2, 20, 16), "ROWS": 8, "COLUMNS": 36},
     tests: {"FILES": ("tests/triton_gemm.py",), "find_spec": lambda name: name != "xdist" or None},

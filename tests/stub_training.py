@@ -3,19 +3,23 @@
 `test_gpu_stub.py` runs this file on the stub of a GPU, in a process of its own.
 """
 
+import gc
+
 import numpy as np
 import pytest
 from gpu_stub import log
 
 import minigrad as mg
 from benchmarks.gpu.steps import updates
-from experiments.trial.training import Trial
+from experiments.grokking.task import Grokking
+from kernels.cuda import products
+from minigrad import device as devices
 from minigrad import nn, optim
 
 GPU = "cuda:0"
 
-# Of one step of the sanity experiment: launches, copies, waits. Measured with CuPy 14.2, and no step
-# may need more; what was saved since can be lowered here.
+# Launches, copies and waits of one step of the sanity experiment, as measured with CuPy 14.2. None
+# may need more; where one needs less, lower the number.
 MEASURED = {
     ("lstm", "plain"): (804, 20, 0),
     ("lstm", "kernels"): (114, 5, 0),
@@ -26,8 +30,10 @@ MEASURED = {
     ("gpt", "replicas"): (1506, 3, 0),
     ("gpt", "kernels and replicas"): (125, 4, 0),
 }
-# Of any recorded step: one launch, and a copy of the loss; the rows of the batch come from the host
-# and go to their place, and so do the numbers that change.
+# Launches within a recorded step, of one trial and of three as replicas.
+IN_RECORDING = {("lstm", 1): 111, ("lstm", 3): 627, ("gpt", 1): 107, ("gpt", 3): 242}
+# What it asks of the GPU from outside: one launch, and one to copy the loss. The rows of the batch
+# and the numbers of Adam come from the host; then the rows are copied to their place.
 RECORDED = {"cudaGraphLaunch": 1, "cupy_copy__float32_float32": 1}
 
 
@@ -50,7 +56,7 @@ def counts_of(update, before=4):
 
 @pytest.mark.parametrize(("model", "how"), MEASURED)
 def test_a_step_asks_no_more_of_the_gpu_than_it_did(model, how):
-    trials = [Trial(model=model, seed=n) for n in range(2 if "replicas" in how else 1)]
+    trials = [Grokking(model=model, seed=n) for n in range(2 if "replicas" in how else 1)]
     with mg.use_kernels("kernels" in how):
         counts = counts_of(updates(trials, GPU))
     totals = tuple(counter.total() for counter in counts)
@@ -70,16 +76,59 @@ def test_a_step_asks_no_more_of_the_gpu_than_it_did(model, how):
     ids=["AdamW", "replicas", "Adam", "dropout"],
 )
 def test_a_recorded_step_is_one_launch(model, settings, replicas, from_host):
-    trials = [Trial(model=model, seed=n, **settings) for n in range(replicas)]
+    trials = [Grokking(model=model, seed=n, **settings) for n in range(replicas)]
     with mg.use_kernels():
         counts = counts_of(updates(trials, GPU, recorded=True))
     assert counts == (RECORDED, {"to device": from_host, "to host": 0, "on device": 1}, {})
 
 
+@pytest.mark.parametrize(("model", "replicas"), IN_RECORDING)
+def test_a_recording_holds_no_more_launches_than_it_did(model, replicas):
+    start, trials = log.mark(), [Grokking(model=model, seed=n) for n in range(replicas)]
+    with mg.use_kernels():
+        counts_of(updates(trials, GPU, recorded=True))
+    launches = log.recorded(start)
+    assert launches.total() <= IN_RECORDING[model, replicas], launches
+
+
+def test_without_nvmath_a_recording_multiplies_in_triton(monkeypatch):
+    """For CuPy does not call cuBLAS in it."""
+    library = products.Cupy()
+    monkeypatch.setattr(products, "cublas", lambda: library)
+    start = log.mark()
+    with mg.use_kernels():
+        counts = counts_of(updates([Grokking(model="lstm")], GPU, recorded=True))
+    assert counts.launches == RECORDED
+    names = log.recorded(start)
+    assert names["gemm_kernel"] > 0
+    assert not [name for name in names if name.startswith("cublas")]
+
+
+@pytest.fixture
+def collections():
+    """Garbage is collected all the time: whether in a recording, each time."""
+    found, before = [], gc.get_threshold()
+    note = lambda *_: found.append(devices.capturing())
+    gc.callbacks.append(note)
+    gc.set_threshold(1, 1, 1)
+    yield found
+    gc.set_threshold(*before)
+    gc.callbacks.remove(note)
+
+
+def test_no_garbage_is_collected_in_a_recording(collections):
+    """An earlier recording might be in it; to free its memory would end this one."""
+    with mg.use_kernels():
+        counts = counts_of(updates([Grokking(model="lstm", layers=1)], GPU, recorded=True))
+    assert counts.launches == RECORDED
+    assert collections
+    assert not any(collections)
+
+
 def test_batches_of_two_sizes_are_two_recordings():
     """480 sums are four batches of 100 and one of 80. The third of a size is recorded."""
     with mg.use_kernels():
-        update = updates([Trial(model="gpt", batch_size=100)], GPU, recorded=True)
+        update = updates([Grokking(model="gpt", batch_size=100)], GPU, recorded=True)
         epochs = [[counts_of(update, before=0).launches for _ in range(5)] for _ in range(4)]
     assert [[counts == RECORDED for counts in epoch] for epoch in epochs] == [
         [False, False, False, True, False],

@@ -15,8 +15,10 @@ from test_ops import ALL, convert, cotangents, each, floating, is_float, leaves_
 from test_optim import OPTIMIZERS, Net
 
 import minigrad as mg
-from experiments.sweeps import estimate
-from experiments.trial import objective, records, together, training
+from experiments.grokking.task import Grokking
+from experiments.sweep import estimate
+from experiments.train import loop, records
+from experiments.train.replicas import run_replicas
 from minigrad import device as devices
 from minigrad import graph, indices, nn, optim
 from minigrad.device import DeviceError
@@ -104,15 +106,10 @@ def test_training_steps_stay_on_the_device_and_equal_the_cpu(name):
     """Three steps in float32: losses equal to 1e-5, some 50 roundings of an eps of 1.2e-7."""
 
     def losses(device):
-        mg.random.seed(0)
-        trial = training.Trial(model=name, p=7, d=16)
-        train, _ = training.data_of(trial)
-        model = training.model_of(trial, train.vocabulary, train.inputs.shape[1]).to(device)
-        optimizer = training.optimizer_of(trial, model)
-        batch = objective.batch_of(train, device)
-        steps = [training.train_step(model, optimizer, batch, trial.clip) for _ in range(3)]
-        assert {p.device for p in model.parameters()} == {device}
-        return [step.item() for step in steps]
+        step = loop.step_of(Grokking(model=name, p=7, d=16), device)
+        found = [step(np.arange(step.task.size)) for _ in range(3)]
+        assert {p.device for p in step.task.model.parameters()} == {device}
+        return [loss.item() for loss in found]
 
     np.testing.assert_allclose(losses("cuda:0"), losses("cpu"), rtol=1e-5)
 
@@ -226,24 +223,24 @@ def test_a_trial_runs_on_the_gpu_that_it_is_given(replicas, tmp_path, monkeypatc
     monkeypatch.setattr(records, "environment", lambda device: {"device": device})
     seen = []
 
-    class Watcher(training.Watcher):
+    class Watcher(loop.Watcher):
         def step(self, step):
             seen.append(GPU.current)
 
-    trials = [training.Trial(p=3, d=8, layers=1, steps=2, seed=n) for n in range(replicas)]
+    trials = [Grokking(p=3, d=8, layers=1, steps=2, seed=n) for n in range(replicas)]
     folders = [tmp_path / str(n) for n in range(replicas)]
     if replicas == 1:
-        training.run_trial(trials[0], folders[0], device="cuda:1", watcher=Watcher())
+        loop.run(trials[0], folders[0], device="cuda:1", watcher=Watcher())
     else:
-        together.run_trials_together(trials, folders, device="cuda:1", watcher=Watcher())
+        run_replicas(trials, folders, device="cuda:1", watcher=Watcher())
     assert seen == [1, 1]
     assert GPU.current == 0
 
 
 @pytest.mark.usefixtures("gpu")
 def test_a_trial_is_timed_on_the_gpu_that_it_will_run_on(tmp_path):
-    run = training.TrialRun(training.Trial(p=3, d=8, layers=1, steps=2), tmp_path)
-    (seconds,) = estimate.seconds_of([[run]], "cuda:1")
+    job = [(Grokking(p=3, d=8, layers=1, steps=2), tmp_path)]
+    (seconds,) = estimate.seconds_of([job], "cuda:1")
     assert seconds > 0
     assert GPU.current == 0
     assert not any(tmp_path.iterdir())

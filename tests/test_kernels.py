@@ -40,7 +40,9 @@ from test_ops import (
 )
 
 import minigrad as mg
-from experiments.trial import objective, training
+from experiments.grokking import prefix
+from experiments.grokking.task import Grokking, GrokkingTask, data_of
+from experiments.train import loop
 from minigrad import debug, graph, indices, optim
 from minigrad import device as devices
 from minigrad.kernel import KERNELS, Declined, Unusable, enabled, kernel
@@ -1213,19 +1215,19 @@ def losses(trial, steps, rows, share, on=False, nudged=None):
 
     nudged: a seed; every weight then starts one ulp higher or lower.
     """
-    equations, _ = training.data_of(trial)
-    batch = objective.batch_of(equations.take(slice(rows)), share_prefixes=share)
+    train, val = data_of(trial)
     mg.random.seed(trial.seed)
-    model = training.model_of(trial, equations.vocabulary, equations.inputs.shape[1])
+    with prefix.sharing(share):
+        task = GrokkingTask(trial, "cpu", (train.take(slice(rows)), val))
     if nudged is not None:
         rng = np.random.default_rng(nudged)
         with mg.no_grad():
-            for p in model.parameters():
+            for p in task.model.parameters():
                 towards = np.where(rng.random(p.shape) < 0.5, -np.inf, np.inf)
                 p.assign_(np.nextafter(p.data, towards.astype(np.float32)))
-    optimizer = training.optimizer_of(trial, model)
+    step = loop.Step(task, loop.optimizer_of(trial, task.model), trial.clip)
     with mg.use_kernels(on):
-        found = [training.train_step(model, optimizer, batch, trial.clip) for _ in range(steps)]
+        found = [step(np.arange(task.size)) for _ in range(steps)]
     return np.array([loss.data for loss in found])
 
 
@@ -1245,7 +1247,7 @@ def test_a_training_with_kernels_is_the_plain_one(model, d, rows, steps, share, 
     100 steps of models with d = 32 on 160 samples, as trees of prefixes, as the experiments run;
     and 10 of the full size on all 480, as `benchmarks.step` has them.
     """
-    trial = training.Trial(model=model, d=d)
+    trial = Grokking(model=model, d=d)
     plain = losses(trial, steps, rows, share)
     nudged = [losses(trial, steps, rows, share, nudged=seed) for seed in range(seeds)]
     s = np.maximum.accumulate(np.abs(np.array(nudged) - plain).max(axis=0))

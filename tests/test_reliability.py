@@ -85,6 +85,41 @@ def test_03_gradients_of_two_graphs_add_up_until_they_are_reset():
     assert x.grad.tolist() == [3.0, 3.0]
 
 
+def together(work, count=4):
+    """Run `work` in several threads that take turns as often as Python lets them."""
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_03_backward_passes_of_several_threads_add_up_exactly_on_a_leaf():
+    x = leaf([1.0, 2.0])
+
+    def work():
+        for _ in range(400):
+            (x * 3.0).sum().backward()
+
+    together(work)
+    assert x.grad.tolist() == [4 * 400 * 3.0] * 2
+
+
+def test_03_threads_draw_no_number_twice():
+    numbers = []
+
+    def work():
+        numbers.extend([mg.random.draw("a stream")[2] for _ in range(20_000)])
+
+    together(work, count=8)
+    assert sorted(numbers) == list(range(160_000))
+
+
 def test_04_a_second_walk_over_one_graph_is_an_error_that_names_retain_graph():
     x = leaf(2.0)
     y = x * x

@@ -17,8 +17,8 @@ import kernels
 import minigrad as mg
 from benchmarks.gpu import attention as times
 from benchmarks.gpu import ladder, parity, steps
-from experiments.trial import records, training
-from experiments.trial.training import Trial
+from experiments.grokking.task import Grokking
+from experiments.train import loop, records
 from kernels.cuda import attention
 from kernels.cuda.launch import INTERPRETED
 from minigrad.kernel import Declined
@@ -197,7 +197,7 @@ def test_a_kind_of_numbers_that_is_not_there_is_left_out():
 @pytest.fixture
 def short_training(monkeypatch):
     """Recorded from the third step on."""
-    monkeypatch.setattr(parity, "Trial", partial(Trial, p=3, d=8, layers=1, heads=2))
+    monkeypatch.setattr(parity, "Grokking", partial(Grokking, p=3, d=8, layers=1, heads=2))
     monkeypatch.setattr(parity, "STEPS", 4)
 
 
@@ -217,10 +217,10 @@ def test_wrong_training_fails(monkeypatch):
 def test_a_nudge_changes_every_weight_by_one_unit(monkeypatch):
     """Else nothing would be allowed."""
     kept = []
-    monkeypatch.setattr(steps, "Stepper", lambda model, *_: kept.append(model))
+    monkeypatch.setattr(steps, "Step", lambda task, *_: kept.append(task.model))
     for nudge in (False, True):
-        with pytest.raises(AttributeError):  # there is no stepper
-            steps.updates([Trial(p=3, d=16)], "cpu", nudge=nudge)
+        with pytest.raises(AttributeError):  # there is no step
+            steps.updates([Grokking(p=3, d=16)], "cpu", nudge=nudge)
     for a, b in zip(*(model.parameters() for model in kept), strict=True):
         ulp = np.spacing(np.maximum(np.abs(a.data), np.abs(b.data)))
         difference = np.abs(a.data - b.data)
@@ -229,7 +229,7 @@ def test_a_nudge_changes_every_weight_by_one_unit(monkeypatch):
 
 # --- times ----------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Small(Trial):
+class Small(Grokking):
     p: int = 3
     d: int = 8
     layers: int = 1
@@ -253,7 +253,7 @@ def clock(monkeypatch):
     monkeypatch.setattr(times, "replayed", lambda call: call)
     monkeypatch.setattr(times, "dtypes", parity.dtypes)
     monkeypatch.setattr(steps, "synchronize", lambda: None)
-    monkeypatch.setattr(steps, "Trial", Small)
+    monkeypatch.setattr(steps, "Grokking", Small)
 
 
 def texts(rows):
@@ -294,8 +294,8 @@ def test_time_of_the_whole_experiment(monkeypatch):
 @pytest.mark.usefixtures("clock")
 def test_the_whole_experiment_without_safetensors(monkeypatch):
     monkeypatch.setattr(steps, "find_spec", lambda name: None)
-    monkeypatch.setattr(training, "save_checkpoint", training.save_checkpoint)
-    monkeypatch.setattr(steps, "train_all", lambda *args, **how: training.save_checkpoint("x"))
+    monkeypatch.setattr(loop, "save_checkpoint", loop.save_checkpoint)
+    monkeypatch.setattr(steps, "train_all", lambda *args, **how: loop.save_checkpoint("x"))
     (row,) = steps.sanity()
     assert row.what == "the whole sanity experiment, without checkpoints"
 

@@ -20,9 +20,9 @@ from typing import Any
 
 from benchmarks.gpu.groups import Group, Running, rows_of
 from benchmarks.gpu.rows import Row, table
-from experiments.sweeps.processes import environment as variables
-from experiments.sweeps.processes import threads_each
-from experiments.trial import records
+from experiments.sweep.processes import environment as variables
+from experiments.sweep.processes import threads_each
+from experiments.train import records
 from minigrad import device as devices
 
 PROG = "python -m benchmarks.gpu"
@@ -105,7 +105,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def environment(device: str) -> dict[str, Any]:
-    """`experiments.trial.records.environment`, and what else the numbers depend on."""
+    """`experiments.train.records.environment`, and what else the numbers depend on."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = records.environment(device)

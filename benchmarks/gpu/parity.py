@@ -18,7 +18,7 @@ from cases import ALL, Case
 import minigrad as mg
 from benchmarks.gpu.rows import Row, at_most, left_out
 from benchmarks.gpu.steps import MODELS, losses
-from experiments.trial.training import Trial
+from experiments.grokking.task import Grokking
 from minigrad import Tensor, graph
 from minigrad import device as devices
 from minigrad.kernel import KERNELS, Kernel
@@ -377,7 +377,7 @@ def train() -> Iterator[Row]:
     rounding makes of a sum of d terms in another order.
     """
     for model in MODELS:
-        trials = [Trial(model=model, seed=n, lr=1e-3 * (n + 1)) for n in range(3)]
+        trials = [Grokking(model=model, seed=n, lr=1e-3 * (n + 1)) for n in range(3)]
         cpu, nudged = (
             np.concatenate([losses([t], "cpu", STEPS, nudge=nudge) for t in trials], axis=1)
             for nudge in (False, True)
