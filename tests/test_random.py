@@ -1,4 +1,5 @@
-"""Random numbers stay within their bounds."""
+"""Random numbers stay within their bounds, follow their distribution, and take no time without
+bound."""
 
 import math
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad import nn
 
 DTYPES = [np.float16, np.float32, np.float64]
 
@@ -75,3 +77,103 @@ def test_float16_is_drawn_and_integers_are_not(draw):
     assert np.array_equal(numbers.numpy(), draw((1000,)).numpy().astype(np.float16))
     with pytest.raises(TypeError, match=r"(uniform|normal): expected a floating .*, got int64"):
         draw((3,), dtype=np.int64)
+
+
+# --- truncated normal -----------------------------------------------------------------------------
+INTERVALS = {  # mean, std, low, high
+    "PyTorch's": (0.0, 1.0, -2.0, 2.0),
+    "half": (0.0, 1.0, 0.0, math.inf),
+    "around the mean": (0.0, 1.0, -1.2, 1.2),
+    "beside the mean": (0.0, 1.0, 0.1, math.inf),
+    "from 0.1 to 0.8": (0.0, 1.0, 0.1, 0.8),
+    "narrow": (0.0, 1.0, -1e-3, 2e-3),
+    "narrow at the end": (0.0, 1.0, 0.0, 1e-3),
+    "a tail": (0.0, 1.0, 3.0, math.inf),
+    "a far tail": (0.0, 1.0, 30.0, 31.0),
+    "a far lower tail": (1.0, 0.5, -math.inf, -15.0),
+    "beyond all probability": (0.0, 1.0, 1e4, 2e4),
+    "a piece of a tail": (5.0, 2.0, -1.0, -0.5),
+    "everything": (3.0, 2.0, -math.inf, math.inf),
+}
+
+
+def distribution(z, mean, std, low, high):
+    """P(Z <= z), from the logarithm of the tail beyond z: ratios of tails do not vanish."""
+    if mean > 0.5 * (max(low, -1e300) + min(high, 1e300)):  # from the other end
+        return 1.0 - distribution(-z, -mean, std, -high, -low)
+    first, z, end = (log_tail((x - mean) / std) for x in (low, z, high))
+    return -math.expm1(z - first) / -math.expm1(end - first)
+
+
+def log_tail(x):
+    """log P(N > x); beyond 25 by Mills' ratio as a continued fraction, 1/(x + 1/(x + 2/(x + ..."""
+    if x == math.inf:
+        return -math.inf
+    if x < 25.0:
+        return math.log(0.5 * math.erfc(x / math.sqrt(2.0)))
+    fraction = x
+    for n in range(40, 0, -1):
+        fraction = x + n / fraction
+    return -0.5 * x * x - 0.5 * math.log(2.0 * math.pi) - math.log(fraction)
+
+
+@pytest.mark.parametrize("interval", INTERVALS.values(), ids=INTERVALS)
+def test_truncated_normal_numbers_follow_their_distribution(interval):
+    """Kolmogorov and Smirnov: of n numbers, the empirical distribution is nowhere more than
+    1.95 / √n from the right one, but for a chance of 2 e^(-2 · 1.95²), which is one in a thousand.
+    """
+    n = 40_000
+    _, _, low, high = interval
+    numbers = np.sort(nn.init.trunc_normal_(mg.tensor(np.zeros(n)), *interval).numpy())
+    assert low <= numbers[0]
+    assert numbers[-1] <= high
+    assert len(np.unique(numbers)) > 0.99 * n
+    exact = np.array([distribution(z, *interval) for z in numbers])
+    steps = np.arange(n + 1) / n
+    assert max((steps[1:] - exact).max(), (exact - steps[:-1]).max()) < 1.95 / math.sqrt(n)
+
+
+class Counting:
+    """A generator that counts the numbers it draws."""
+
+    def __init__(self, generator):
+        self.generator, self.drawn = generator, 0
+
+    def random(self, n):
+        self.drawn += n
+        return self.generator.random(n)
+
+    def normal(self, mean, std, n):
+        self.drawn += 2 * n  # as many as the others need for a proposal
+        return self.generator.normal(mean, std, n)
+
+
+@pytest.mark.parametrize("interval", INTERVALS.values(), ids=INTERVALS)
+def test_no_interval_is_too_improbable(interval, monkeypatch):
+    """At least .49 of the proposals are kept: 10,000 numbers need 20,400, give or take 3 × 144."""
+    source = Counting(np.random.default_rng(0))
+    monkeypatch.setattr(mg.random, "generator", lambda stream: source)
+    nn.init.trunc_normal_(mg.tensor(np.zeros(10_000)), *interval)
+    assert source.drawn / 2 < 20_400 + 3 * 144
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_truncated_normal_numbers_are_between_the_bounds_in_every_dtype(dtype):
+    """0.1 rounded to float16 or float32 is not 0.1."""
+    for low, high in ((-0.1, 0.1), (0.1, 0.3), (-0.7, -0.1)):
+        numbers = nn.init.trunc_normal_(
+            mg.tensor(np.zeros(5000, dtype)), 0.0, 5.0, low, high
+        ).tolist()
+        assert low <= min(numbers)
+        assert max(numbers) <= high
+
+
+def test_the_usual_interval_gives_the_numbers_that_it_gave():
+    """Normal ones, drawn again where they are outside."""
+    t = nn.init.trunc_normal_(mg.tensor(np.zeros((40, 50), np.float32)))
+    mg.random.seed(0)
+    generator = mg.random.generator("init")
+    wanted = generator.normal(0.0, 1.0, (40, 50))
+    while (outside := np.abs(wanted) > 2.0).any():
+        wanted[outside] = generator.normal(0.0, 1.0, int(outside.sum()))
+    assert np.array_equal(t.numpy(), wanted.astype(np.float32))
