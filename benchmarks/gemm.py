@@ -5,9 +5,9 @@ input and the gradient of the weight; no product with a state of zeros; in the l
 and in the classifier only the positions whose prediction counts. Sums that minigrad writes as
 products with ones are not among them.
 
-With shared prefixes a batch is several runs of chains (see `models.prefix`); without, one run. Over
-such a tree attention has no matrix products: every query has keys of its own. The first block of
-the GPT projects each pair of token and place once.
+With shared prefixes a batch is several runs of chains (`experiments.grokking.prefix`);
+without, one run. Over such a tree attention has no matrix products: every query has keys of its
+own. The first block of the GPT projects each pair of token and place once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.sides import Problem
-from models.prefix import PrefixTree
+from experiments.grokking.prefix import PrefixTree
 
 
 class Product(NamedTuple):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.sides import BenchmarkError, Model, Unavailable, make_side, sums
-from experiments.sweeps import cli
+from experiments.sweep import cli
 from minigrad import device
 
 PROG = "python -m benchmarks.memory"

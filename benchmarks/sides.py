@@ -17,7 +17,10 @@ from typing import Any, Literal
 import numpy as np
 
 import minigrad as mg
-from experiments.trial import modular, objective, records, training
+from experiments.data import modular
+from experiments.grokking import prefix
+from experiments.grokking.task import Grokking, GrokkingTask, data_of, model_of
+from experiments.train import loop, records
 
 Model = Literal["lstm", "gpt"]
 Step = Callable[[], Any]  # one update; gives the loss before it
@@ -40,7 +43,7 @@ class Problem:
     In every row the same positions count, all from `start` on; PAD does not occur.
     """
 
-    trial: training.Trial
+    trial: Grokking
     equations: modular.Equations
 
     def __post_init__(self) -> None:
@@ -75,14 +78,14 @@ def sums(model: Model, batch: int = 480, d: int = 128) -> Problem:
     the answer and EOS.
     """
     p = next(p for p in range(31, 2 * batch + 32) if round(p * p / 2) >= batch)
-    trial = training.Trial(model=model, d=d, p=p, batch_size=batch)
-    train, _ = training.data_of(trial)
+    trial = Grokking(model=model, d=d, p=p, batch_size=batch)
+    train, _ = data_of(trial)
     return Problem(trial, train.take(slice(batch)))
 
 
 def random_tokens(model: Model, batch: int = 480, d: int = 128, length: int = 6) -> Problem:
     """Random tokens of the vocabulary of p = 31; the loss counts all positions."""
-    trial = training.Trial(model=model, d=d, batch_size=batch)
+    trial = Grokking(model=model, d=d, batch_size=batch)
     words = modular.vocabulary(trial.p, trial.operator)
     tokens = np.random.default_rng(0).integers(words.index("PAD"), size=(batch, length + 1))
     nothing_before = np.full(batch, -1)
@@ -94,7 +97,7 @@ def random_tokens(model: Model, batch: int = 480, d: int = 128, length: int = 6)
 # --- minigrad -------------------------------------------------------------------------------------
 def minigrad_model(problem: Problem) -> Any:
     mg.random.seed(problem.trial.seed)
-    return training.model_of(problem.trial, problem.vocabulary, problem.length)
+    return model_of(problem.trial, problem.equations)
 
 
 def weights_of(problem: Problem) -> dict[str, np.ndarray[Any, Any]]:
@@ -107,11 +110,12 @@ def minigrad_step(problem: Problem, shared: bool = False) -> Step:
 
     shared: as a tree of prefixes, so each step also makes the tree.
     """
-    model = minigrad_model(problem)
-    optimizer = training.optimizer_of(problem.trial, model)
-    data = objective.batch_of(problem.equations, share_prefixes=shared)
-    rows = np.arange(problem.batch)
-    return lambda: training.train_step(model, optimizer, data.take(rows), problem.trial.clip)
+    trial, data = problem.trial, problem.equations
+    mg.random.seed(trial.seed)
+    with prefix.sharing(shared):
+        task = GrokkingTask(trial, "cpu", (data, data.take(slice(0))))
+    step = loop.Step(task, loop.optimizer_of(trial, task.model), trial.clip)
+    return partial(step, np.arange(problem.batch))
 
 
 # --- PyTorch --------------------------------------------------------------------------------------
@@ -300,7 +304,7 @@ def check_agreement(sides: Sequence[Side], problem: Problem, steps: int = 3) -> 
 
 
 def environment() -> dict[str, Any]:
-    """Where the sides ran: that of `experiments.trial.records`, and the versions of the peers."""
+    """Where the sides ran: that of `experiments.train.records`, and the versions of the peers."""
     found = records.environment("cpu")
     for package in ("torch", "jax", "numba"):
         try:

@@ -36,8 +36,8 @@ from benchmarks.sides import (
     make_sides,
     sums,
 )
-from experiments.sweeps import cli
-from experiments.trial import records
+from experiments.sweep import cli
+from experiments.train import records
 from minigrad import device
 
 PROG = "python -m benchmarks.step"

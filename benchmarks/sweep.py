@@ -36,8 +36,8 @@ from benchmarks.sides import (
     sums,
 )
 from benchmarks.step import PAUSE, alternate, spread
-from experiments.sweeps import cli
-from experiments.trial import records
+from experiments.sweep import cli
+from experiments.train import records
 from minigrad import device
 
 PROG = "python -m benchmarks.sweep"
@@ -188,7 +188,7 @@ def main(args: Sequence[str] | None = None) -> int:
     settings = cli.parse(Settings, args, prog=PROG, description=__doc__)
     path = settings.folder / "sweep.jsonl"
     try:
-        if settings.figure and not records.read_records(path):
+        if settings.figure and not records.read_lines(path):
             raise ValueError(f"{path}: no records to draw; run without --figure")
         if not settings.figure:
             if path.exists():
@@ -207,7 +207,7 @@ def main(args: Sequence[str] | None = None) -> int:
             cli.fail(PROG, error, status=1)
     from benchmarks.sweep_figure import write_figure  # matplotlib takes a second to import
 
-    for written in [path, *write_figure(settings.folder, records.read_records(path))]:
+    for written in [path, *write_figure(settings.folder, records.read_lines(path))]:
         print(written)
     return 0
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmarks.sides import EAGER, SHARED
-from experiments.analysis.figures import STYLE, save
-from experiments.trial.records import Record
+from experiments.results.figures import STYLE, save
+from experiments.train.records import Record
 
 # Okabe and Ito's colours, told apart by every eye; marks and dashes tell them apart in grey
 LINES: dict[str, dict[str, Any]] = {

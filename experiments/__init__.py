@@ -1,9 +1,12 @@
-"""Experiments: one command each (`python -m experiments.NAME`), over shared pieces.
+"""Experiments: one command each, over shared pieces.
 
-    trial/      one trial: data, loss, training, and the folder of records that it leaves
-    sweeps/     many trials: the command line, where they run, what is shown meanwhile
-    analysis/   from records to numbers, tables, figures and verdicts
+    sanity      the command of the project: LSTM and GPT on modular addition
+    train/      one trial: data, loss, training, and the folder of records that it leaves
+    sweep/      many trials: the command line, where they run, what is shown meanwhile
+    results/    from records to numbers, tables, figures and verdicts
     report/     all experiments on one page and in one PDF
+    data/       arrays on the host
+    grokking/   the experiments of seeds 000 and 001: `python -m experiments.grokking.NAME`
 
 Each command says in its first lines how it is used.
 """

@@ -3,9 +3,10 @@
 from minigrad import debug, nn, ops, optim, random
 from minigrad.capture import CaptureError, capture
 from minigrad.create import arange, from_dlpack, full, ones, tensor, zeros
-from minigrad.device import check_indices, use_device
+from minigrad.device import use_device
 from minigrad.files import CheckpointError, load, load_checkpoint, save, save_checkpoint
 from minigrad.gradcheck import GradcheckError, gradcheck
+from minigrad.indices import check_indices
 from minigrad.kernel import use_kernels
 from minigrad.modes import enable_grad, is_grad_enabled, no_grad
 from minigrad.op import op

@@ -20,18 +20,25 @@ these places and launches the graph; Python does not enter the function again. S
 - nothing may be read back to the host while it is recorded, nor drawn or made there;
 - what Python changes from step to step must be `live`: the optimizers' rates and counts are.
 
-On the CPU, where there is nothing to record, the function always runs as it is.
+On the CPU, where there is nothing to record, the function always runs as it is. So it does where it
+cannot be recorded, of which one line says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import update_wrapper
+import contextlib
+import functools
+import gc
+from collections.abc import Callable, Generator
+from traceback import walk_tb
 from typing import Any
 
 import numpy as np
 
 from minigrad import device as devices
+from minigrad import random
+from minigrad.kernel import say_once
+from minigrad.lines import PACKAGE, line_of
 from minigrad.tensor import Tensor
 
 Array = Any
@@ -39,21 +46,30 @@ UNRECORDED = 2  # calls that run as they are: the first makes slots, the second 
 
 
 class CaptureError(RuntimeError):
-    """A function that cannot be recorded, or a call that does not fit the recording."""
+    """A call that does not fit the recording."""
+
+
+class RecordingFailed(RuntimeError):
+    """Why a function cannot be recorded, where, and what to do."""
+
+
+ADVICE = "In a recording no number is read from the GPU, none made or drawn on the host."
 
 
 class capture:
     """`fn`, a function of tensors that gives a tensor or a tuple of tensors, as a replayed graph.
 
     Where the results are decides whether there is one. They are copies, so the next call does not
-    change them. CaptureError, which names the op, if the function cannot be recorded, and for a
-    call whose arguments do not fit.
+    change them. CaptureError for a call whose arguments do not fit the recording. Where it fails,
+    gradients, random streams and the optimizers' counts are put back before the function runs as
+    it is; what else its Python code changed, it changes twice in that call.
     """
 
     def __init__(self, fn: Callable[..., Any]) -> None:
-        update_wrapper(self, fn)
+        functools.update_wrapper(self, fn)
         self.fn = fn
         self.calls = 0  # those without a graph, as far as one is to be made
+        self.failed = False
         self.graph: Any = None
         self.arguments: tuple[Tensor, ...] = ()
         self.results: Any = None
@@ -64,12 +80,17 @@ class capture:
         for i, a in enumerate(args):
             if not isinstance(a, Tensor):
                 raise TypeError(f"{self.name}: argument {i}: expected a tensor, got {a!r:.60}")
-        if self.calls < UNRECORDED:
+        if self.calls < UNRECORDED or self.failed:
             result = self.fn(*args)
             self.calls += any(t.device != "cpu" for t in results_of(result))
             return result
         if self.graph is None:
-            self.graph = self.record(args)
+            try:
+                self.graph = self.record(args)
+            except RecordingFailed as problem:
+                self.failed = True
+                say_once(f"{self.name} is not recorded and runs launch by launch: {problem}")
+                return self.fn(*args)
         else:
             self.check(args)
             for board in self.boards:
@@ -87,7 +108,10 @@ class capture:
         return f"capture: {getattr(self.fn, '__name__', 'the function')}"
 
     def record(self, args: tuple[Tensor, ...]) -> Any:
-        """A graph of what the function launches; nothing is computed yet."""
+        """A graph of what the function launches; nothing is computed yet.
+
+        RecordingFailed, with all as it was, if that is impossible.
+        """
         for i, a in enumerate(args):
             if a.device == "cpu":
                 raise CaptureError(f"{self.name}: argument {i} is on the CPU; move it with .to()")
@@ -101,9 +125,10 @@ class capture:
         kept: list[Tensor] = []
         result: Any = None
         problem: Exception | None = None
-        State.boards, State.kept = boards, []
+        streams_before = random.get_state()
+        State.boards, State.kept, State.undo = boards, [], []
         try:
-            with cp.cuda.using_allocator(pool.malloc), stream:
+            with cp.cuda.using_allocator(pool.malloc), stream, no_collection():
                 stream.begin_capture()
                 try:
                     result = self.fn(*arguments)
@@ -117,7 +142,10 @@ class capture:
         finally:
             State.boards = None
         if problem is not None:
-            raise CaptureError(f"{self.name} cannot be recorded: {problem}") from problem
+            for undo in reversed(State.undo):
+                undo()
+            random.set_state(streams_before)
+            raise RecordingFailed(f"{problem}{line_that_raised(problem)}. {ADVICE}") from problem
         self.boards, self.arguments, self.kept = boards, arguments, (pool, *State.kept)
         self.results = tuple(kept) if isinstance(result, tuple) else kept[0]
         return graph
@@ -135,6 +163,26 @@ class capture:
                     f"{self.name}: argument {i}: recorded with {' '.join(map(str, want))}, "
                     f"got {' '.join(map(str, got))}; capture the function again for another shape"
                 )
+
+
+@contextlib.contextmanager
+def no_collection() -> Generator[None]:
+    """No garbage is collected inside: an earlier recording may be in it, whose memory CUDA does not
+    take back while something is captured."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+def line_that_raised(error: BaseException) -> str:
+    """ ", at file.py:12": the innermost line outside of minigrad that an error came through."""
+    places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    outside = [place for place in places if not place[0].startswith(PACKAGE)]
+    return f", at {line_of(outside[-1])}" if outside else ""
 
 
 def results_of(result: Any) -> tuple[Tensor, ...]:
@@ -156,7 +204,7 @@ class Board:
 
     def __init__(self, like: Array, dtype: Any, count: int) -> None:
         self.host = np.zeros(max(self.size, count), dtype)
-        self.device = np.empty_like(like, shape=self.host.shape, dtype=dtype)
+        self.device = lasting(self.host.shape, like, dtype)
         self.used = 0
         self.numbers: list[tuple[int, Callable[[], Any]]] = []
 
@@ -180,6 +228,7 @@ class Board:
 class State:
     boards: list[Board] | None = None  # of the recording under way
     kept: list[Any]
+    undo: list[Callable[[], None]]
 
 
 def live(compute: Callable[[], Any], like: Array, dtype: Any = None) -> Any:
@@ -200,10 +249,42 @@ def live(compute: Callable[[], Any], like: Array, dtype: Any = None) -> Any:
     return boards[-1].add(compute, values)
 
 
+# --- memory that the host fills -------------------------------------------------------------------
 def keep(*objects: Any) -> None:
     """Keep what the launches just made read as long as the recording under way, if there is one."""
     if State.boards is not None:
         State.kept.extend(objects)
+
+
+def lasting(shape: tuple[int, ...], like: Array, dtype: Any) -> Array:
+    """An array beside another one for numbers of the host, kept as long as a recording under way.
+
+    Not from the memory of the recording: what lies there is overwritten at each replay by the
+    launches that had the same memory before.
+    """
+    if State.boards is None:
+        return devices.empty(shape, like, dtype)
+    cp = devices.cupy()
+    with cp.cuda.using_allocator(cp.get_default_memory_pool().malloc), aside():
+        array = devices.empty(shape, like, dtype)
+    keep(array)
+    return array
+
+
+def aside() -> Any:
+    """A stream of the current GPU whose copies are no part of a recording."""
+    return streams(devices.cupy().cuda.runtime.getDevice())
+
+
+@functools.cache
+def streams(gpu: int) -> Any:
+    return devices.cupy().cuda.Stream(non_blocking=True)
+
+
+def on_failure(undo: Callable[[], None]) -> None:
+    """Call `undo` if the recording under way fails; nothing outside of one."""
+    if State.boards is not None:
+        State.undo.append(undo)
 
 
 def refuse_recording(what: str) -> None:

@@ -35,22 +35,9 @@ from minigrad import graph
 from minigrad.graph import Node
 from minigrad.inplace import saved_arrays
 from minigrad.kernel import KERNELS
+from minigrad.lines import line_of, user_place
 from minigrad.observers import OBSERVERS, Event
 from minigrad.tensor import Tensor
-
-PACKAGE = os.path.dirname(__file__) + os.sep
-
-
-def user_line() -> str:
-    """ "file.py:12" of the innermost line being executed outside of minigrad."""
-    frame = sys._getframe()  # type: ignore[reportPrivateUsage]
-    while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
-        frame = frame.f_back
-    path = frame.f_code.co_filename
-    with contextlib.suppress(ValueError):  # on another drive
-        relative = os.path.relpath(path)
-        path = path if relative.startswith("..") else relative
-    return f"{path}:{frame.f_lineno}"
 
 
 @contextlib.contextmanager
@@ -79,7 +66,7 @@ def raise_on_nan(event: Event) -> None:
     node = event.node  # an Op, where the forward pass is not recorded
     recorded = isinstance(node, Node)
     if event.phase == "forward":
-        line = user_line()
+        line = line_of(user_place())
         if recorded:
             node.where = line
         subject, at = "its result contains", f"at {line}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import math
 import re
 import sys
 import warnings
@@ -17,13 +16,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad.kernel import Routine
+from minigrad.kernel import say_once
 
 Array = Any
+CHECKS: dict[int, Any] = {}  # of indices on each GPU, see `indices.Checks`; read with its numbers
+OLDEST_CUPY = 14  # 13 sorts with a wait, which no recording allows, and lacks put_along_axis
 
 
 class DeviceError(RuntimeError):
     """A device that does not exist here, or that cannot be used; the message says why."""
+
+
+class IncompleteError(DeviceError):
+    """There is a GPU, and not all that CuPy needs to use it."""
 
 
 def parse(device: str | None) -> str:
@@ -54,6 +59,11 @@ def cupy() -> Any:
             f"device cuda needs CuPy, which cannot be imported ({error}). "
             f"{side_by_side(several) if several else advice}"
         ) from None
+    if int(cupy.__version__.partition(".")[0]) < OLDEST_CUPY:
+        raise DeviceError(
+            f"device cuda needs CuPy {OLDEST_CUPY} or newer, this is {cupy.__version__}: "
+            f"install minigrad[cuda12] or minigrad[cuda13]"
+        )
     if several:
         print(f"minigrad: {side_by_side(several)}", file=sys.stderr)
     return cupy
@@ -77,7 +87,7 @@ def gpu_count() -> int:
     """How many GPUs can be used. Importing CuPy proves nothing, so the driver is asked."""
     runtime = cupy().cuda.runtime
     try:
-        return int(runtime.getDeviceCount())
+        count = int(runtime.getDeviceCount())
     except Exception as error:
         reason = f"no usable GPU ({error})"
         driver = runtime.driverGetVersion()
@@ -89,12 +99,32 @@ def gpu_count() -> int:
                 f"driver, or minigrad[cuda{driver // 1000}]"
             )
         raise DeviceError(f"device cuda: {reason}") from None
+    if count and (missing := missing_libraries()):
+        raise IncompleteError(
+            f"device cuda: there is a GPU, but CuPy cannot load {' and '.join(missing)} of CUDA; "
+            f"install minigrad[cuda{runtime.runtimeGetVersion() // 1000}]"
+        )
+    return count
+
+
+def missing_libraries() -> list[str]:
+    """Those that CuPy loads when it first compiles or multiplies, and cannot."""
+    cuda, missing = cupy().cuda, []
+    for name, load in (("NVRTC", lambda: cuda.nvrtc.getVersion()), ("cuBLAS", lambda: cuda.cublas)):
+        try:
+            load()
+        except (ImportError, RuntimeError):
+            missing.append(name)
+    return missing
 
 
 def available() -> bool:
-    """Whether a GPU can be used here."""
+    """Whether a GPU can be used here. If there is one that cannot, a line says why, once."""
     try:
         return gpu_count() > 0
+    except IncompleteError as error:
+        say_once(str(error))
+        return False
     except DeviceError:
         return False
 
@@ -117,12 +147,44 @@ def namespace(array: Array) -> Any:
     return np if isinstance(array, (np.ndarray, np.generic)) else cupy()
 
 
+def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
+    """A new array in C order beside another one, in its dtype unless one is given.
+
+    `np.empty_like(like, shape=shape)` would take over the order of a view, and CuPy's gives an
+    array of the shape of `like` where the shape asked for is ().
+    """
+    return namespace(like).empty(shape, like.dtype if dtype is None else dtype)
+
+
+def zeros(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
+    """As `empty`, filled with zeros."""
+    return namespace(like).zeros(shape, like.dtype if dtype is None else dtype)
+
+
+def ones(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
+    """As `empty`, filled with ones."""
+    return namespace(like).ones(shape, like.dtype if dtype is None else dtype)
+
+
+def capturing() -> bool:
+    """Whether launches on the current GPU go into a recording; nothing can then be read back."""
+    return bool(cupy().cuda.get_current_stream().is_capturing())
+
+
 def move(array: Array, device: str) -> Array:
-    """The array on `device` (a name from `parse`): itself if it is there, else a copy."""
+    """The array on `device` (a name from `parse`): itself if it is there, else a copy.
+
+    RuntimeError while a step is recorded: its replays would copy what the host no longer holds.
+    IndexError, with an array of a GPU, for what `check_indices` found there.
+    """
     if of(array) == device:
         return array
+    if capturing():
+        raise RuntimeError(f"a copy from {of(array)} to {device} is not possible in a recording")
     if device == "cpu":
         with cupy().cuda.Device(array.device.id):
+            if array.device.id in CHECKS:
+                CHECKS[array.device.id].read()
             return cupy().asnumpy(array)
     with cupy().cuda.Device(int(device[5:])):
         return cupy().asarray(array)
@@ -154,15 +216,18 @@ class use_device:
 
 
 def elsewhere(arrays: Iterable[Any]) -> str:
-    """What is wrong if arrays are on another GPU than the current one; else nothing."""
-    for a in arrays:
-        if is_array(a) and not isinstance(a, np.ndarray):
-            current = cupy().cuda.runtime.getDevice()
-            if a.device.id != current:
-                return (
-                    f"an array is on {of(a)}, and ops run on the current GPU, cuda:{current}; "
-                    f'change it with mg.use_device("{of(a)}")'
-                )
+    """What is wrong if arrays are on several devices, or on another GPU than the current one."""
+    places = {of(a) for a in arrays if is_array(a) and (a.ndim or not isinstance(a, np.ndarray))}
+    if len(places) > 1:
+        return f"the arguments are on {' and '.join(sorted(places))}; move one with .to()"
+    if places and places != {"cpu"}:
+        current = f"cuda:{cupy().cuda.runtime.getDevice()}"
+        if places != {current}:
+            (there,) = places
+            return (
+                f"an array is on {there}, and ops run on the current GPU, {current}; "
+                f'change it with mg.use_device("{there}")'
+            )
     return ""
 
 
@@ -212,107 +277,4 @@ def keep_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and all(
         mallopt(option, limit) == 1 for option in (m_mmap_threshold, m_trim_threshold)
-    )
-
-
-# --- indexing -----------------------------------------------------------------------------------
-class check_indices:
-    """Switch the checks of indices and class ids on arrays of a GPU on or off; they start on.
-
-        mg.check_indices(False)            from here on
-        with mg.check_indices(False):      inside, and as before afterwards
-
-    For a check the host waits for the GPU. Without it, and always while a step is recorded
-    (`mg.capture`), an id out of range reads something else or gives NaN. On the CPU all is checked.
-    """
-
-    on = True
-
-    def __init__(self, on: bool = True) -> None:
-        self.before = check_indices.on
-        check_indices.on = on
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *exception: object) -> None:
-        check_indices.on = self.before
-
-
-def checked(array: Array) -> bool:
-    """Whether to look at the values of an array of indices."""
-    if isinstance(array, np.ndarray):
-        return True
-    return check_indices.on and not cupy().cuda.get_current_stream().is_capturing()
-
-
-def check_index(index: Array, n: int) -> None:
-    """IndexError unless -n <= index < n: CuPy would wrap silently, and NumPy looks itself."""
-    if isinstance(index, np.ndarray) or not index.size or not checked(index):
-        return
-    low, high = int(index.min()), int(index.max())
-    if low < -n or high >= n:
-        raise IndexError(f"index {low if low < -n else high} is out of range for an axis of {n}")
-
-
-def scatter_add(out: Array, index: Any, values: Array) -> None:
-    """out[index] += values, adding up where the index names a place several times.
-
-    index: an integer array, or a tuple as in out[index]. The order of the sum is fixed, so two
-    runs agree bitwise; atomic additions (np.add.at on a GPU) would not.
-
-    Any index picks whole rows once the trailing axes that it does not mention are flattened, so
-    the numbers of those rows are found by indexing an arange.
-    """
-    index = index if isinstance(index, tuple) else (index,)
-    named = [i for i in index if i is not None and i is not ...]
-    if any(i is ... for i in index):  # the axes after it are named, so all are
-        depth = out.ndim
-    else:
-        depth = sum(i.ndim if getattr(i, "dtype", None) == np.bool_ else 1 for i in named)
-    xp, lead = namespace(out), out.shape[:depth]
-    count = math.prod(lead)
-    rows = xp.arange(count).reshape(lead)[index].reshape(-1)
-    width = out.size // count if count else 0
-    if not rows.size or not width:
-        return
-    values = values.reshape(rows.size, width)
-    if xp is np:
-        add_rows(out.reshape(count, width), rows, values)
-        return
-    order = xp.argsort(rows)
-    starts = xp.searchsorted(rows[order], xp.arange(count + 1))
-    segment_sum()(xp.ascontiguousarray(values), order, starts, width, out, size=out.size)
-
-
-@Routine
-def add_rows(out: Array, rows: Array, values: Array) -> None:
-    """out[rows[i]] += values[i], on the CPU, always added in the same order."""
-    if out.shape[1] == 1:
-        np.add.at(out[:, 0], rows, values[:, 0])  # one-dimensional: its fast path
-        return
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    starts = np.flatnonzero(np.diff(ordered, prepend=-1))
-    sizes = np.diff(starts, append=len(rows))
-    for size in np.unique(sizes):  # together, the runs of one length: reduceat is far slower
-        first = starts[sizes == size]
-        run = order[first[:, None] + np.arange(size)]
-        out[ordered[first]] += values[run].sum(axis=1)
-
-
-@functools.cache
-def segment_sum() -> Any:
-    """A CuPy kernel: each thread adds one column of one run of rows, in order."""
-    return cupy().ElementwiseKernel(
-        "raw T values, raw int64 order, raw int64 starts, int64 width",
-        "raw T out",
-        """
-        long long row = i / width, column = i % width;
-        T total = 0;
-        for (long long j = starts[row]; j < starts[row + 1]; ++j)
-            total += values[order[j] * width + column];
-        out[i] += total;
-        """,
-        "minigrad_segment_sum",
     )

@@ -250,9 +250,14 @@ def with_zeros(given: dict[int, Array], node: Node) -> tuple[Array, ...]:
     """Gradients of all outputs of a node: for those that nobody used a single 0, repeated."""
     like = next(iter(given.values()))
     return tuple(
-        given[i] if i in given else np.broadcast_to(np.zeros_like(like, dtype, shape=()), shape)
+        given[i] if i in given else np.broadcast_to(zero_beside(like, dtype), shape)
         for i, (shape, dtype) in enumerate(zip(node.shape, node.dtype, strict=True))
     )
+
+
+def zero_beside(like: Array, dtype: Any) -> Array:
+    """0 as a 0-d array, or Tensor, beside another. CuPy's zeros_like ignores the shape ()."""
+    return np.zeros_like(like, dtype, shape=(1,)).reshape(())
 
 
 def checked(node: Node, parent: Node, c: Array) -> Array:

@@ -34,6 +34,7 @@ from minigrad.modes import KEEP_INPUTS, MODE, OFF
 from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 from minigrad.protocols import NUMPY
 from minigrad.rules import EXPLAINED, explained, same_dtype, tidy
+from minigrad.stacked import Stacked
 from minigrad.tensor import Tensor
 
 Pullback = Callable[[Any], Any]
@@ -57,6 +58,7 @@ class Op(Routine):
         broadcast: bool = False,
         casts: bool = False,
         composite: Callable[..., Any] | None = None,
+        stacked: tuple[str, int] | None = None,
     ) -> None:
         super().__init__(body)
         self.broadcast = broadcast
@@ -64,6 +66,7 @@ class Op(Routine):
         self.composite = composite
         parameters = inspect.signature(body).parameters.values()
         self.places = [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.stacked = None if stacked is None else Stacked(self, *stacked)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -83,12 +86,13 @@ class Op(Routine):
         args, kwargs = node.inputs
         check_unchanged(node, held=args)
         useful = {p for p in node.parents if p is not None}
-        if self.composite is None:
-            _, pull = self.body(*args, **kwargs)
+        form = self if self.stacked is None else self.stacked.form(args)
+        if form.composite is None:
+            _, pull = form.body(*args, **kwargs)
             return graph.pulled(pull, g, node.parents, useful)
         args = tuple(a.clone() if isinstance(a, Tensor) and a.node else a for a in args)
         nodes = tuple(a.node if isinstance(a, Tensor) else None for a in args)
-        y = self.composite(*args, **kwargs)
+        y = form.composite(*args, **kwargs)
         pairs = zip(y, g, strict=True) if isinstance(y, tuple) else [(y, g)]
         roots = [(out.node, g_out) for out, g_out in pairs if out.node is not None]
         targets = frozenset(n for n in nodes if n is not None)
@@ -103,6 +107,7 @@ def op(
     casts: bool = False,
     numpy: Any = None,
     composite: Callable[..., Any] | None = None,
+    stacked: tuple[str, int] | None = None,
 ) -> Any:
     """Make an op of a body; use as `@op` or `@op(...)`.
 
@@ -113,12 +118,15 @@ def op(
     numpy:     the NumPy function (or several) that calls this op when it is given a tensor.
     composite: for a fused op, the same function of the same arguments spelled in smaller ops. It
                gives the higher derivatives, and the tests hold the two together.
+    stacked:   an argument and the number of its axes; with one axis more, every array has an axis
+               of replicas in front, and the op is mapped over it (`minigrad.stacked`).
     """
+    options: dict[str, Any] = {"broadcast": broadcast, "casts": casts, "composite": composite}
+    options["stacked"] = stacked
     if body is None:
-        options: dict[str, Any] = {"broadcast": broadcast, "casts": casts, "composite": composite}
         return functools.partial(op, numpy=numpy, **options)
-    this = Op(body, broadcast=broadcast, casts=casts, composite=composite)
-    mode_of, observers = MODE.get, OBSERVERS
+    this = Op(body, **options)
+    mode_of, observers, stack = MODE.get, OBSERVERS, this.stacked
 
     @functools.wraps(body)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -152,7 +160,8 @@ def op(
                 arrays = [a.data if isinstance(a, Tensor) else a for a in args]
             if broadcast and (mixed or not plain):
                 arrays = same_dtype(args, arrays)
-            y, pull = this.run(*arrays, **kwargs)
+            form = this if stack is None else stack.form(arrays)
+            y, pull = form.run(*arrays, **kwargs)
             if y.__class__ is tuple:
                 y = tuple(tidy(this, item, arrays) for item in y)
             elif mixed or y.__class__ is not np.ndarray or y.dtype is not dtype:

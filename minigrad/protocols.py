@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import device as devices
+
 NUMPY: dict[Any, Callable[..., Any]] = {}  # the NumPy function and what it calls
 
 
@@ -54,14 +56,14 @@ def _size(t: Any) -> int:
 
 @answers(np.zeros_like)
 def _zeros_like(t: Any, dtype: Any = None, shape: Any = None) -> Any:
-    return type(t)(np.zeros_like(t.data, dtype=dtype, shape=shape))
+    return type(t)(devices.zeros(t.shape if shape is None else shape, t.data, dtype))
 
 
 @answers(np.ones_like)
 def _ones_like(t: Any, dtype: Any = None, shape: Any = None) -> Any:
-    return type(t)(np.ones_like(t.data, dtype=dtype, shape=shape))
+    return type(t)(devices.ones(t.shape if shape is None else shape, t.data, dtype))
 
 
 @answers(np.empty_like)
 def _empty_like(t: Any, dtype: Any = None, shape: Any = None) -> Any:
-    return type(t)(np.empty_like(t.data, dtype=dtype, shape=shape))
+    return type(t)(devices.empty(t.shape if shape is None else shape, t.data, dtype))

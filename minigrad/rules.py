@@ -50,8 +50,8 @@ def is_floating(a: Any) -> bool:
 def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
     """An output as an array in the dtype that the inputs ask for: integers alone give float32.
 
-    RuntimeError if an array of a GPU is not on the current one: where CuPy can reach it, it
-    computes on the wrong GPU.
+    RuntimeError if arrays are on several devices, or not on the current GPU: CuPy copies indices of
+    the host at every use, and where it can reach another GPU's array it computes on the wrong one.
     """
     if isinstance(y, (np.generic, float, int)):
         y = np.asarray(y)
@@ -92,10 +92,7 @@ def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
     if isinstance(error, AttributeError):  # a list, say, where the body wants an array
         given = [type(a).__name__ for a in args if not isinstance(a, Tensor)]
         error, reason = TypeError(), f"expected tensors or arrays, got {', '.join(given)}: {reason}"
-    if len(found) > 1:
-        reason = f"the arguments are on {' and '.join(sorted(found))}; move one with .to()"
-    elif problem := devices.elsewhere(map(raw, args)):
-        reason = problem
+    reason = devices.elsewhere(map(raw, args)) or reason
     for device in found:
         reason += devices.out_of_memory(error, device)
     kind = next(k for k in EXPLAINED if isinstance(error, k))

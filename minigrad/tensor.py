@@ -14,6 +14,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array, Node
+from minigrad.indices import prepared
 from minigrad.inplace import stamp_write
 from minigrad.modes import MODE, OFF
 from minigrad.operators import Operators
@@ -112,10 +113,10 @@ class Tensor(Operators):
         """The one value as a Python number. ValueError unless there is exactly one."""
         if self.size != 1:
             raise ValueError(f"item: expected one value, got shape {self.shape}")
-        return self.data.item()
+        return devices.to_numpy(self.data).item()
 
     def tolist(self) -> Any:
-        return self.data.tolist()
+        return devices.to_numpy(self.data).tolist()
 
     def __float__(self) -> float:
         return float(self.item())
@@ -275,7 +276,7 @@ class Tensor(Operators):
                 "a tensor that carries a gradient cannot be changed in place: use mg.where, "
                 "mg.scatter_add or mg.concatenate to make a new one, or write under mg.no_grad()"
             )
-        self.data[raw(index)] = raw(value)
+        self.data[prepared(self.data, raw(index))] = raw(value)
         stamp_write(self.data)
 
     # --- NumPy's protocols: np.exp(t) is mg.exp(t) ---

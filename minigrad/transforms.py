@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.capture import on_failure
 from minigrad.create import tensor
 from minigrad.graph import Node, walk
 from minigrad.modes import KEEP_INPUTS, MODE, OFF, set_mode
@@ -76,6 +78,7 @@ def backward(
                     total = g.clone() if create_graph else Tensor(g)
                 totals.append((node, total))
             for node, total in totals:
+                on_failure(partial(setattr, node, "grad", node.grad))
                 node.grad = total
 
 

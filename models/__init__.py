@@ -1,7 +1,15 @@
 """Models: plain compositions of `minigrad.nn`."""
 
+from models.blocks import PostNorm, PreNorm, Residual
 from models.gpt import GPT, GPTConfig
 from models.lstm import LSTMConfig, LSTMLanguageModel
-from models.prefix import PrefixTree
 
-__all__ = ["GPT", "GPTConfig", "LSTMConfig", "LSTMLanguageModel", "PrefixTree"]
+__all__ = [
+    "GPT",
+    "GPTConfig",
+    "LSTMConfig",
+    "LSTMLanguageModel",
+    "PostNorm",
+    "PreNorm",
+    "Residual",
+]

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import minigrad as mg
-from minigrad import device as devices
 from minigrad import nn
-from models.prefix import PrefixTree
 
 
 @dataclass(frozen=True)
@@ -50,51 +48,17 @@ class LSTMLanguageModel(nn.Module):
             nn.init.uniform_(weight_hh, -bound, bound)
             nn.init.zeros_(bias)
 
-    def forward(
-        self, ids: mg.Tensor | PrefixTree, start: int = 0, *, return_hidden: bool = False
-    ) -> Any:
+    def forward(self, ids: mg.Tensor, start: int = 0, *, return_hidden: bool = False) -> Any:
         """Logits of the next token after positions start..S-1.    ids (B, S) -> (B, S - start, V)
 
-        A `PrefixTree` of the ids gives the same to rounding. ValueError with return_hidden, with
-        dropout in training, whose masks sequences would share, or for a stacked model. That takes
-        ids (R, B, S), or (B, S) for all replicas, and every result has the axis R before these.
+        A stacked model takes ids (R, B, S), or (B, S) for all replicas, and every result has the
+        axis R before these.
 
         return_hidden: (logits, hidden, (h, c)) instead, with the hidden states of the last layer
         (B, S, d_hidden) and the state of every layer after the last token, (L, B, d_hidden) each.
         """
-        if isinstance(ids, PrefixTree):
-            ids.check_use(self, start, return_hidden)
-            return self._on_tree(ids, start)
         ids = ids if ids.ndim == 3 else nn.for_replicas(ids, self.replicas)
         # time first: each step of the LSTM then reads and writes one block of memory
-        hidden, state = self._recur(ids.mT, None, self._table(ids.shape[-2] * ids.shape[-1]))
+        hidden, state = self.lstm(self.embedding(ids.mT))
         logits = self.classifier(hidden[..., start:, :, :]).swapaxes(-3, -2)
         return (logits, hidden.swapaxes(-3, -2), state) if return_hidden else logits
-
-    def _on_tree(self, tree: PrefixTree, start: int) -> mg.Tensor:
-        """Run by run: the chains of one start from the states in which those before have ended."""
-        state, table = None, self._table(tree.tokens.size)
-        logits: list[mg.Tensor] = []
-        for run in tree.runs:
-            if run.parents is not None:
-                state = tuple(mg.take(s, run.parents, axis=1) for s in state)
-            hidden, state = self._recur(run.tokens, state, table)
-            if run.depth + len(hidden) > start:
-                y = self.classifier(hidden[max(0, start - run.depth) :])
-                logits.append(y.reshape(-1, y.shape[-1]))
-        return tree.expand(mg.concatenate(logits), start)
-
-    def _table(self, count: int) -> mg.Tensor | None:
-        """The first layer's products for all words, where `count` tokens often repeat them."""
-        words = self.config.vocabulary_size
-        if count < 2 * words:
-            return None
-        weight = self.embedding.weight.data
-        every = mg.Tensor(devices.namespace(weight).arange(words))
-        return self.lstm.table(self.embedding(nn.for_replicas(every, self.replicas)))
-
-    def _recur(self, ids: mg.Tensor, state: Any, table: mg.Tensor | None) -> Any:
-        """The LSTM over ids (T, B)."""
-        if table is None:
-            return self.lstm(self.embedding(ids), state)
-        return self.lstm(table, state, rows=ids)

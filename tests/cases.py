@@ -485,6 +485,7 @@ INDEXING = {
         at([]),
         at(()),
         at(slice(0, 0)),
+        at([-1, 2, 0, -1]),  # two names of one place
     ],
     "scatter": [
         case(

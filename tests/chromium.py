@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 LIMIT = 120  # seconds that a browser may live: nothing waits for ever
 PATH = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -20,6 +22,11 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND",  # no host has an address
     "--remote-debugging-pipe",
 )  # fmt: skip
+
+
+needs_chromium = pytest.mark.skipif(
+    PATH is None, reason="no Chromium: apt-get install chromium (Debian's package)"
+)
 
 
 class Chromium:

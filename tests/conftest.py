@@ -52,3 +52,31 @@ def registry():
     for registered, before in kept:
         registered.clear()
         registered.update(before)
+
+
+# --- a toy report ---------------------------------------------------------------------------------
+@pytest.fixture(scope="session")
+def toy_folder(tmp_path_factory):
+    """The records of a toy experiment, run once, and of one whose results break."""
+    import toys
+
+    return toys.make(tmp_path_factory.mktemp("toys"))
+
+
+@pytest.fixture(scope="session")
+def toy_contents(toy_folder):
+    """What they come to."""
+    import toys
+
+    from experiments.report.report import read
+
+    return read(toys.REPORT, toy_folder)
+
+
+@pytest.fixture(scope="session")
+def toy_page(toy_contents, tmp_path_factory):
+    """The page of it."""
+    pytest.importorskip("plotly", reason="the page needs plotly")
+    from experiments.report import page
+
+    return page.write(toy_contents, tmp_path_factory.mktemp("page") / "report.html")

@@ -1,30 +1,30 @@
 """The experiment `attention_maps`: what is read from a model, and what is said of it."""
 
-from dataclasses import asdict
-
 import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments import attention_maps
-from experiments.attention_maps import look, mean_over, shares
-from experiments.sweeps import sweep
-from experiments.trial import modular, records, training
-from experiments.trial.training import Trial, run_trial
+from experiments.data import modular
+from experiments.grokking import attention_maps, task
+from experiments.grokking.attention_maps import look, mean_over, shares
+from experiments.grokking.task import Grokking
+from experiments.sweep.experiment import main
+from experiments.train import records
+from experiments.train.loop import run
 
 SMALL = {"model": "gpt", "p": 7, "d": 8, "heads": 2, "steps": 2}
 
 
 def command(args):
-    """`python -m experiments.attention_maps` with these arguments."""
-    return sweep.main(attention_maps.EXPERIMENT, args, description=attention_maps.__doc__)
+    """`python -m experiments.grokking.attention_maps` with these arguments."""
+    return main(attention_maps.EXPERIMENT, args, description=attention_maps.__doc__)
 
 
 def model_and_data(**settings):
-    trial = Trial(**SMALL | settings)
-    data = training.data_of(trial)
+    trial = Grokking(**SMALL | settings)
+    data = task.data_of(trial)
     mg.random.seed(0)
-    model = training.model_of(trial, data[0].vocabulary, data[0].inputs.shape[1])
+    model = task.model_of(trial, data[0])
     return model.eval(), data
 
 
@@ -91,7 +91,7 @@ def test_the_mean_is_that_of_every_equation():
 
 
 def test_attention_is_kept_beside_the_checkpoint(tmp_path):
-    run_trial(Trial(**SMALL), tmp_path)
+    run(Grokking(**SMALL), tmp_path)
     trial = records.read_trial(tmp_path)
     found = attention_maps.attention_of(trial)
     assert found["step"] == 2
@@ -106,8 +106,8 @@ def test_attention_is_kept_beside_the_checkpoint(tmp_path):
 def fake(folder, name, heads, accuracy=0.95):
     """A trial of one layer whose heads at "=" and at r give these parts to a and to b."""
     (folder / name).mkdir(parents=True)
-    settings = Trial(model="gpt", layers=1, heads=len(heads), d=8 * len(heads))
-    records.write_json(folder / name / "settings.json", asdict(settings))
+    settings = Grokking(model="gpt", layers=1, heads=len(heads), d=8 * len(heads))
+    records.write_json(folder / name / "settings.json", settings.settings())
     parts = ("train_loss", "train_accuracy", "val_loss", "val_accuracy")
     line = {"step": 0, **dict.fromkeys(parts, accuracy), "norm": 1.0}
     records.rewrite(folder / name / "metrics.jsonl", [line])
@@ -161,9 +161,7 @@ def test_the_tables_are_those_of_the_attention_by_hand(tmp_path):
 )
 def test_the_claims_are_decided_by_the_heads(heads, verdicts, tmp_path):
     fake(tmp_path, "sanity-seed0", heads)
-    claims = attention_maps.claims(
-        [(t, attention_maps.attention_of(t)) for t in records.read_trials(tmp_path)]
-    )
+    claims = attention_maps.results(records.read_trials(tmp_path)).claims
     assert [claim.verdict for claim in claims] == verdicts
 
 

@@ -11,7 +11,8 @@ import torch
 
 import minigrad as mg
 from benchmarks import gemm, sides, step, sweep
-from experiments.trial import objective, training
+from experiments.grokking import objective, prefix
+from experiments.grokking.task import Grokking, data_of
 from models import count
 
 MODELS = ["lstm", "gpt"]
@@ -82,9 +83,10 @@ def test_a_side_that_cannot_run_is_left_out_and_says_why(monkeypatch, capsys):
 
 
 def test_a_problem_counts_the_same_positions_in_every_row():
-    data = training.data_of(training.Trial(p=5, orders=(2, 3)))[0]
+    trial = Grokking(p=5, orders=(2, 3))
+    data, _ = data_of(trial)
     with pytest.raises(ValueError, match="the same positions"):
-        sides.Problem(training.Trial(p=5, orders=(2, 3)), data)
+        sides.Problem(trial, data)
 
 
 def test_sums_fill_the_batch():
@@ -117,7 +119,7 @@ def test_the_products_are_those_that_minigrad_makes(problem, shared, monkeypatch
     monkeypatch.setattr(fake_gpu.FakeArray, "__array_ufunc__", counting)
     model = sides.minigrad_model(problem).to("cuda")
     batch = objective.batch_of(problem.equations, "cuda", share_prefixes=shared)
-    objective.loss(model(batch.ids, start=batch.start), batch).backward()
+    objective.loss(prefix.logits(model, batch.ids, batch.start), batch).backward()
 
     assert sum(made) == gemm.flops(gemm.products_of(problem, shared))
 

@@ -40,6 +40,7 @@ DOCUMENTS = (
     "docs/performance.md",
     "docs/dependencies.md",
     "docs/results/sanity/README.md",
+    "docs/results/sanity/first_steps.md",
     "docs/results/data_size/README.md",
     "docs/results/regularization/README.md",
     "docs/results/attention_maps/README.md",

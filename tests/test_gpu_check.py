@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu import __main__ as check
-from benchmarks.gpu import rows
+from benchmarks.gpu import groups, rows
 from benchmarks.gpu.rows import Row
 from minigrad import device as devices
 
@@ -79,9 +79,9 @@ def command(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(check, "environment", lambda device: {"gpu": "NVIDIA Example"})
 
     def call(checks, times=None, *args):
-        make = lambda groups: {
-            name: check.Group(__name__, function, seconds, given)
-            for name, (function, seconds, *given) in groups.items()
+        make = lambda functions: {
+            name: groups.Group(__name__, function, seconds, given)
+            for name, (function, seconds, *given) in functions.items()
         }
         monkeypatch.setattr(check, "CHECKS", make(checks))
         monkeypatch.setattr(check, "TIMES", make(times or {}))
@@ -150,6 +150,53 @@ def test_only_some(command):
     with pytest.raises(SystemExit) as stop:
         check.main(["--only", "c"])
     assert stop.value.code == 2
+
+
+# --- as a process ---------------------------------------------------------------------------------
+ONE_GPU = """
+import sys, types
+
+runtime = types.SimpleNamespace(
+    getDeviceCount=lambda: 1, driverGetVersion=lambda: 13000, runtimeGetVersion=lambda: 12090,
+    getDeviceProperties=lambda device: {"name": b"NVIDIA Example"},
+)
+nvrtc = types.SimpleNamespace(getVersion=lambda: (12, 9))
+cupy = types.ModuleType("cupy")
+cupy.cuda = types.SimpleNamespace(runtime=runtime, nvrtc=nvrtc, cublas=None)
+cupy.__version__, cupy.ndarray = "14.2.0", ()
+sys.modules["cupy"] = cupy
+sys.modules["pytest"] = None  # as if it were not installed
+"""
+
+
+def test_its_groups_run_in_processes_of_their_own(tmp_path):
+    """By the command itself, in a Python that finds a GPU and, on it, nothing that could be run:
+    one group is left out and one raises, and both have started."""
+    (tmp_path / "sitecustomize.py").write_text(ONE_GPU)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    out = tmp_path / "check.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--only", "tests", "memory", "--out", out],
+        env={**os.environ, "PYTHONPATH": path},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    record = json.loads(out.read_text())
+    assert record["environment"]["gpu"] == "NVIDIA Example"
+    by_group = {r["group"]: (r["what"], r["found"], r["ok"]) for r in record["rows"]}
+    problem = "AttributeError: 'types.SimpleNamespace' object has no attribute 'MemoryPool'"
+    assert by_group == {
+        "tests": (
+            "tests of the kernels",
+            "left out: pytest and hypothesis are not installed",
+            None,
+        ),
+        "memory": ("the group", problem, False),
+    }
+    assert "in memory\n" in done.stderr  # the function, in the traceback of its process
 
 
 # --- what is there, and what is not ---------------------------------------------------------------

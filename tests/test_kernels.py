@@ -40,10 +40,13 @@ from test_ops import (
 )
 
 import minigrad as mg
-from experiments.trial import objective, training
-from minigrad import debug, graph, optim
+from experiments.grokking import prefix
+from experiments.grokking.task import Grokking, GrokkingTask, data_of
+from experiments.train import loop
+from minigrad import debug, graph, indices, optim
 from minigrad import device as devices
 from minigrad.kernel import KERNELS, Declined, Unusable, enabled, kernel
+from minigrad.op import OPS
 
 ROOT = Path(__file__).parent.parent
 EPS = float(np.finfo(np.float32).eps)
@@ -312,6 +315,14 @@ def all_close(found, wanted, terms):
         close(g, h, 2 * terms, f"gradient {n}")
 
 
+def replicas(case, arrays):
+    """How many parts the arguments are a stack of; 1 if they are none."""
+    this = OPS[case.name]
+    args = [b for a in arrays for b in (a if isinstance(a, list) else [a])]
+    stack = this.stacked is not None and this.stacked.form(args) is not this
+    return len(args[0]) if stack else 1
+
+
 def doubled(a):
     return a.astype(np.float64) if is_float(a) else a
 
@@ -357,7 +368,7 @@ def test_values_and_gradients_are_those_of_the_plain_op(case, rng):
     if case.id in DECLINED:
         assert (runs, set(reasons)) == (0, {DECLINED[case.id]})
     else:
-        assert (runs, set(reasons)) == (2, set())
+        assert (runs, set(reasons)) == (2 * replicas(case, arrays), set())
     assert all(map(np.array_equal, (*flat(arrays), *cs), copies))
     assert all(a.dtype == np.float32 for part in fast for a in part)
     plain = computed(case, arrays, cs)
@@ -788,8 +799,8 @@ def test_rows_are_added_where_the_index_says(name, parts, count, width, rng, mon
     given = rows.copy(), values.copy()
     fast, plain, exact = start.copy(), start.copy(), start.astype(np.float64)
     with ran("add_rows"):
-        devices.add_rows(fast, rows, read_only(values))
-    devices.add_rows(plain, rows, values)
+        indices.add_rows(fast, rows, read_only(values))
+    indices.add_rows(plain, rows, values)
     np.add.at(exact, rows, values.astype(np.float64))
     close(fast, exact, len(rows) + 1)
     close(fast, plain, len(rows) + 1)
@@ -1202,19 +1213,19 @@ def losses(trial, steps, rows, share, on=False, nudged=None):
 
     nudged: a seed; every weight then starts one ulp higher or lower.
     """
-    equations, _ = training.data_of(trial)
-    batch = objective.batch_of(equations.take(slice(rows)), share_prefixes=share)
+    train, val = data_of(trial)
     mg.random.seed(trial.seed)
-    model = training.model_of(trial, equations.vocabulary, equations.inputs.shape[1])
+    with prefix.sharing(share):
+        task = GrokkingTask(trial, "cpu", (train.take(slice(rows)), val))
     if nudged is not None:
         rng = np.random.default_rng(nudged)
         with mg.no_grad():
-            for p in model.parameters():
+            for p in task.model.parameters():
                 towards = np.where(rng.random(p.shape) < 0.5, -np.inf, np.inf)
                 p.assign_(np.nextafter(p.data, towards.astype(np.float32)))
-    optimizer = training.optimizer_of(trial, model)
+    step = loop.Step(task, loop.optimizer_of(trial, task.model), trial.clip)
     with mg.use_kernels(on):
-        found = [training.train_step(model, optimizer, batch, trial.clip) for _ in range(steps)]
+        found = [step(np.arange(task.size)) for _ in range(steps)]
     return np.array([loss.data for loss in found])
 
 
@@ -1234,7 +1245,7 @@ def test_a_training_with_kernels_is_the_plain_one(model, d, rows, steps, share, 
     100 steps of models with d = 32 on 160 samples, as trees of prefixes, as the experiments run;
     and 10 of the full size on all 480, as `benchmarks.step` has them.
     """
-    trial = training.Trial(model=model, d=d)
+    trial = Grokking(model=model, d=d)
     plain = losses(trial, steps, rows, share)
     nudged = [losses(trial, steps, rows, share, nudged=seed) for seed in range(seeds)]
     s = np.maximum.accumulate(np.abs(np.array(nudged) - plain).max(axis=0))

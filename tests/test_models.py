@@ -9,7 +9,8 @@ import reference_models as reference
 import torch
 
 import minigrad as mg
-from experiments.trial import modular, objective
+from experiments.data import modular
+from experiments.grokking import objective
 from minigrad import nn, optim
 from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel, count
 

@@ -1,7 +1,6 @@
-"""The data, the loss and the accuracy of modular arithmetic, and the metrics made from curves."""
+"""The data, the loss and the accuracy of modular arithmetic."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,10 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from experiments.analysis import groups, metrics
-from experiments.analysis.metrics import Spread
-from experiments.trial import modular, objective
-from experiments.trial.records import TrialRecord
+from experiments.data import modular
+from experiments.grokking import objective
 
 PRIMES = [2, 3, 5, 7]
 
@@ -231,62 +228,3 @@ def test_evaluation_in_parts_is_that_of_the_whole(monkeypatch):
     assert parts[0] == pytest.approx(whole[0], rel=25 * 2**-23)
     wanted = objective.loss(mg.tensor(table), batch).item()
     assert whole[0] == pytest.approx(wanted, rel=25 * 2**-23)
-
-
-# --- metrics of curves ----------------------------------------------------------------------------
-def curve(*rows):
-    keys = ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
-    return [dict(zip(keys, row, strict=True)) for row in rows]
-
-
-ONE = curve(
-    (0, 3.0, 0.1, 3.0, 0.0),
-    (1, 2.0, 1.0, 4.0, 0.5),
-    (2, 0.5, 1.0, 2.5, 0.5),
-    (3, 0.5, 0.9, 2.0, 0.25),
-)
-TWO = curve(
-    (0, 3.0, 0.2, 3.0, 0.0),
-    (1, 1.0, 0.8, 1.0, 0.25),
-    (2, 1.5, 0.6, None, 0.75),
-    (3, 0.25, 0.8, 1.0, 0.5),
-)
-
-
-def test_the_ten_numbers_of_a_trial_by_hand():
-    assert metrics.summarize(ONE) == {
-        "L_train": 0.5, "L_val": 2.0, "A_train": 1.0, "A_val": 0.5,
-        "t_f(L_train)": 2, "t_f(L_val)": 3, "t_f(A_train)": 1, "t_f(A_val)": 1,
-        "dt(L)": 1, "dt(A)": 0,
-    }  # fmt: skip
-    two = metrics.summarize(TWO)
-    assert two["t_f(L_val)"] == 1  # the first of a tie; a loss that is no number never wins
-    assert two["t_f(A_train)"] == 1
-    assert (two["dt(L)"], two["dt(A)"]) == (-2, 1)
-
-
-def test_a_cutoff_looks_at_earlier_steps_only():
-    assert metrics.best(ONE, "val_loss", cutoff=2) == (2.5, 2)
-    assert metrics.best(ONE, "val_loss", cutoff=1) == (3.0, 0)
-    with pytest.raises(ValueError, match="no evaluated step up to -1"):
-        metrics.best(ONE, "val_loss", cutoff=-1)
-
-
-def test_mean_and_population_standard_deviation_over_seeds():
-    found = groups.column([TrialRecord(Path(), {}, lines, {}) for lines in (ONE, TWO)])
-    assert found["L_train"] == Spread(0.375, 0.125)
-    assert found["A_val"] == Spread(0.625, 0.125)
-    assert found["dt(L)"] == Spread(-0.5, 1.5)
-    assert metrics.spread([2.0]) == Spread(2.0, None)  # one value says nothing of others
-    # the spread that seed 000 prints for its GPT: one trial perfect, one with one error in 481
-    assert metrics.spread([1.0, 480 / 481]) == pytest.approx((0.99896, 0.0010395), abs=5e-6)
-
-
-@given(st.lists(st.tuples(st.floats(0, 9), st.integers(0, 20)), min_size=1, max_size=30))
-def test_best_values_are_reached_first_where_it_is_said(values):
-    records = curve(*((i, loss, n / 20, loss, n / 20) for i, (loss, n) in enumerate(values)))
-    for key, better in (("train_loss", min), ("val_accuracy", max)):
-        value, step = metrics.best(records, key)
-        column = [r[key] for r in records]
-        assert value == better(column)
-        assert step == column.index(value)

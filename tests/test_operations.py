@@ -1,16 +1,20 @@
 """Metrics by the number of operands, and the experiment `operations`."""
 
-from dataclasses import asdict
+import math
 
 import numpy as np
 import pytest
+from by_hand import write_trial
 
 import minigrad as mg
-from experiments import operations
-from experiments.sweeps import sweep
-from experiments.trial import modular, objective, records, training
-from experiments.trial.together import run_trials_together
-from experiments.trial.training import Trial, run_trial
+from experiments.data import modular
+from experiments.grokking import objective, operations, task
+from experiments.grokking.task import Grokking
+from experiments.sweep import folder as sweep
+from experiments.sweep.experiment import main
+from experiments.train import records
+from experiments.train.loop import run
+from experiments.train.replicas import run_replicas
 from minigrad import nn
 
 MODELS = ["lstm", "gpt"]
@@ -18,8 +22,8 @@ MIXED = {"p": 5, "d": 8, "orders": (2, 3), "split_each_order": True}
 
 
 def command(args):
-    """`python -m experiments.operations` with these arguments."""
-    return sweep.main(operations.EXPERIMENT, args, description=operations.__doc__)
+    """`python -m experiments.grokking.operations` with these arguments."""
+    return main(operations.EXPERIMENT, args, description=operations.__doc__)
 
 
 # --- metrics by the number of operands ------------------------------------------------------------
@@ -41,12 +45,12 @@ def plain_metrics(model, equations):
 @pytest.mark.parametrize("mask", ["code", "handout"])
 @pytest.mark.parametrize("kind", MODELS)
 def test_metrics_by_order_are_those_of_each_equation(kind, mask):
-    trial = Trial(model=kind, mask=mask, **MIXED)
-    sets = training.data_of(trial)
+    trial = Grokking(model=kind, mask=mask, **MIXED)
+    sets = task.data_of(trial)
     mg.random.seed(0)
-    model = training.model_of(trial, sets[0].vocabulary, sets[0].inputs.shape[1])
+    model = task.model_of(trial, sets[0])
     batches = [objective.batch_of(part, share_prefixes=True) for part in sets]
-    found = training.measure(model, 7, *batches)
+    found = task.measure(model, *batches)
     for name, equations, batch in zip(("train", "val"), sets, batches, strict=True):
         assert batch.orders.tolist() == equations.order.tolist()
         losses, right = plain_metrics(model, equations)
@@ -57,14 +61,14 @@ def test_metrics_by_order_are_those_of_each_equation(kind, mask):
             assert found[f"{head}{name}_loss"] == pytest.approx(losses[group].mean(), rel=6e-6)
             assert found[f"{head}{name}_accuracy"] == right[group].mean()
     assert found["binary_train_loss"] != found["ternary_train_loss"]
-    assert list(found)[:6] == [
-        "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "norm",
+    assert list(found)[:5] == [
+        "train_loss", "train_accuracy", "val_loss", "val_accuracy", "norm",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("orders", [(2,), (3,)])
 def test_records_of_one_kind_of_equation_name_no_kind(orders, tmp_path):
-    run_trial(Trial(model="gpt", p=5, d=8, orders=orders, steps=1), tmp_path)
+    run(Grokking(model="gpt", p=5, d=8, orders=orders, steps=1), tmp_path)
     assert [list(r) for r in records.read_records(tmp_path / "metrics.jsonl")] == [
         ["step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "norm"]
     ] * len(records.read_records(tmp_path / "metrics.jsonl"))
@@ -72,13 +76,13 @@ def test_records_of_one_kind_of_equation_name_no_kind(orders, tmp_path):
 
 def test_replicas_measure_orders_each_for_itself(tmp_path):
     """`split` leaves replicas with different numbers of binary equations."""
-    trials = [Trial(model="gpt", p=4, d=8, orders=(2, 3), steps=2, seed=s) for s in (0, 1, 2)]
+    trials = [Grokking(model="gpt", p=4, d=8, orders=(2, 3), steps=2, seed=s) for s in (0, 1, 2)]
     together = [tmp_path / f"together{t.seed}" for t in trials]
-    counts = {int((training.data_of(t)[0].order == 2).sum()) for t in trials}
+    counts = {int((task.data_of(t)[0].order == 2).sum()) for t in trials}
     assert len(counts) > 1
-    run_trials_together(trials, together)
+    run_replicas(trials, together)
     for trial, folder in zip(trials, together, strict=True):
-        run_trial(trial, tmp_path / f"alone{trial.seed}")
+        run(trial, tmp_path / f"alone{trial.seed}")
         alone = records.read_records(tmp_path / f"alone{trial.seed}" / "metrics.jsonl")
         found = records.read_records(folder / "metrics.jsonl")
         assert len(found) == len(alone) == 3
@@ -90,26 +94,27 @@ def test_where_a_kind_is_missing_from_a_set_it_is_unknown():
     equations = modular.make(3, orders=(2, 3))
     train = objective.batch_of(equations.take(equations.order == 2))
     val = objective.batch_of(equations)
-    trial = Trial(model="gpt", p=3, d=8, orders=(2, 3))
-    model = training.model_of(trial, equations.vocabulary, 8)
-    found = training.measure(model, 0, train, val)
-    assert found["ternary_train_loss"] is found["ternary_train_accuracy"] is None
+    trial = Grokking(model="gpt", p=3, d=8, orders=(2, 3))
+    model = task.model_of(trial, equations)
+    found = task.measure(model, train, val)
+    assert math.isnan(found["ternary_train_loss"])
+    assert math.isnan(found["ternary_train_accuracy"])
     assert found["binary_train_loss"] == pytest.approx(found["train_loss"], rel=1e-12)
     stacked = nn.stack([model, model])
-    found = training.measure(stacked, 0, *(objective.stacked([b, b]) for b in (train, val)))
-    assert [each["ternary_train_loss"] for each in found] == [None, None]
-    empty = training.measure(model, 0, val, val.take(slice(0)))
-    assert empty["binary_val_loss"] is empty["val_loss"] is None
+    found = task.measure(stacked, *(objective.stacked([b, b]) for b in (train, val)))
+    assert list(map(math.isnan, found["ternary_train_loss"])) == [True, True]
+    empty = task.measure(model, val, val.take(slice(0)))
+    assert math.isnan(empty["binary_val_loss"])
+    assert math.isnan(empty["val_loss"])
 
 
 # --- results from records written by hand ---------------------------------------------------------
 def fake(folder, model, mask, seed, binary, ternary, **changes):
     """A finished trial whose validation accuracies at four steps are given; all else follows."""
     folder = folder / f"{model}-{mask}-seed{seed}"
-    folder.mkdir(parents=True)
-    settings = Trial(model=model, mask=mask, seed=seed, p=11, orders=(2, 3), split_each_order=True)
-    records.write_json(folder / "settings.json", asdict(settings) | changes)
-    records.write_json(folder / "status.json", {"step": 400, "finished": True, "diverged": False})
+    settings = Grokking(
+        model=model, mask=mask, seed=seed, p=11, orders=(2, 3), split_each_order=True
+    )
     lines = []
     for step, two, three in zip((0, 100, 200, 400), binary, ternary, strict=True):
         line = {"step": step}
@@ -117,7 +122,7 @@ def fake(folder, model, mask, seed, binary, ternary, **changes):
             line |= {f"{head}train_loss": 1 - accuracy, f"{head}train_accuracy": 1.0}
             line |= {f"{head}val_loss": 2 - accuracy, f"{head}val_accuracy": accuracy}
         lines.append(line | {"norm": 1.0})
-    records.rewrite(folder / "metrics.jsonl", lines)
+    write_trial(folder, settings.settings() | changes, lines)
 
 
 def fake_sweep(folder):
@@ -206,12 +211,6 @@ def test_trials_with_other_settings_decide_no_claim(change, tmp_path):
     found = operations.results(records.read_trials(tmp_path))
     assert {claim.verdict for claim in found.claims} == {"not run"}
     assert len(found.tables[0].rows) == 6
-
-
-def test_average_counts_every_step_once():
-    """The first hundred steps are evaluated one by one; they are no more than a hundred steps."""
-    curve = [{"step": s, "x": 0.0} for s in range(101)] + [{"step": 200, "x": 1.0}]
-    assert operations.average(curve, "x") == 0.5
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A batch as the tree of its prefixes: its structure, and that models give for it the same."""
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,10 +13,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import minigrad as mg
-from experiments.trial import modular, objective, records, training
-from experiments.trial.training import Trial, run_trial
+from experiments.data import modular
+from experiments.grokking import objective, prefix, task
+from experiments.grokking.prefix import PrefixTree, logits
+from experiments.grokking.task import Grokking
+from experiments.train import loop, records
 from minigrad.observers import OBSERVERS
-from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel, PrefixTree
+from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel
 
 EPS = np.finfo(np.float64).eps
 ROOT = Path(__file__).parent.parent
@@ -144,7 +148,7 @@ def test_taking_rows_gives_their_tree(ids, data):
 
 
 def test_the_sanity_data_has_1503_prefixes():
-    data, _ = training.data_of(Trial())
+    data, _ = task.data_of(Grokking())
     tree = PrefixTree(data.inputs)
     assert data.inputs.size == 2880
     assert len(tree.tokens) == 1 + 31 + 31 + 480 + 480 + 480 == 1503
@@ -218,15 +222,18 @@ def test_a_tree_gives_the_logits_and_gradients_of_its_batch(kind, ids, layers, s
     model = model_of(kind, layers)
     cotangent = np.random.default_rng(seed).standard_normal((len(ids), ids.shape[1] - start, 3))
     found = []
-    for given_ids in (mg.tensor(ids), PrefixTree(ids)):
+    shared = partial(logits, model)
+    plain, tree = mg.tensor(ids), PrefixTree(ids)
+    for call, given_ids in ((model, plain), (shared, plain), (shared, tree)):
         model.zero_grad()
-        logits = model(given_ids, start=start)
-        logits.backward(mg.tensor(cotangent))
-        found.append((logits.detach().numpy(), gradients(model)))
-    (wanted, wanted_gradients), (logits, tree_gradients) = found
-    assert_same(logits, wanted)
-    for name, gradient in wanted_gradients.items():
-        assert_same(tree_gradients[name], gradient, name)
+        words = call(given_ids, start)
+        words.backward(mg.tensor(cotangent))
+        found.append((words.detach().numpy(), gradients(model)))
+    (wanted, wanted_gradients), *others = found
+    for words, found_gradients in others:
+        assert_same(words, wanted)
+        for name, gradient in wanted_gradients.items():
+            assert_same(found_gradients[name], gradient, name)
 
 
 @pytest.mark.parametrize("mask", ["code", "handout"])
@@ -241,7 +248,7 @@ def test_loss_and_gradients_of_mixed_orders_with_padding(kind, layers, mask):
         batch = objective.batch_of(data, dtype=np.float64, share_prefixes=share)
         assert isinstance(batch.ids, PrefixTree) == share
         model.zero_grad()
-        loss = objective.loss(model(batch.ids, start=batch.start), batch)
+        loss = objective.loss(logits(model, batch.ids, batch.start), batch)
         loss.backward()
         found.append((loss.detach().numpy(), gradients(model), objective.evaluate(model, batch)))
     (wanted, wanted_gradients, wanted_values), (loss, tree_gradients, values) = found
@@ -258,8 +265,8 @@ def test_each_prefix_is_computed_once_and_late_ones_alone_to_the_end(kind):
     The GPT embeds each token once for each place it has: BOS, 31 numbers, the operator, 31 numbers,
     "=", 31 results. The LSTM reads its inputs from a table of the 36 words.
     """
-    data, _ = training.data_of(Trial())
-    model = training.model_of(Trial(model=kind, d=16), data.vocabulary, 6)
+    data, _ = task.data_of(Grokking())
+    model = task.model_of(Grokking(model=kind, d=16), data)
     tree, rows = PrefixTree(data.inputs), {"embedding": 0, "linear": 0}
 
     def count(event):
@@ -270,7 +277,7 @@ def test_each_prefix_is_computed_once_and_late_ones_alone_to_the_end(kind):
 
     OBSERVERS.append(count)
     try:
-        model(tree, start=4)
+        logits(model, tree, 4)
     finally:
         OBSERVERS.remove(count)
     assert rows == {"embedding": 3 + 3 * 31 if kind == "gpt" else 36, "linear": 960}
@@ -279,34 +286,32 @@ def test_each_prefix_is_computed_once_and_late_ones_alone_to_the_end(kind):
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_batch_of_no_sequences_gives_no_logits(kind):
     ids = np.zeros((0, 5), dtype=int)
-    assert model_of(kind, 2)(PrefixTree(ids), start=2).shape == (0, 3, 3)
+    assert logits(model_of(kind, 2), PrefixTree(ids), 2).shape == (0, 3, 3)
 
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_what_a_tree_cannot_give_is_refused(kind):
     tree = PrefixTree(np.array([[0, 1, 2], [0, 1, 1]]))
     name = {"lstm": "LSTMLanguageModel", "gpt": "GPT"}[kind]
-    with pytest.raises(ValueError, match=rf"{name}: return_hidden expected ids \(B, S\)"):
-        model_of(kind, 2)(tree, return_hidden=True)
     with pytest.raises(ValueError, match=r"start: expected 0\.\.2, got 3"):
-        model_of(kind, 2)(tree, start=3)
+        logits(model_of(kind, 2), tree, 3)
     model = model_of(kind, 2, dropout=0.5)
     with pytest.raises(ValueError, match=rf"{name}: dropout 0\.5 in training"):
-        model(tree)
+        logits(model, tree)
     plain = model.eval()(mg.tensor(tree.ids))
-    assert_same(model(tree).detach().numpy(), plain.detach().numpy())
+    assert_same(logits(model, tree).detach().numpy(), plain.detach().numpy())
     with pytest.raises(IndexError, match=r"id 3 not in \[0, 2\]"):
-        model(PrefixTree(np.array([[0, 3]])))
+        logits(model, PrefixTree(np.array([[0, 3]])))
 
 
 def test_sequences_longer_than_the_positions_are_refused():
     with pytest.raises(IndexError, match=r"position 8 not in \[0, 7\]"):
-        model_of("gpt", 1)(PrefixTree(np.zeros((2, 9), dtype=int)))
+        logits(model_of("gpt", 1), PrefixTree(np.zeros((2, 9), dtype=int)))
 
 
 # --- experiments ----------------------------------------------------------------------------------
 def test_parts_of_a_batch_are_trees_and_a_whole_one_is_kept(monkeypatch):
-    data, _ = training.data_of(Trial(p=7))
+    data, _ = task.data_of(Grokking(p=7))
     batch = objective.batch_of(data, dtype=np.float64, share_prefixes=True)
     assert batch.parts(len(batch)) == [batch]
     model = model_of("gpt", 1, len(data.vocabulary))
@@ -317,9 +322,10 @@ def test_parts_of_a_batch_are_trees_and_a_whole_one_is_kept(monkeypatch):
     assert parts == pytest.approx(whole, rel=72 * 2 * 96 * EPS)
 
 
-def trained(folder, **options):
+def trained(folder, share=True, **options):
     """The metrics of a small trial, and the bytes of its checkpoint by name."""
-    run_trial(Trial(**SMALL, **options), folder)
+    with prefix.sharing(share):
+        loop.run(Grokking(**SMALL, **options), folder)
     saved = mg.load(folder / "checkpoint.safetensors")
     lines = records.read_records(folder / "metrics.jsonl")
     return lines, {name: t.numpy().tobytes() for name, t in saved.items()}
@@ -340,7 +346,7 @@ def trees(monkeypatch):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_trial_that_shares_prefixes_equals_one_that_does_not(model, tmp_path, trees):
-    plain, _ = trained(tmp_path / "plain", model=model, share_prefixes=False)
+    plain, _ = trained(tmp_path / "plain", model=model, share=False)
     assert not trees
     shared, _ = trained(tmp_path / "shared", model=model)
     # of both sets once, and of each batch: 24 training samples in batches of 9, 9 and 6
@@ -354,23 +360,24 @@ def test_a_trial_that_shares_prefixes_equals_one_that_does_not(model, tmp_path, 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_training_with_dropout_does_not_share(model, tmp_path, trees):
-    _, plain = trained(tmp_path / "plain", model=model, dropout=0.1, share_prefixes=False)
+    _, plain = trained(tmp_path / "plain", model=model, dropout=0.1, share=False)
     _, shared = trained(tmp_path / "shared", model=model, dropout=0.1)
     assert plain == shared
     assert [len(tree) for tree in trees] == [24, 25]
 
 
-def test_folders_of_before_are_loaded_and_continued(tmp_path):
-    trial = Trial(**SMALL)
-    run_trial(trial, tmp_path)
-    settings = records.read_json(tmp_path / "settings.json")
-    del settings["share_prefixes"]
+def test_folders_of_before_are_read_and_continued(tmp_path):
+    """They have a setting that there no longer is, and lack what came later."""
+    trial = Grokking(**SMALL)
+    loop.run(trial, tmp_path)
+    settings = records.read_json(tmp_path / "settings.json") | {"share_prefixes": True}
+    del settings["exponent"], settings["version"]
     records.write_json(tmp_path / "settings.json", settings)
-    training.load_model(tmp_path)
-    run_trial(replace(trial, steps=15), tmp_path)
+    task.load_model(tmp_path)
+    loop.run(replace(trial, steps=15), tmp_path)
     assert records.read_json(tmp_path / "status.json")["step"] == 15
     published = ROOT / "docs" / "results" / "sanity" / "gpt-seed0"
-    training.check_folder(published, Trial(model="gpt"))
+    assert loop.ended(Grokking(model="gpt"), published)
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -379,17 +386,12 @@ def test_steps_on_another_device_equal_those_on_the_cpu(kind, monkeypatch):
     fake_gpu.install(monkeypatch)
 
     def losses(device):
-        trial = Trial(model=kind, p=7, d=16)
-        mg.random.seed(0)
-        data, _ = training.data_of(trial)
-        model = training.model_of(trial, data.vocabulary, data.inputs.shape[1]).to(device)
-        optimizer = training.optimizer_of(trial, model)
-        batch = objective.batch_of(data, device, share_prefixes=True)
-        part = batch.take(np.arange(20))
+        step = loop.step_of(Grokking(model=kind, p=7, d=16), device)
+        made = step.task
+        made.drawn_from = objective.batch_of(made.train_set, device, share_prefixes=True)
+        part = made.drawn_from.take(np.arange(20))
         arrays = part.ids.tokens, part.ids.nodes, part.ids.paths, *part.ids.inputs
         assert {t.device for t in arrays} == {device}
-        return [
-            training.train_step(model, optimizer, part, trial.clip).item() for _ in range(3)
-        ]  # fmt: skip
+        return [step(np.arange(20)).item() for _ in range(3)]
 
     np.testing.assert_allclose(losses("cuda:0"), losses("cpu"), rtol=1e-5)

@@ -1,7 +1,6 @@
 """What cuBLAS is told about matrices anywhere in memory, answered by a cuBLAS written in NumPy."""
 
 import ctypes
-import math
 
 import numpy as np
 import pytest
@@ -9,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minigrad as mg
-from kernels.cuda import linear, products
-from kernels.cuda.products import common_step, product
+from kernels.cuda import products
+from kernels.cuda.products import common_step
+from kernels.cuda.products import cublas_product as product
 
 TYPES = {0: np.float32, 1: np.float64, 2: np.float16}
 
@@ -134,34 +134,77 @@ def test_the_kinds_of_numbers(dtype, rng):
     np.testing.assert_array_equal(y, a @ a.T)
 
 
-# --- the ops --------------------------------------------------------------------------------------
+# --- what the bodies of ops call ------------------------------------------------------------------
+@pytest.fixture
+def welcome(monkeypatch):
+    """NumPy arrays count as arrays of a GPU."""
+    monkeypatch.setattr(products, "unfit", lambda *arrays: None)
+
+
+@pytest.mark.usefixtures("welcome")
 @pytest.mark.parametrize(
-    ("op", "shapes"),
+    "shapes",
     [
-        ("matmul", [(3, 4), (4, 2)]),
-        ("matmul", [(2, 5, 3, 4), (2, 5, 4, 2)]),
-        ("matmul", [(5, 3, 4), (2, 1, 4, 2)]),
-        ("linear", [(3, 4), (2, 4)]),
-        ("linear", [(5, 3, 4), (2, 4), (2,)]),
-        ("linear", [(4,), (2, 4), (2,)]),
+        [(3, 4), (4, 2)],
+        [(2, 5, 3, 4), (2, 5, 4, 2)],
+        [(5, 3, 4), (2, 1, 4, 2)],
+        [(4,), (4, 2)],
+        [(3, 4), (4,)],
+        [(4,), (4,)],
+        [(5, 3, 4), (4,)],
+        [(4,), (5, 4, 2)],
     ],
 )
-def test_the_kernels_have_the_values_and_gradients_of_the_ops(op, shapes, monkeypatch, rng):
-    monkeypatch.setattr(linear, "unfit", lambda a, b: None)
+def test_products_of_vectors_matrices_and_stacks(shapes, rng):
+    """Sums of at most 4 terms of size 4 or less: 1e-14 is 9 eps of 16."""
+    a, b = (rng.standard_normal(s) for s in shapes)
+    y = products.product(a, b)
+    assert y.shape == (a @ b).shape
+    np.testing.assert_allclose(y, a @ b, rtol=0, atol=1e-14)
+
+
+@pytest.mark.usefixtures("welcome")
+def test_a_product_fills_any_array(rng):
+    a, b = rng.standard_normal((2, 3, 4)), rng.standard_normal((2, 4, 5))
+    for out in (np.zeros((2, 3, 5)), np.zeros((2, 6, 5))[:, ::2]):
+        assert products.product(a, b, out) is out
+        np.testing.assert_allclose(out, a @ b, rtol=0, atol=1e-14)
+
+
+@pytest.mark.usefixtures("welcome")
+@pytest.mark.parametrize(
+    ("subscripts", "shapes"),
+    [
+        ("bqd,bkd->bqk", [(2, 3, 4), (2, 5, 4)]),
+        ("mhs,mhd->mshd", [(2, 3, 4), (2, 3, 5)]),
+        ("ij,jk,kl->li", [(2, 3), (3, 4), (4, 5)]),
+        ("ij,kj,kj->j", [(2, 3), (4, 3), (4, 3)]),
+        ("ij,k->k", [(2, 3), (4,)]),
+        ("ijk->ki", [(2, 3, 4)]),
+        ("i,i->", [(3,), (3,)]),
+        ("ij->", [(2, 3)]),
+        ("i,j->ij", [(0,), (3,)]),
+    ],
+)
+def test_einsum_by_products(subscripts, shapes, rng):
+    """Sums of at most 24 terms of size 10 or less: 1e-13 is 2 eps of each term."""
     arrays = [rng.standard_normal(s) for s in shapes]
-    found = []
-    for body in (getattr(linear, op), getattr(mg, op).op.body):
-        y, pull = body(*arrays)
-        g = np.cos(np.arange(y.size, dtype=np.float64)).reshape(y.shape)
-        found.append([y, *(p(g) for p, _ in zip(pull, arrays, strict=False))])
-    for a, b in zip(*found, strict=True):
-        assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, rtol=0, atol=math.prod(shapes[0]) * 1e-14)
+    y, expected = products.einsum(subscripts, *arrays), np.einsum(subscripts, *arrays)
+    assert y.shape == expected.shape
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.usefixtures("welcome")
+def test_what_cublas_cannot_do_is_declined():
+    a = np.ones((2, 3))
+    assert products.product(a, a).reason == "shapes"
+    assert products.einsum("ii->i", np.ones((3, 3))).reason == "diagonal"
+    assert products.einsum("ij,ij->i", a, np.ones((1, 3))).reason == "broadcast"
 
 
 def test_numpy_arrays_are_declined():
     with mg.use_kernels():
         mg.linear(mg.ones((2, 3)), mg.ones((4, 3)))
     a = np.ones((2, 3))
-    assert linear.linear(a, a).reason == "not on the GPU"
-    assert linear.matmul(a, a.T).reason == "not on the GPU"
+    assert products.product(a, a.T).reason == "not on the GPU"
+    assert products.einsum("ij,ij->", a, a).reason == "not on the GPU"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.sweeps import sweep
-from experiments.trial import records
+from experiments.sweep import folder
+from experiments.train import records
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
 SWEEPS = sorted(path.parent.name for path in RESULTS.glob("*/sweep.json"))
@@ -20,7 +20,7 @@ def test_results_are_those_of_their_records(name, tmp_path):
         copy = tmp_path / path.relative_to(published)
         copy.parent.mkdir(exist_ok=True)
         copy.write_bytes(path.read_bytes())
-    sweep.report(import_module(f"experiments.{name}").EXPERIMENT, tmp_path)
+    folder.report(import_module(f"experiments.grokking.{name}").EXPERIMENT, tmp_path)
     for file in ("results.md", "results.json", "trials.jsonl"):
         assert (tmp_path / file).read_text() == (published / file).read_text(), file
 
@@ -30,7 +30,7 @@ def test_trials_published_twice_are_the_same():
     found = {}
     for path in sorted(RESULTS.glob("*/*/metrics.jsonl")):
         settings = records.read_json(path.with_name("settings.json")) | {"version": records.VERSION}
-        sessions = records.read_json(path.with_name("environment.json"))
+        sessions = records.read_json(path.with_name("environment.json"), list)
         for each in sessions:
             del each["started"], each["commit"], each["from_step"]
         how = {json.dumps(each, sort_keys=True) for each in sessions}

@@ -1,36 +1,31 @@
 """The experiment `regularization`: what is measured of the norm, on planted curves."""
 
 import math
-from dataclasses import asdict
 
 import numpy as np
 import pytest
+from by_hand import write_trial
 
-from experiments import regularization
-from experiments.analysis import metrics, results
-from experiments.regularization import norm_of, running_median
-from experiments.sweeps import sweep
-from experiments.trial import records
-from experiments.trial.training import Trial
+from experiments.grokking import regularization
+from experiments.grokking.regularization import norm_of, running_median
+from experiments.grokking.task import Grokking
+from experiments.sweep import folder as sweep
+from experiments.sweep.experiment import main
+from experiments.train import records
 
 DECAY = (1 - 1e-3) ** 100  # what weight decay 1 leaves of the norm between two evaluations
 
 
 def command(args):
-    """`python -m experiments.regularization` with these arguments."""
-    return sweep.main(regularization.EXPERIMENT, args, description=regularization.__doc__)
+    """`python -m experiments.grokking.regularization` with these arguments."""
+    return main(regularization.EXPERIMENT, args, description=regularization.__doc__)
 
 
 def fake(folder, model="lstm", decay=1.0, seed=0, *, norm, val, loss=None, steps=40_001):
     """A finished trial with these values at the evaluations 0, 100, 200, ..."""
     name = f"{model}-wd{decay:g}-seed{seed}"
-    (folder / name).mkdir(parents=True)
     loss = [0.1] * len(norm) if loss is None else loss
-    last = 100 * (len(norm) - 1)
-    settings = Trial(model=model, weight_decay=decay, seed=seed, steps=steps)
-    records.write_json(folder / name / "settings.json", asdict(settings))
-    status = {"step": last, "finished": True, "diverged": False}
-    records.write_json(folder / name / "status.json", status)
+    settings = Grokking(model=model, weight_decay=decay, seed=seed, steps=steps)
     lines = [
         {
             "step": 100 * i,
@@ -42,8 +37,7 @@ def fake(folder, model="lstm", decay=1.0, seed=0, *, norm, val, loss=None, steps
         }
         for i in range(len(norm))
     ]
-    records.rewrite(folder / name / "metrics.jsonl", lines)
-    return records.read_trial(folder / name)
+    return write_trial(folder / name, settings.settings(), lines, steps=steps)
 
 
 def learnt_at(i, n=101):
@@ -52,22 +46,6 @@ def learnt_at(i, n=101):
 
 
 # --- statistics -----------------------------------------------------------------------------------
-def test_first_step():
-    curve = [{"step": s, "x": x} for s, x in ((0, None), (5, 0.8), (7, 0.9), (9, 0.2), (11, 1.0))]
-    assert metrics.first_step(curve, "x", 0.9) == 7
-    assert metrics.first_step(curve, "x", 0.91) == 11
-    assert metrics.first_step(curve, "x", 1.1) is None
-
-
-def test_verdicts():
-    for held, of, verdict in (
-        (4, 4, "agrees"), (3, 4, "agrees"), (2, 4, "undecided"), (1, 4, "differs"),
-        (0, 1, "differs"), (2, 3, "undecided"), (0, 0, "undecided"),
-    ):  # fmt: skip
-        assert results.verdict_of([True] * held + [False] * (of - held)) == verdict
-    assert results.verdict_of([], ran=False) == "not run"
-
-
 def test_the_running_median_leaves_spikes_out():
     values = np.linspace(2.0, 1.0, 40)
     spiky = values.copy()

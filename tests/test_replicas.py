@@ -10,16 +10,22 @@ from pathlib import Path
 import fake_gpu
 import numpy as np
 import pytest
+from toy import StopAt
 
 import minigrad as mg
-from experiments import sanity
-from experiments.sweeps import sweep
-from experiments.trial import objective, records, training
-from experiments.trial.together import run_trials_together
-from experiments.trial.training import Interrupted, Trial, Watcher, run_trial
+from experiments.grokking import objective, prefix, sanity, task
+from experiments.grokking.task import Grokking
+from experiments.sweep.experiment import main
+from experiments.sweep.jobs import jobs_of
+from experiments.train import loop, records
+from experiments.train.loop import Interrupted, Watcher, run
+from experiments.train.replicas import run_replicas
+from experiments.train.task import measured
+from minigrad import kernel as kernels
 from minigrad import nn, optim
 from minigrad.files import read_file
-from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel, PrefixTree
+from minigrad.stacked import stack_of
+from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel
 
 EPS = np.finfo(np.float64).eps
 ROOT = Path(__file__).parent.parent
@@ -226,13 +232,13 @@ def test_stacked_lstm_goes_on_from_a_state(rng):
 @pytest.mark.parametrize(
     ("make", "x", "words"),
     [
-        (lambda: nn.Linear(2, 3), np.ones((3, 2)), r"or x \(R, \.\.\., in\)"),
-        (lambda: nn.Embedding(4, 2), np.zeros((3, 2), int), r"expected ids \(2, \.\.\.\)"),
-        (lambda: nn.LayerNorm(3), np.ones((3, 4, 3)), r"or \(R, 3\) with x \(R, \.\.\.\)"),
+        (lambda: nn.Linear(2, 3), np.ones((3, 2)), r"x \(2, \.\.\.\), .* as in weight"),
+        (lambda: nn.Embedding(4, 2), np.zeros((3, 2), int), r"ids \(2, \.\.\.\), .* as in weight"),
+        (lambda: nn.LayerNorm(3), np.ones((3, 4, 3)), r"x \(2, \.\.\.\), .* as in weight"),
         (lambda: nn.LSTM(2, 3), np.ones((5, 4, 2)), r"expected x \(R, T, B, 2\)"),
-        (lambda: nn.LSTM(2, 3), np.ones((3, 5, 4, 2)), r"the batch of x like h \(2, 4, 3\)"),
-        (lambda: nn.LSTMCell(2, 3), np.ones((4, 2)), r"or R of each"),
-        (lambda: nn.LSTMCell(2, 3), np.ones((3, 4, 2)), r"expected x, h and c \(2, B"),
+        (lambda: nn.LSTM(2, 3), np.ones((3, 5, 4, 2)), r"x \(2, \.\.\.\), .* as in weights"),
+        (lambda: nn.LSTMCell(2, 3), np.ones((4, 2)), r"x \(2, \.\.\.\), .* as in weight_ih"),
+        (lambda: nn.LSTMCell(2, 3), np.ones((3, 4, 2)), r"x \(2, \.\.\.\), .* as in weight_ih"),
         (lambda: nn.MultiHeadAttention(2, 1), np.ones((3, 4, 2)), r"\(R, B, T, 2\)"),
     ],
 )
@@ -241,6 +247,64 @@ def test_input_without_the_axis_of_replicas_is_refused(make, x, words):
     x = x.astype(np.float32) if x.dtype.kind == "f" else x
     with pytest.raises(ValueError, match=words):
         stacked(mg.tensor(x))
+
+
+# --- ops of a user, and kernels -------------------------------------------------------------------
+def scale_op():
+    """An op of one argument that decides, and of one that has no gradient."""
+
+    @mg.op(stacked=("weight", 1))
+    def scale(x, weight, power=1):
+        if weight.ndim != 1 or x.shape[-1:] != weight.shape:
+            raise ValueError("expected x (..., D) and weight (D,)")
+        return x**power * weight, (None, lambda g: (g * x**power).reshape(-1, len(weight)).sum(0))
+
+    return scale
+
+
+def test_an_op_of_a_user_is_mapped_over_replicas(rng):
+    scale, (x, weight) = scale_op(), rng.standard_normal((2, 3, 4))
+    w = mg.tensor(weight, requires_grad=True)
+    x = mg.tensor(np.stack([x, 2.0 * x], axis=1), requires_grad=True)  # (3, 2, 4)
+    y = scale(x, w, power=2)
+    assert np.array_equal(numpy(y), numpy(x) ** 2 * weight[:, None])
+    y.sum().backward()
+    assert np.array_equal(numpy(w.grad), (numpy(x) ** 2).sum(axis=1))
+    assert x.grad is None
+    assert scale(x[0], w[0]).shape == (2, 4)  # as ever, of one
+    with pytest.raises(ValueError, match=r"scale: expected x \(2, \.\.\.\), an axis of replicas"):
+        scale(x, w[:2])
+    with pytest.raises(ValueError, match=r"scale: expected x \(R, \.\.\.\), an axis of replicas"):
+        scale(x[:0], w[:0])
+    with pytest.raises(ValueError, match=r"scale: expected x \(\.\.\., D\) and weight \(D,\)"):
+        scale(x, w.reshape(3, 2, 2))
+
+
+def test_parts_go_to_the_kernel_of_the_op_unless_one_takes_the_stack(rng, monkeypatch):
+    monkeypatch.setattr(kernels, "KERNELS", [])
+    scale, asked = scale_op(), []
+    x, w = (mg.tensor(a) for a in rng.standard_normal((2, 3, 4)))
+
+    @kernels.kernel(scale, device="cpu")
+    def one(x, weight, power=1):
+        asked.append(weight.shape)
+        return scale.op.body(x, weight, power)
+
+    @kernels.kernel(stack_of(scale), device="cpu")
+    def whole(x, weight, power=1):
+        asked.append(weight.shape)
+        return x * weight, None
+
+    assert [scale.op.stacked.name, scale.op.name] == ["stacked scale", "scale"]
+    for this in (scale.op, scale.op.stacked):
+        monkeypatch.setattr(this, "run", this.choose)
+    plain = numpy(x) * numpy(w)
+    assert np.array_equal(numpy(scale(x, w)), plain)
+    assert asked == [(3, 4)]
+    asked.clear()
+    monkeypatch.setattr(scale.op.stacked.kernels[0], "body", lambda *_: kernels.Declined("never"))
+    assert np.array_equal(numpy(scale(x, w)), plain)
+    assert asked == [(4,)] * 3
 
 
 # --- models ---------------------------------------------------------------------------------------
@@ -286,7 +350,7 @@ def test_dropout_in_training_and_trees_are_refused(kind, rng):
         stacked(ids)
     close(numpy(stacked.eval()(ids))[1], numpy(models[1].eval()(ids[1])))
     with pytest.raises(ValueError, match=r"a stacked model expected ids \(R, B, S\)"):
-        stacked(PrefixTree(numpy(ids)[0]))
+        prefix.logits(stacked, prefix.PrefixTree(numpy(ids)[0]))
 
 
 def test_attention_dropout_is_refused(rng):
@@ -421,19 +485,31 @@ def test_clipping_is_by_the_norm_of_each_replica(rng):
 def trials_of(kind, **options):
     """Other seeds, and so other splits, weights and orders; other rates and decays."""
     return [
-        Trial(model=kind, seed=seed, lr=lr, weight_decay=decay, **{**SMALL, **options})
+        Grokking(model=kind, seed=seed, lr=lr, weight_decay=decay, **{**SMALL, **options})
         for seed, lr, decay in ((0, 1e-3, 1.0), (42, 3e-3, 0.1), (7, 1e-2, 0.0))
     ]
 
 
 def prepared(trial, dtype=np.float64):
-    """Model, optimizer, training batch and rows of a trial."""
+    """A step of the trial."""
     mg.random.seed(trial.seed)
-    data, _ = training.data_of(trial)
-    model = training.model_of(trial, data.vocabulary, data.inputs.shape[1]).astype(dtype)
-    batch = objective.batch_of(data, dtype=dtype)
-    rows = training.batch_rows(len(batch), trial.batch_size, trial.seed, 0)
-    return model, training.optimizer_of(trial, model), batch, rows
+    made = trial.task("cpu")
+    made.model = made.model.astype(dtype)
+    made.train, made.val = (
+        objective.batch_of(part, dtype=dtype) for part in (made.train_set, made.val_set)
+    )
+    made.drawn_from = made.train
+    return loop.Step(made, loop.optimizer_of(trial, made.model), trial.clip)
+
+
+def together(trials, steps):
+    """The same of all as replicas."""
+    made = task.GrokkingTask.stacked([step.task for step in steps])
+    return loop.Step(made, loop.optimizer_of(trials[0], made.model, trials[1:]), trials[0].clip)
+
+
+def rows_of(each, epochs=7):
+    return (rows for epoch in range(epochs) for rows in each.task.order(epoch))
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "momentum"])
@@ -442,42 +518,33 @@ def test_twenty_steps_equal_those_of_separate_models(kind, optimizer):
     """In float64. A step divides gradients by their size, so rounding grows, but not to 1e-10."""
     trials = trials_of(kind, optimizer=optimizer, clip=0.5)
     each = [prepared(trial) for trial in trials]
-    stacked = nn.stack([model for model, *_ in each])
-    batch = objective.stacked([batch for _, _, batch, _ in each])
-    optimizer_of_all = training.optimizer_of(trials[0], stacked, trials[1:])
-    streams = [training.batch_rows(24, 9, trial.seed, 0) for trial in trials]
-    for _ in range(20):
-        losses = training.train_step(
-            stacked, optimizer_of_all, batch.take(np.stack([next(rows) for rows in streams])), 0.5
-        )
-        for r, (model, own_optimizer, own, rows) in enumerate(each):
-            loss = training.train_step(model, own_optimizer, own.take(next(rows)), 0.5)
-            assert abs(numpy(losses)[r] - loss.item()) <= 1e-10
-    for part, (model, *_) in zip(nn.unstack(stacked), each, strict=True):
-        wanted = model.state_dict()
+    stacked = together(trials, each)
+    batches = zip(*map(rows_of, each), strict=True)
+    for _, rows in zip(range(20), batches, strict=False):
+        losses = stacked(np.stack(rows))
+        for r, step in enumerate(each):
+            assert abs(numpy(losses)[r] - step(rows[r]).item()) <= 1e-10
+    for part, step in zip(nn.unstack(stacked.task.model), each, strict=True):
+        wanted = step.task.model.state_dict()
         for name, value in part.state_dict().items():
             assert np.abs(value - wanted[name]).max() <= 1e-9, name
-    found = training.measure(stacked, 20, batch, batch.take(slice(5)))
-    for r, (model, _, own, _) in enumerate(each):
-        alone = training.measure(model, 20, own, own.take(slice(5)))
-        assert found[r] == pytest.approx(alone, rel=1e-9)
+    for found, step in zip(measured(stacked.task), each, strict=True):
+        assert found == pytest.approx(measured(step.task)[0], rel=1e-9)
 
 
 def test_a_replica_that_is_not_finite_leaves_the_others_alone():
     trials = trials_of("gpt")
     found = []
     for broken in (False, True):
-        models = [prepared(trial)[0] for trial in trials]
+        each = [prepared(trial) for trial in trials]
         if broken:
-            for p in models[1].parameters():
+            for p in each[1].task.model.parameters():
                 p.data[...] = np.nan
-        stacked = nn.stack(models)
-        batch = objective.stacked([prepared(trial)[2] for trial in trials])
-        optimizer = training.optimizer_of(trials[0], stacked, trials[1:])
+        stacked = together(trials, each)
         with np.errstate(all="ignore"):
             for _ in range(3):
-                training.train_step(stacked, optimizer, batch, 1.0)
-        found.append(stacked.state_dict())
+                stacked(np.tile(np.arange(24), (3, 1)))
+        found.append(stacked.task.model.state_dict())
     for name, value in found[0].items():
         assert np.array_equal(value[[0, 2]], found[1][name][[0, 2]]), name
         assert np.isnan(found[1][name][1]).any()
@@ -490,38 +557,21 @@ def test_steps_stay_on_the_device_and_equal_those_on_the_cpu(kind, monkeypatch):
 
     def losses(device):
         trials = trials_of(kind)
-        models = [prepared(trial, np.float32)[0] for trial in trials]
-        stacked = nn.stack(models).to(device)
-        batches = [objective.batch_of(training.data_of(trial)[0], device) for trial in trials]
-        batch = objective.stacked(batches)
-        optimizer = training.optimizer_of(trials[0], stacked, trials[1:])
+        stacked = together(trials, [loop.step_of(trial, device) for trial in trials])
         rows = np.stack([np.arange(9) + r for r in range(3)])
-        steps = [training.train_step(stacked, optimizer, batch.take(rows), 1.0) for _ in range(3)]
-        assert {p.device for p in stacked.parameters()} == {device}
+        steps = [stacked(rows) for _ in range(3)]
+        assert {p.device for p in stacked.task.model.parameters()} == {device}
         assert {step.device for step in steps} == {device}
-        measured = training.measure(stacked, 3, batch, batch.take(slice(4)))
-        parts = [part.to("cpu") for part in nn.unstack(stacked)]
+        parts = [part.to("cpu") for part in nn.unstack(stacked.task.model)]
         assert len(parts) == 3
-        return [numpy(step.cpu()) for step in steps], [record["val_loss"] for record in measured]
+        values = [record["val_loss"] for record in measured(stacked.task)]
+        return [numpy(step.cpu()) for step in steps], values
 
     for found, wanted in zip(losses("cuda:0"), losses("cpu"), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
 # --- trials together ------------------------------------------------------------------------------
-class StopAt(Watcher):
-    """Stops after a step, as Ctrl-C would."""
-
-    def __init__(self, at):
-        self.at, self.now = at, 0
-
-    def step(self, step):
-        self.now = step
-
-    def stop(self):
-        return self.now == self.at
-
-
 def folders_of(path, count=3):
     return [path / f"trial-{i}" for i in range(count)]
 
@@ -554,10 +604,10 @@ def assert_alike(found, wanted):
 @pytest.mark.parametrize("kind", MODELS)
 def test_trials_together_leave_what_each_would_leave_alone(kind, tmp_path):
     trials, folders = trials_of(kind), folders_of(tmp_path / "together")
-    run_trials_together(trials, folders)
+    run_replicas(trials, folders)
     for trial, folder in zip(trials, folders, strict=True):
         alone = tmp_path / folder.name
-        run_trial(trial, alone)
+        run(trial, alone)
         assert {path.name for path in folder.iterdir()} == {path.name for path in alone.iterdir()}
         assert_alike(lines(folder), lines(alone))
         assert saved(folder).keys() == saved(alone).keys()
@@ -566,20 +616,21 @@ def test_trials_together_leave_what_each_would_leave_alone(kind, tmp_path):
             alone / "settings.json"
         )
         status, other = (records.read_json(f / "status.json") for f in (folder, alone))
-        assert {**status, "seconds": 0} == {**other, "seconds": 0}
-        loaded, model, _ = training.load_model(folder)
+        assert {**status, "seconds": 0, "metrics": 0} == {**other, "seconds": 0, "metrics": 0}
+        loaded, model, _ = task.load_model(folder)
         assert loaded == trial
         assert model.replicas is None
-        train, val = (objective.batch_of(part) for part in training.data_of(trial))
-        assert training.measure(model, 15, train, val) == pytest.approx(lines(folder)[-1], rel=1e-5)
+        train, val = (objective.batch_of(part) for part in task.data_of(trial))
+        found = {"step": 15} | task.measure(model, train, val)
+        assert found == pytest.approx(lines(folder)[-1], rel=1e-5)
 
 
 def test_a_trial_begun_together_can_go_on_alone(tmp_path):
     trials, folders = trials_of("gpt"), folders_of(tmp_path)
     with pytest.raises(Interrupted):
-        run_trials_together(trials, folders, watcher=StopAt(2))
-    run_trial(trials[1], folders[1])
-    run_trial(trials[1], tmp_path / "alone")
+        run_replicas(trials, folders, watcher=StopAt(2))
+    run(trials[1], folders[1])
+    run(trials[1], tmp_path / "alone")
     assert_alike(lines(folders[1]), lines(tmp_path / "alone"))
 
 
@@ -587,29 +638,29 @@ def test_a_trial_begun_together_can_go_on_alone(tmp_path):
 def test_resuming_together_is_bitwise_in_a_new_process(kind, tmp_path):
     trials = trials_of(kind)
     whole, parts = folders_of(tmp_path / "whole"), folders_of(tmp_path / "parts")
-    run_trials_together(trials, whole)
+    run_replicas(trials, whole)
     with pytest.raises(Interrupted, match="step 7 of 15"):
-        run_trials_together(trials, parts, watcher=StopAt(7))
+        run_replicas(trials, parts, watcher=StopAt(7))
     code = (
         "import sys; from pathlib import Path\n"
-        "from experiments.trial.training import Trial\n"
-        "from experiments.trial.together import run_trials_together\n"
-        f"run_trials_together({trials!r}, [Path(a) for a in sys.argv[1:]])\n"
+        "from experiments.grokking.task import Grokking\n"
+        "from experiments.train.replicas import run_replicas\n"
+        f"run_replicas({trials!r}, [Path(a) for a in sys.argv[1:]])\n"
     )
     command = [sys.executable, "-c", code, *map(str, parts)]
     subprocess.run(command, check=True, cwd=ROOT, timeout=60)
     for a, b in zip(whole, parts, strict=True):
         assert saved(a) == saved(b)
         assert (a / "metrics.jsonl").read_bytes() == (b / "metrics.jsonl").read_bytes()
-        assert [s["from_step"] for s in records.read_json(b / "environment.json")] == [0, 7]
+        assert [s["from_step"] for s in records.read_json(b / "environment.json", list)] == [0, 7]
 
 
 def test_trials_that_are_behind_go_first(tmp_path):
     """One stopped alone at step 6, one is new, one is finished and stays as it is."""
     trials, folders = trials_of("lstm"), folders_of(tmp_path)
     with pytest.raises(Interrupted):
-        run_trial(trials[0], folders[0], watcher=StopAt(6))
-    run_trial(trials[2], folders[2])
+        run(trials[0], folders[0], watcher=StopAt(6))
+    run(trials[2], folders[2])
     before = saved(folders[2])
 
     spans = []
@@ -618,23 +669,23 @@ def test_trials_that_are_behind_go_first(tmp_path):
         def start(self, step, total):
             spans.append((step, total))
 
-    run_trials_together(trials, folders, watcher=Asked())
+    run_replicas(trials, folders, watcher=Asked())
     assert spans == [(0, 6), (6, 15)]
     assert saved(folders[2]) == before
     for trial, folder in zip(trials, folders, strict=True):
-        run_trial(trial, tmp_path / "alone" / folder.name)
+        run(trial, tmp_path / "alone" / folder.name)
         assert_alike(lines(folder), lines(tmp_path / "alone" / folder.name))
         status = records.read_json(folder / "status.json")
         assert status["finished"]
         assert status["step"] == 15
-    run_trials_together(trials, folders, watcher=Asked())
+    run_replicas(trials, folders, watcher=Asked())
     assert len(spans) == 2
 
 
 def test_a_crash_while_checkpoints_are_written_is_made_good(tmp_path, monkeypatch):
     """The first trial has saved step 7 when the machine stops; the others have nothing yet."""
     trials, folders = trials_of("gpt"), folders_of(tmp_path)
-    original = training.save_checkpoint
+    original = loop.save_checkpoint
 
     def crash(path, **given):
         if path.parent != folders[0]:
@@ -642,22 +693,22 @@ def test_a_crash_while_checkpoints_are_written_is_made_good(tmp_path, monkeypatc
         original(path, **given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "save_checkpoint", crash)
+        patch.setattr(loop, "save_checkpoint", crash)
         with pytest.raises(KeyboardInterrupt):
-            run_trials_together(trials, folders, watcher=StopAt(7))
-    run_trials_together(trials, folders)
+            run_replicas(trials, folders, watcher=StopAt(7))
+    run_replicas(trials, folders)
     for trial, folder in zip(trials, folders, strict=True):
-        run_trial(trial, tmp_path / "alone" / folder.name)
+        run(trial, tmp_path / "alone" / folder.name)
         assert_alike(lines(folder), lines(tmp_path / "alone" / folder.name))
 
 
 def test_more_steps_continue_finished_trials(tmp_path):
     trials = trials_of("lstm", steps=5)
     parts, whole = folders_of(tmp_path / "parts"), folders_of(tmp_path / "whole")
-    run_trials_together(trials, parts)
+    run_replicas(trials, parts)
     longer = [replace(trial, steps=14) for trial in trials]
-    run_trials_together(longer, parts)
-    run_trials_together(longer, whole)
+    run_replicas(longer, parts)
+    run_replicas(longer, whole)
     for a, b in zip(parts, whole, strict=True):
         assert saved(a) == saved(b)
         assert (a / "metrics.jsonl").read_bytes() == (b / "metrics.jsonl").read_bytes()
@@ -668,7 +719,7 @@ def test_a_trial_that_diverges_ends_and_the_others_go_on(tmp_path):
     trials[1] = replace(trials[1], lr=1e30)
     folders = folders_of(tmp_path)
     with np.errstate(all="ignore"):
-        run_trials_together(trials, folders)
+        run_replicas(trials, folders)
     first, second, third = (records.read_json(f / "status.json") for f in folders)
     assert second["diverged"]
     assert second["finished"]
@@ -678,7 +729,7 @@ def test_a_trial_that_diverges_ends_and_the_others_go_on(tmp_path):
         assert not status["diverged"]
         assert status["step"] == 15
     before = [(f / "metrics.jsonl").read_bytes() for f in folders]
-    run_trials_together(trials, folders)
+    run_replicas(trials, folders)
     assert [(f / "metrics.jsonl").read_bytes() for f in folders] == before
 
 
@@ -698,37 +749,37 @@ def test_trials_that_do_not_fit_together_are_refused_before_anything_is_written(
     trials = trials_of("lstm")
     trials[2] = replace(trials[2], **change)
     with pytest.raises(ValueError, match=words) as error:
-        run_trials_together(trials, folders_of(tmp_path))
+        run_replicas(trials, folders_of(tmp_path))
     assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
 
 
 def test_other_mistakes_are_refused_before_anything_is_written(tmp_path):
     trials, folders = trials_of("lstm"), folders_of(tmp_path)
-    with pytest.raises(ValueError, match=r"dropout=0\.1 cannot run together"):
-        run_trials_together([replace(trial, dropout=0.1) for trial in trials], folders)
+    with pytest.raises(ValueError, match=r"cannot be stacked: .*dropout=0\.1"):
+        run_replicas([replace(trial, dropout=0.1) for trial in trials], folders)
     for wrong in (folders[:2], [folders[0]] * 3):
         with pytest.raises(ValueError, match="a folder of its own"):
-            run_trials_together(trials, wrong)
+            run_replicas(trials, wrong)
     with pytest.raises(ValueError, match="one or more trials"):
-        run_trials_together([], [])
+        run_replicas([], [])
     assert not list(tmp_path.iterdir())
-    run_trial(replace(trials[1], weight_decay=0.2), folders[1])
+    run(replace(trials[1], weight_decay=0.2), folders[1])
     with pytest.raises(ValueError, match="weight_decay"):
-        run_trials_together(trials, folders)
+        run_replicas(trials, folders)
     assert [path.name for path in tmp_path.iterdir()] == ["trial-1"]
 
 
 def test_data_of_other_shapes_is_refused(tmp_path, monkeypatch):
-    original = training.data_of
+    original = task.data_of
 
     def uneven(trial):
         train, val = original(trial)
         return (train.take(slice(20)), val) if trial.seed == 42 else (train, val)
 
-    monkeypatch.setattr(training, "data_of", uneven)
+    monkeypatch.setattr(task, "data_of", uneven)
     with pytest.raises(ValueError, match=r"data of \(24, 6, 4\) and \(20, 6, 4\)"):
-        run_trials_together(trials_of("lstm"), folders_of(tmp_path))
+        run_replicas(trials_of("lstm"), folders_of(tmp_path))
     assert not list(tmp_path.iterdir())
 
 
@@ -737,18 +788,18 @@ def test_trials_on_another_device(tmp_path, monkeypatch):
     fake_gpu.install(monkeypatch)
     monkeypatch.setattr(records, "environment", lambda device: {"device": device})
     trials, here, there = trials_of("gpt"), *map(folders_of, (tmp_path / "a", tmp_path / "b"))
-    run_trials_together(trials, here)
+    run_replicas(trials, here)
     with pytest.raises(Interrupted):
-        run_trials_together(trials, there, device="cuda", watcher=StopAt(3))
-    run_trials_together(trials, there, device="cuda")
+        run_replicas(trials, there, device="cuda", watcher=StopAt(3))
+    run_replicas(trials, there, device="cuda")
     for a, b in zip(here, there, strict=True):
         assert_alike(lines(b), lines(a))
-        assert records.read_json(b / "environment.json")[0]["device"] == "cuda:0"
+        assert records.read_json(b / "environment.json", list)[0]["device"] == "cuda:0"
 
 
 # --- the command ----------------------------------------------------------------------------------
 def sanity_command(args):
-    return sweep.main(sanity.EXPERIMENT, args, description=sanity.__doc__)
+    return main(sanity.EXPERIMENT, args, description=sanity.__doc__)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -779,5 +830,5 @@ def test_the_command_goes_on_together_with_what_was_run_apart(tmp_path):
 
 def test_one_seed_alone_is_run_as_ever():
     options = sanity.Options(seeds=(5,), replicas=True)
-    jobs = sweep.jobs_of(options, Path("run"))
+    jobs = jobs_of(options, Path("run"))
     assert [[trial.model for trial, _ in job] for job in jobs] == [["lstm"], ["gpt"]]

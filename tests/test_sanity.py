@@ -8,19 +8,24 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from by_hand import write_trial
+from toy import StopAt
 
 import minigrad as mg
-from experiments import sanity
-from experiments.analysis import seeds
-from experiments.analysis.groups import finished
-from experiments.sweeps import sweep
-from experiments.trial import objective, records, training
-from experiments.trial.training import Interrupted, Trial, Watcher, run_trial
+from experiments.grokking import objective, sanity, seeds, task
+from experiments.grokking.task import Grokking
+from experiments.results.trials import finished
+from experiments.sweep import folder as folders
+from experiments.sweep import launch
+from experiments.sweep.experiment import main
+from experiments.train import loop, records
+from experiments.train.loop import Interrupted, run
+from experiments.train.task import shuffled
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -37,20 +42,7 @@ MODELS = ["lstm", "gpt"]
 
 def command(args):
     """`python -m experiments.sanity` with these arguments."""
-    return sweep.main(sanity.EXPERIMENT, args, description=sanity.__doc__)
-
-
-class StopAt(Watcher):
-    """Stops a trial after a step, as Ctrl-C would."""
-
-    def __init__(self, at):
-        self.at, self.now = at, 0
-
-    def step(self, step):
-        self.now = step
-
-    def stop(self):
-        return self.now == self.at
+    return main(sanity.EXPERIMENT, args, description=sanity.__doc__)
 
 
 def tensors(folder):
@@ -68,32 +60,32 @@ def tensors(folder):
         (20_001, 480, 256, 20_002),
     ],
 )  # fmt: skip
-def test_steps_are_rounded_up_to_whole_epochs_as_in_the_seeds(steps, n, batch, total):
-    assert training.total_steps(steps, n, batch) == total
+def test_steps_are_rounded_up_to_whole_epochs_as_in_the_seeds(steps, n, batch, total, tmp_path):
+    data = task.data_of(Grokking(r_train=0.5 if n == 480 else 0.6))
+    assert len(data[0]) == n
+    trial = Grokking(r_train=0.5 if n == 480 else 0.6, batch_size=batch, steps=steps, d=8, layers=1)
+    assert loop.Session(trial, tmp_path / "new", "cpu").total == total
 
 
 def test_evaluated_steps_are_those_of_the_seeds():
-    steps = [s for s in range(10_002) if training.evaluated(s, 10_001, Trial())]
-    assert steps == [*range(101), *range(200, 10_001, 100), 10_001]
+    steps = [n for n in range(10_001) if Grokking().due(n, 1)]
+    assert steps == [*range(101), *range(200, 10_001, 100)]  # and the last
 
 
 def test_every_epoch_shows_every_row_once_in_a_new_order():
-    rows = training.batch_rows(12, 5, seed=3, step=0)
-    epochs = [[next(rows) for _ in range(3)] for _ in range(4)]
+    epochs = [shuffled(12, 5, seed=3, epoch=epoch) for epoch in range(4)]
     orders = [np.concatenate(batches).tolist() for batches in epochs]
     assert [[len(b) for b in batches] for batches in epochs] == [[5, 5, 2]] * 4
     assert all(sorted(order) == list(range(12)) for order in orders)
     assert len({tuple(order) for order in orders}) == 4
-    later = training.batch_rows(12, 5, seed=3, step=7)
-    assert np.array_equal(next(later), epochs[2][1])
-    assert not np.array_equal(next(training.batch_rows(12, 5, seed=4, step=0)), epochs[0][0])
+    assert not np.array_equal(shuffled(12, 5, seed=4, epoch=0)[0], epochs[0][0])
 
 
 # --- a trial ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("model", MODELS)
 def test_a_small_trial_learns(model, tmp_path):
-    trial = Trial(model=model, p=5, d=16, steps=200, eval_first=0, lr=1e-2, weight_decay=0.0)
-    run_trial(trial, tmp_path)
+    trial = Grokking(model=model, p=5, d=16, steps=200, eval_first=0, lr=1e-2, weight_decay=0.0)
+    run(trial, tmp_path)
     lines = records.read_records(tmp_path / "metrics.jsonl")
     assert [r["step"] for r in lines] == [0, 100, 200]
     assert lines[0]["train_accuracy"] < 0.5
@@ -103,13 +95,13 @@ def test_a_small_trial_learns(model, tmp_path):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_last_line_is_what_the_checkpoint_measures(model, tmp_path):
-    trial = Trial(model=model, **SMALL)
-    run_trial(trial, tmp_path)
+    trial = Grokking(model=model, **SMALL)
+    run(trial, tmp_path)
     last = records.read_records(tmp_path / "metrics.jsonl")[-1]
-    loaded, net, words = training.load_model(tmp_path)
+    loaded, net, words = task.load_model(tmp_path)
     assert loaded == trial
-    train, val = (objective.batch_of(part, share_prefixes=True) for part in training.data_of(trial))
-    assert training.measure(net, 15, train, val) == last
+    train, val = (objective.batch_of(part, share_prefixes=True) for part in task.data_of(trial))
+    assert {"step": 15} | task.measure(net, train, val) == last
     squares = sum(
         (p.numpy().astype(float) ** 2).sum() for p in map(mg.Tensor.detach, net.parameters())
     )
@@ -122,16 +114,17 @@ def test_the_last_line_is_what_the_checkpoint_measures(model, tmp_path):
 @pytest.mark.parametrize("model", MODELS)
 def test_resume_is_bitwise_in_a_new_process(model, dropout, tmp_path):
     """15 steps at once, or 7, a new process and 8 more; stopped inside an epoch."""
-    trial = Trial(model=model, dropout=dropout, **SMALL)
+    trial = Grokking(model=model, dropout=dropout, **SMALL)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run_trial(trial, whole)
+    run(trial, whole)
     with pytest.raises(Interrupted, match="step 7 of 15"):
-        run_trial(trial, parts, watcher=StopAt(7))
+        run(trial, parts, watcher=StopAt(7))
     assert records.read_json(parts / "status.json")["step"] == 7
     code = (
         "import sys; from pathlib import Path\n"
-        "from experiments.trial.training import Trial, run_trial\n"
-        f"run_trial({trial!r}, Path(sys.argv[1]))\n"
+        "from experiments.grokking.task import Grokking\n"
+        "from experiments.train.loop import run\n"
+        f"run({trial!r}, Path(sys.argv[1]))\n"
     )
     subprocess.run([sys.executable, "-c", code, str(parts)], check=True, cwd=ROOT, timeout=60)
     assert tensors(whole) == tensors(parts)
@@ -141,44 +134,45 @@ def test_resume_is_bitwise_in_a_new_process(model, dropout, tmp_path):
     assert [r["step"] for r in records.read_records(whole / "metrics.jsonl")] == [
         0, 1, 2, 3, 4, 6, 9, 12, 15,
     ]  # fmt: skip
-    sessions = records.read_json(parts / "environment.json")
+    sessions = records.read_json(parts / "environment.json", list)
     assert [s["from_step"] for s in sessions] == [0, 7]
 
 
 def test_more_steps_continue_a_finished_trial(tmp_path):
-    short = Trial(**{**SMALL, "steps": 5})
+    short = Grokking(**{**SMALL, "steps": 5})
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    run_trial(short, parts)
+    run(short, parts)
     assert [r["step"] for r in records.read_records(parts / "metrics.jsonl")] == [0, 1, 2, 3, 4, 5]
-    run_trial(Trial(**SMALL), parts)
-    run_trial(Trial(**SMALL), whole)
+    run(Grokking(**SMALL), parts)
+    run(Grokking(**SMALL), whole)
     assert tensors(whole) == tensors(parts)
     assert (whole / "metrics.jsonl").read_bytes() == (parts / "metrics.jsonl").read_bytes()
 
 
 def test_a_finished_trial_is_not_run_again(tmp_path):
-    trial = Trial(**SMALL)
-    run_trial(trial, tmp_path)
+    trial = Grokking(**SMALL)
+    run(trial, tmp_path)
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    run_trial(trial, tmp_path)
+    run(trial, tmp_path)
     del before["settings.json"]
     assert before == {n: (tmp_path / n).stat().st_mtime_ns for n in before}
 
 
 def test_lines_after_the_checkpoint_and_a_torn_one_are_dropped(tmp_path):
-    trial, whole, parts = Trial(**SMALL), tmp_path / "whole", tmp_path / "parts"
-    run_trial(trial, whole)
+    trial, whole, parts = Grokking(**SMALL), tmp_path / "whole", tmp_path / "parts"
+    run(trial, whole)
     with pytest.raises(Interrupted):
-        run_trial(trial, parts, watcher=StopAt(4))
+        run(trial, parts, watcher=StopAt(4))
     with open(parts / "metrics.jsonl", "a") as file:
-        file.write('{"step": 6, "train_loss": 1.0}\n{"step": 9, "tra')
-    run_trial(trial, parts)
+        *_, last = records.read_records(whole / "metrics.jsonl")
+        file.write(records.line(last | {"step": 6}) + '{"step": 9, "tra')
+    run(trial, parts)
     assert (whole / "metrics.jsonl").read_bytes() == (parts / "metrics.jsonl").read_bytes()
 
 
 def test_a_diverged_trial_ends_and_writes_no_nan(tmp_path):
     with np.errstate(all="ignore"):
-        run_trial(Trial(**{**SMALL, "lr": 1e30, "optimizer": "sgd", "clip": 1e30}), tmp_path)
+        run(Grokking(**{**SMALL, "lr": 1e30, "optimizer": "sgd", "clip": 1e30}), tmp_path)
     status = records.read_json(tmp_path / "status.json")
     assert status["diverged"]
     assert status["finished"]
@@ -188,23 +182,23 @@ def test_a_diverged_trial_ends_and_writes_no_nan(tmp_path):
 
 
 def test_a_folder_of_another_trial_is_refused(tmp_path):
-    run_trial(Trial(**SMALL), tmp_path)
+    run(Grokking(**SMALL), tmp_path)
     for other in ({"lr": 2e-3}, {"seed": 1}, {"orders": (3,)}, {"steps": 2}):
         with pytest.raises(ValueError, match=next(iter(other))):
-            run_trial(replace(Trial(**SMALL), **other), tmp_path)
+            run(replace(Grokking(**SMALL), **other), tmp_path)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "momentum"])
 def test_every_optimizer_trains(optimizer, tmp_path):
-    trial = Trial(**{**SMALL, "steps": 6}, optimizer=optimizer, weight_decay=0.1)
-    run_trial(trial, tmp_path)
+    trial = Grokking(**{**SMALL, "steps": 6}, optimizer=optimizer, weight_decay=0.1)
+    run(trial, tmp_path)
     first, *_, last = records.read_records(tmp_path / "metrics.jsonl")
     assert last["train_loss"] < first["train_loss"]
 
 
 def test_experiment_4_4_trains_on_mixed_orders(tmp_path):
-    trial = Trial(model="gpt", d=8, p=3, orders=(2, 3), split_each_order=True, steps=2)
-    run_trial(trial, tmp_path)
+    trial = Grokking(model="gpt", d=8, p=3, orders=(2, 3), split_each_order=True, steps=2)
+    run(trial, tmp_path)
     assert len(records.read_records(tmp_path / "metrics.jsonl")) == 3
 
 
@@ -217,22 +211,12 @@ def test_environment_tells_what_a_number_depends_on(tmp_path):
     assert found["commit"] is None or re.fullmatch(r"[0-9a-f]{40}\+?", found["commit"])
 
 
-def test_slugs():
-    assert records.slug("GPT seed 0") == "gpt-seed-0"
-    assert records.slug("../../etc/passwd") == "etc-passwd"
-    with pytest.raises(ValueError, match="name a folder"):
-        records.slug("../")
-
-
 # --- the table ----------------------------------------------------------------------------------
 def fake_trial(folder, model, seed, rows, finished=True):
     keys = ("step", "train_loss", "train_accuracy", "val_loss", "val_accuracy")
-    folder.mkdir(parents=True)
-    settings = asdict(Trial(model=model, seed=seed, steps=rows[-1][0]))
-    records.write_json(folder / "settings.json", settings | {"version": records.VERSION})
+    settings = Grokking(model=model, seed=seed, steps=rows[-1][0]).settings()
     lines = [dict(zip(keys, row, strict=True)) for row in rows]
-    records.rewrite(folder / "metrics.jsonl", lines)
-    records.write_json(folder / "status.json", {"finished": finished})
+    write_trial(folder, settings, lines, finished=finished)
 
 
 def fake_experiment(folder, last=10_001):
@@ -286,7 +270,7 @@ def test_a_short_run_says_so_and_draws_no_conclusion(tmp_path):
 def test_with_one_model_the_claims_were_not_run(tmp_path):
     fake_experiment(tmp_path)
     trials = [t for t in records.read_trials(tmp_path) if t.settings["model"] == "gpt"]
-    assert [claim.verdict for claim in sanity.claims(trials)] == ["not run"] * 2
+    assert [claim.verdict for claim in sanity.results(trials).claims] == ["not run"] * 2
     assert {row[-1] for row in sanity.table(trials).rows} == {
         "- / LSTM / GPT", "- / GPT / LSTM", "- / GPT / GPT", "- / = / =",
     }  # fmt: skip
@@ -312,7 +296,8 @@ def test_other_settings_are_not_held_against_the_seeds(tmp_path):
 
 def test_seed_numbers_are_those_of_the_documents():
     """Differences that the documents print must be those of the steps that they print."""
-    for column in (c for source in seeds.SANITY.values() for c in source.values()):
+    for printed in (c for source in seeds.SANITY.values() for c in source.values()):
+        column = {quantity.name: value for quantity, value in printed.items()}
         for quantity in "LA":
             t = [column[f"t_f({quantity}_{part})"].mean for part in ("val", "train")]
             assert column[f"dt({quantity})"].mean == t[0] - t[1]
@@ -335,8 +320,8 @@ def test_the_whole_pipeline(tmp_path, capsys):
     }  # fmt: skip
     for folder in out.glob("*-seed*"):
         assert {path.name for path in folder.iterdir()} == {
-            "settings.json", "metrics.jsonl", "checkpoint.safetensors", "environment.json",
-            "status.json",
+            "settings.json", "metrics.jsonl", "times.jsonl", "checkpoint.safetensors",
+            "environment.json", "status.json",
         }  # fmt: skip
         assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
     assert all((out / name).read_bytes()[:4] == b"\x89PNG" for name in names if name[-3:] == "png")
@@ -394,9 +379,9 @@ def test_a_gpu_by_its_number(tmp_path, monkeypatch):
     """Its name is handed on to the trials."""
     ran = []
     monkeypatch.setattr("minigrad.device.gpu_count", lambda: 2)
-    monkeypatch.setattr(sweep, "run_all", lambda *args, **how: ran.append(how["device"]))
-    monkeypatch.setattr(sweep, "announced", lambda *args: [])
-    monkeypatch.setattr(sweep, "report", lambda *args: [])
+    monkeypatch.setattr(launch, "run_all", lambda *args, **how: ran.append(how["device"]))
+    monkeypatch.setattr(launch, "announced", lambda *args: [])
+    monkeypatch.setattr(folders, "report", lambda *args: [])
     for device in ("cuda", "cuda:1"):
         out = str(tmp_path / device.replace(":", ""))
         assert command(["--device", device, "--out", out, "--no-kernels"]) == 0
@@ -409,7 +394,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_status_2(tmp_path, refu
 
 
 def test_resuming_with_other_settings_is_one_line_and_status_2(tmp_path, refused):
-    run_trial(Trial(**SMALL), tmp_path / "lstm-seed0")
+    run(Grokking(**SMALL), tmp_path / "lstm-seed0")
     listed = {"version": 1, "experiment": "sanity", "scale": "full", "trials": {}}
     records.write_json(tmp_path / "sweep.json", listed)
     refused(command, ["--resume", "--out", str(tmp_path)])
@@ -468,7 +453,7 @@ def test_ctrl_c_saves_and_exits_with_130(count, how, tmp_path):
         assert not status["finished"]
         # the checkpoint is of the step after which it stopped, and every line up to it is there
         assert lines(folder) == status["step"] + 1
-        training.load_model(folder)
+        task.load_model(folder)
 
 
 def lines(folder):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,11 +16,15 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from experiments.analysis.results import Claim, Results, Table
-from experiments.sweeps import estimate, on_ray, processes, progress, runner, sweep
-from experiments.sweeps.jobs import RESTARTS, TrialFailed, caught_signals
-from experiments.sweeps.sweep import Experiment, Options
-from experiments.trial import records, together, training
+from experiments.grokking.options import Options
+from experiments.grokking.seeds import numbers
+from experiments.results.results import Claim, Results, Table
+from experiments.sweep import estimate, experiment, launch, on_ray, processes, progress
+from experiments.sweep import folder as folders
+from experiments.sweep.experiment import Experiment
+from experiments.sweep.jobs import RESTARTS, TrialFailed, caught_signals, jobs_of
+from experiments.train import loop, records
+from experiments.train.replicas import run_replicas
 from minigrad import device as devices
 
 ROOT = Path(__file__).parent.parent
@@ -31,6 +36,16 @@ class Decays(Options):
 
     decays: tuple[float, ...] = (0.5, 1.0)
     """Weight decays."""
+
+    @contextmanager
+    def how(self):
+        """With a checkpoint every tenth of a second, in each process."""
+        loop.CHECKPOINT_SECONDS, before = 0.1, loop.CHECKPOINT_SECONDS
+        try:
+            with super().how():
+                yield
+        finally:
+            loop.CHECKPOINT_SECONDS = before
 
     def trials(self):
         return {
@@ -58,14 +73,14 @@ def results(trials):
     )
 
 
-DECAYS = Experiment("decays", "Decays", Decays, results)
+DECAYS = Experiment("decays", "Decays", Decays, results, numbers)
 COMMAND = [sys.executable, str(Path(__file__))]  # this file is the program that is killed below
-LONG = 3000  # steps of those that are killed: there is a checkpoint every 1,000
+LONG = 900  # steps of those that are killed
 SMALL = ["--scale", "small", "--model", "gpt", "--seeds", "0", "--no-kernels"]
 
 
 def command(args):
-    return sweep.main(DECAYS, args, description="Decays.")
+    return experiment.main(DECAYS, args, description="Decays.")
 
 
 def main(*args):
@@ -112,7 +127,7 @@ def test_a_trial_without_validation_is_a_line_too(unbroken):
     trial = records.read_trials(unbroken)[0]
     for line in trial.records:
         line |= {"val_loss": None, "val_accuracy": None}
-    assert sweep.row(trial)["L_val"] is None
+    assert folders.row(trial, numbers(trial))["L_val"] is None
 
 
 def test_duckdb_and_polars_read_the_records(unbroken):
@@ -142,17 +157,17 @@ def test_finished_trials_are_skipped_and_more_can_be_added(unbroken, tmp_path, c
 
 def test_replicas_group_what_differs_in_seed_and_rates_alone(tmp_path):
     options = Decays(scale="small", replicas=True, seeds=(1, 2))
-    jobs = sweep.jobs_of(options, tmp_path)
+    jobs = jobs_of(options, tmp_path)
     assert [len(job) for job in jobs] == [4, 4]
     assert [{trial.model for trial, _ in job} for job in jobs] == [{"lstm"}, {"gpt"}]
-    assert all(len(job) == 1 for job in sweep.jobs_of(Decays(scale="small"), tmp_path))
+    assert all(len(job) == 1 for job in jobs_of(Decays(scale="small"), tmp_path))
 
 
 def test_the_protocol_says_what_was_not_run(unbroken):
-    about = sweep.read_sweep(unbroken)
+    about = folders.read_sweep(unbroken)
     trials = records.read_trials(unbroken)
     begun = records.TrialRecord(trials[1].folder, trials[1].settings, trials[1].records[:3], {})
-    text = sweep.protocol(about | {"scale": "full"}, [begun])
+    text = folders.protocol(about | {"scale": "full"}, [begun])
     assert text == (
         f"0 of 2 trials, run to the end: 300 steps each. Begun: gpt-wd1.0-seed0 "
         f"({begun.records[-1]['step']:,} steps). Not run: gpt-wd0.5-seed0."
@@ -164,12 +179,12 @@ def test_on_ray_the_gpu_is_that_of_the_node(tmp_path, capsys):
     if devices.available():
         pytest.skip("this machine has a GPU")
     options = DECAYS.options(launcher="ray", gpus=0.5, out=tmp_path, scale="small")
-    assert sweep.device_of(options) == "cuda:0"
-    jobs = sweep.jobs_of(options, tmp_path)
-    assert sweep.announced(DECAYS, options, jobs, "cuda:0") is None
+    assert launch.device_of(options) == "cuda:0"
+    jobs = jobs_of(options, tmp_path)
+    assert launch.announced(DECAYS, options, jobs, "cuda:0") is None
     assert "on this machine" not in capsys.readouterr().err
     with pytest.raises(devices.DeviceError):
-        sweep.device_of(replace(options, launcher="here", gpus=0.0, device="cuda"))
+        launch.device_of(replace(options, launcher="here", gpus=0.0, device="cuda"))
 
 
 # --- bad input ----------------------------------------------------------------------------------
@@ -251,16 +266,12 @@ def test_the_overview_counts_and_foretells(tmp_path, monkeypatch):
     assert overview.seconds_left() == pytest.approx(10.0)
 
 
-def runs_of(jobs):
-    return [[training.TrialRun(*pair) for pair in job] for job in jobs]
-
-
 def test_a_trial_is_estimated_anew_if_it_shall_have_more_steps(unbroken, monkeypatch):
-    monkeypatch.setattr(estimate, "timed", lambda run, device: (1.0, 0.0))
+    monkeypatch.setattr(estimate, "timed", lambda trial, device: estimate.Times(1.0, 0.0, 1))
     for steps, seconds in ((300, 0.0), (400, 400.0)):
         options = Decays(scale="small", model="gpt", seeds=(0,), steps=steps)
-        jobs = sweep.jobs_of(options, unbroken)
-        assert estimate.seconds_of(runs_of(jobs), "cpu") == [seconds] * 2
+        jobs = jobs_of(options, unbroken)
+        assert estimate.seconds_of(jobs, "cpu") == [seconds] * 2
 
 
 @pytest.mark.parametrize(
@@ -268,20 +279,20 @@ def test_a_trial_is_estimated_anew_if_it_shall_have_more_steps(unbroken, monkeyp
     [(0.2, "1 s"), (89, "89 s"), (91, "2 min"), (5300, "89 min"), (7199, "2 h 0 min")],
 )
 def test_a_duration_in_words(seconds, text):
-    assert sweep.duration(seconds) == text
+    assert launch.duration(seconds) == text
 
 
 def test_the_estimate_is_of_steps_and_evaluations(tmp_path, monkeypatch):
-    monkeypatch.setattr(estimate, "timed", lambda run, device: (2.0, 0.5))
+    monkeypatch.setattr(estimate, "timed", lambda trial, device: estimate.Times(2.0, 0.5, 1))
     options = Decays(scale="small", model="lstm", seeds=(0,), steps=20)
-    jobs = sweep.jobs_of(options, tmp_path)
-    # 20 steps; evaluations after steps 1 to 5, 10, 15 and 20
-    assert estimate.seconds_of(runs_of(jobs), "cpu") == [20 * 2.0 + 8 * 0.5] * 2
+    jobs = jobs_of(options, tmp_path)
+    # 20 steps; measured after steps 0 to 5, 10, 15 and 20
+    assert estimate.seconds_of(jobs, "cpu") == [20 * 2.0 + 9 * 0.5] * 2
 
 
 def test_a_step_is_timed(tmp_path):
-    jobs = sweep.jobs_of(Decays(scale="small", model="gpt", seeds=(0,), steps=20), tmp_path)
-    first, second = estimate.seconds_of(runs_of(jobs), "cpu")
+    jobs = jobs_of(Decays(scale="small", model="gpt", seeds=(0,), steps=20), tmp_path)
+    first, second = estimate.seconds_of(jobs, "cpu")
     assert first == second
     assert 0 < first < 60
     assert not any(tmp_path.iterdir())
@@ -333,13 +344,13 @@ def test_a_killed_worker_starts_again(tmp_path, long_run):
     folder = tmp_path / "sweep"
     process = start(folder, "--launcher", "processes")
     trial = folder / "gpt-wd1.0-seed0"
-    wait_for(lambda: records.last_step(trial) > 1200)  # there is a checkpoint, and lines beyond it
+    wait_for(lambda: records.last_step(trial) > 300)  # there is a checkpoint, and lines beyond it
     for worker in children(process.pid):
         worker.send_signal(signal.SIGKILL)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0, said
     assert "was killed; starts again from its checkpoint (1 of 3)" in said
-    assert len(records.read_json(trial / "environment.json")) == 2
+    assert len(records.read_json(trial / "environment.json", list)) == 2
     same_end(folder, long_run)
 
 
@@ -360,9 +371,10 @@ def test_workers_of_a_killed_program_end_and_it_goes_on(tmp_path, long_run):
 
 def test_a_worker_that_always_dies_is_given_up(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(processes, "work", die)
-    jobs = sweep.jobs_of(Decays(scale="small", model="gpt", seeds=(0,), decays=(1.0,)), tmp_path)
+    options = Decays(scale="small", model="gpt", seeds=(0,), decays=(1.0,))
+    jobs = jobs_of(options, tmp_path)
     with caught_signals() as signals, pytest.raises(TrialFailed):
-        runner.run_all(jobs, signals, launcher="processes", workers=1)
+        launch.run_all(jobs, signals, replace(options, launcher="processes", workers=1))
     assert capsys.readouterr().err.count("starts again") == RESTARTS
 
 
@@ -375,8 +387,8 @@ def test_replicas_killed_while_they_save_go_on_bitwise(tmp_path, monkeypatch):
     options = Decays(scale="small", model="gpt", seeds=(0, 1, 2), decays=(1.0,), steps=60)
     trials = list(options.trials().values())
     whole, parts = ([tmp_path / kind / str(i) for i in range(3)] for kind in ("whole", "parts"))
-    together.run_trials_together(trials, whole)
-    original = training.save_checkpoint
+    run_replicas(trials, whole)
+    original = loop.save_checkpoint
 
     def crash(path, **given):
         if given["step"] == 40 and path.parent == parts[1]:
@@ -384,12 +396,12 @@ def test_replicas_killed_while_they_save_go_on_bitwise(tmp_path, monkeypatch):
         original(path, **given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "CHECKPOINT_PERIOD", 20)
-        patch.setattr(training, "save_checkpoint", crash)
+        patch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(loop, "save_checkpoint", crash)
         with pytest.raises(KeyboardInterrupt):
-            together.run_trials_together(trials, parts)
-    assert [training.read_status(folder)["step"] for folder in parts] == [40, 20, 20]
-    together.run_trials_together(trials, parts)
+            run_replicas(trials, parts)
+    assert [records.read_status(folder)["step"] for folder in parts] == [40, 39, 39]
+    run_replicas(trials, parts)
     same_end(tmp_path / "parts", tmp_path / "whole")
 
 
@@ -460,13 +472,13 @@ def test_a_dying_node_changes_nothing(tmp_path, long_run):
         cluster.wait_for_nodes()
         longer = ["--steps", str(2 * LONG), "--launcher", "ray", "--address", cluster.address]
         process = start(folder, *longer)
-        wait_for(lambda: all(records.last_step(folder / n) > 1200 for n in names), 90)
+        wait_for(lambda: all(records.last_step(folder / n) > 300 for n in names), 90)
         cluster.remove_node(nodes[0], allow_graceful=False)
         _, said = process.communicate(timeout=150)
         assert process.returncode == 0, said
     finally:
         cluster.shutdown()
-    sessions = [len(records.read_json(folder / n / "environment.json")) for n in names]
+    sessions = [len(records.read_json(folder / n / "environment.json", list)) for n in names]
     assert sorted(sessions) == [1, 2]  # one went on elsewhere, from its checkpoint
     ours = metrics(folder)
     for name, expected in metrics(long_run).items():

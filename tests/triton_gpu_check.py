@@ -7,6 +7,7 @@ wrong fails.
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import fake_gpu
 import numpy as np
@@ -16,8 +17,8 @@ import kernels
 import minigrad as mg
 from benchmarks.gpu import attention as times
 from benchmarks.gpu import ladder, parity, steps
-from experiments.trial import records, training
-from experiments.trial.training import Trial
+from experiments.grokking.task import Grokking
+from experiments.train import loop, records
 from kernels.cuda import attention
 from kernels.cuda.launch import INTERPRETED
 from minigrad.kernel import Declined
@@ -78,7 +79,7 @@ def few(monkeypatch):
     """Two of the ops, and small calls of kernels."""
     some = [case for case in parity.ALL if case.name in ("gelu", "sort")]
     monkeypatch.setattr(parity, "ALL", some)
-    calls = {call.routine: call for call in reversed(parity.CALLS)}
+    calls = {call.name: call for call in reversed(parity.CALLS)}
     sizes = {
         "gelu": [parity.normal(9, 130)],
         "layer_norm": [parity.normal(5, 17), parity.normal(17), parity.normal(17)],
@@ -88,6 +89,13 @@ def few(monkeypatch):
         "lstm": [
             parity.normal(3, 4, 8),
             *(parity.normal(*n) for n in ((32, 8), (32, 8), (32,), (32,))),
+        ],
+        "stacked linear": [parity.normal(2, 4, 8), parity.normal(2, 5, 8)],
+        "stacked embedding": [parity.normal(2, 5, 3), parity.ids(5, 2, 7)],
+        "stacked layer_norm": [parity.normal(2, 5, 17), *[parity.normal(2, 17)] * 2],
+        "stacked lstm": [
+            parity.normal(2, 3, 4, 8),
+            *(parity.normal(2, *n) for n in ((32, 8), (32, 8), (32,), (32,))),
         ],
     }
     assert sizes.keys() == calls.keys()
@@ -189,7 +197,7 @@ def test_a_kind_of_numbers_that_is_not_there_is_left_out():
 @pytest.fixture
 def short_training(monkeypatch):
     """Recorded from the third step on."""
-    monkeypatch.setattr(parity, "Trial", partial(Trial, p=3, d=8, layers=1, heads=2))
+    monkeypatch.setattr(parity, "Grokking", partial(Grokking, p=3, d=8, layers=1, heads=2))
     monkeypatch.setattr(parity, "STEPS", 4)
 
 
@@ -203,16 +211,16 @@ def test_wrong_training_fails(monkeypatch):
     monkeypatch.setattr(parity, "MODELS", ("lstm",))
     wrong(monkeypatch, parity.kernel_of("lstm"), "g", -1.0)
     problems = [line.split(":")[0] for line in failed(parity.train())]
-    assert problems == ["lstm kernels", "lstm recorded"]  # replicas have the plain lstm
+    assert problems == ["lstm kernels", "lstm recorded"]  # replicas have "stacked lstm"
 
 
 def test_a_nudge_changes_every_weight_by_one_unit(monkeypatch):
     """Else nothing would be allowed."""
     kept = []
-    monkeypatch.setattr(steps, "Stepper", lambda model, *_: kept.append(model))
+    monkeypatch.setattr(steps, "Step", lambda task, *_: kept.append(task.model))
     for nudge in (False, True):
-        with pytest.raises(AttributeError):  # there is no stepper
-            steps.updates([Trial(p=3, d=16)], "cpu", nudge=nudge)
+        with pytest.raises(AttributeError):  # there is no step
+            steps.updates([Grokking(p=3, d=16)], "cpu", nudge=nudge)
     for a, b in zip(*(model.parameters() for model in kept), strict=True):
         ulp = np.spacing(np.maximum(np.abs(a.data), np.abs(b.data)))
         difference = np.abs(a.data - b.data)
@@ -221,7 +229,7 @@ def test_a_nudge_changes_every_weight_by_one_unit(monkeypatch):
 
 # --- times ----------------------------------------------------------------------------------------
 @dataclass(frozen=True)
-class Small(Trial):
+class Small(Grokking):
     p: int = 3
     d: int = 8
     layers: int = 1
@@ -245,7 +253,7 @@ def clock(monkeypatch):
     monkeypatch.setattr(times, "replayed", lambda call: call)
     monkeypatch.setattr(times, "dtypes", parity.dtypes)
     monkeypatch.setattr(steps, "synchronize", lambda: None)
-    monkeypatch.setattr(steps, "Trial", Small)
+    monkeypatch.setattr(steps, "Grokking", Small)
 
 
 def texts(rows):
@@ -271,20 +279,23 @@ def test_time_of_the_whole_experiment(monkeypatch):
     train_all, trained = steps.train_all, []
 
     def some_steps(folder, steps):
-        train_all(folder, 3)
+        train_all(folder, 1)
         trained.append((steps, sorted(path.name for path in folder.rglob("*.safetensors"))))
 
     monkeypatch.setattr(steps, "train_all", some_steps)
+    clock = iter([1.0, 15.0])  # the interpreter takes its time
+    monkeypatch.setattr(steps, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     (row,) = steps.sanity()
     assert row.ok, row
+    assert row.numbers == {"seconds": 14.0}
     assert trained == [(n, ["checkpoint.safetensors"] * 2) for n in (10, Small.steps)]
 
 
 @pytest.mark.usefixtures("clock")
 def test_the_whole_experiment_without_safetensors(monkeypatch):
     monkeypatch.setattr(steps, "find_spec", lambda name: None)
-    monkeypatch.setattr(training, "save_checkpoint", training.save_checkpoint)
-    monkeypatch.setattr(steps, "train_all", lambda *args, **how: training.save_checkpoint("x"))
+    monkeypatch.setattr(loop, "save_checkpoint", loop.save_checkpoint)
+    monkeypatch.setattr(steps, "train_all", lambda *args, **how: loop.save_checkpoint("x"))
     (row,) = steps.sanity()
     assert row.what == "the whole sanity experiment, without checkpoints"
 

@@ -18,7 +18,7 @@ from cases import ALL, Case
 import minigrad as mg
 from benchmarks.gpu.rows import Row, at_most, left_out
 from benchmarks.gpu.steps import MODELS, losses
-from experiments.trial.training import Trial
+from experiments.grokking.task import Grokking
 from minigrad import Tensor, graph
 from minigrad import device as devices
 from minigrad.kernel import KERNELS, Kernel
@@ -194,8 +194,13 @@ class KernelCall(NamedTuple):
     terms: float
     halves: bool = False
 
+    @property
+    def name(self) -> str:
+        return self.call.__name__ if self.routine == "product" else self.routine
+
 
 LAYER = [normal(512, 128, scale=0.1), normal(512, 128, scale=0.1), normal(512), normal(512)]
+STACK = [normal(2, 512, 128, scale=0.1), normal(2, 512, 128, scale=0.1), *[normal(2, 512)] * 2]
 CALLS = [
     KernelCall("gelu", mg.gelu, [normal(97, 1031)], 12, True),
     KernelCall("gelu", partial(mg.gelu, approximate="tanh"), [normal(97, 1031)], 12, True),
@@ -203,9 +208,15 @@ CALLS = [
     KernelCall("layer_norm", mg.layer_norm, [normal(480, 768), normal(768), normal(768)], 1264),
     KernelCall("cross_entropy", mg.cross_entropy, [normal(2880, 36), ids(36, 2880)], 100),
     KernelCall("cross_entropy", mg.cross_entropy, [normal(480, 40_479), ids(40_479, 480)], 1000),
-    KernelCall("linear", mg.linear, [normal(480, 6, 128), normal(384, 128), normal(384)], 2880),
-    KernelCall("matmul", mg.matmul, [normal(8, 4, 60, 32), normal(8, 4, 32, 60)], 60),
+    KernelCall("product", mg.linear, [normal(480, 6, 128), normal(384, 128), normal(384)], 2880),
+    KernelCall("product", mg.matmul, [normal(8, 4, 60, 32), normal(8, 4, 32, 60)], 60),
     KernelCall("lstm", lstm, [normal(6, 480, 128), *LAYER, *LAYER], 32 + 12 * 264 + 6 * 480),
+    KernelCall("stacked linear", mg.linear, [normal(3, 480, 64), normal(3, 96, 64)], 488),
+    KernelCall("stacked embedding", mg.embedding, [normal(3, 36, 128), ids(36, 3, 480)], 488),
+    KernelCall(
+        "stacked layer_norm", mg.layer_norm, [normal(3, 33, 17), normal(3, 17), normal(3, 17)], 66
+    ),
+    KernelCall("stacked lstm", lstm, [normal(2, 6, 60, 128), *STACK], 32 + 6 * 264 + 6 * 60),
 ]
 
 
@@ -215,7 +226,7 @@ def kernels() -> Iterator[Row]:
         tally = Tally("fused kernels")
         for call in CALLS:
             for dtype in dtypes()[: None if call.halves else 1]:
-                tally.add(f"{call.routine} {dtype}", partial(kernel_ratio, call, dtype))
+                tally.add(f"{call.name} {dtype}", partial(kernel_ratio, call, dtype))
         yield from tally.rows()
         yield same_masks(513, 1031)
 
@@ -366,7 +377,7 @@ def train() -> Iterator[Row]:
     rounding makes of a sum of d terms in another order.
     """
     for model in MODELS:
-        trials = [Trial(model=model, seed=n, lr=1e-3 * (n + 1)) for n in range(3)]
+        trials = [Grokking(model=model, seed=n, lr=1e-3 * (n + 1)) for n in range(3)]
         cpu, nudged = (
             np.concatenate([losses([t], "cpu", STEPS, nudge=nudge) for t in trials], axis=1)
             for nudge in (False, True)

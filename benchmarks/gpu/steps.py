@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ import minigrad as mg
 from benchmarks.gpu.clock import by_the_wall, synchronize
 from benchmarks.gpu.rows import Row, at_least, at_most, left_out
 from benchmarks.sides import EAGER, FUSED, Model, Problem, Unavailable, sums
-from experiments.trial import objective, training
-from experiments.trial.together import run_trials_together
-from experiments.trial.training import Stepper, Trial
-from minigrad import nn
+from experiments.grokking import prefix
+from experiments.grokking.task import Grokking
+from experiments.train import loop
+from experiments.train.loop import Step, optimizer_of
+from experiments.train.replicas import run_replicas
 
 GPU = "cuda:0"
 MODELS: tuple[Model, ...] = ("lstm", "gpt")
@@ -28,40 +30,37 @@ Update = Callable[[], mg.Tensor]
 
 # --- minigrad's side ------------------------------------------------------------------------------
 def updates(
-    trials: Sequence[Trial], device: str, *, recorded: bool = False, nudge: bool = False
+    trials: Sequence[Grokking], device: str, *, recorded: bool = False, nudge: bool = False
 ) -> Update:
     """What makes one step of the trials, as replicas if there are several, and gives the loss.
 
     recorded: as the experiments do where there is a GPU; else step by step.
     nudge:    change every weight by one unit in the last place, up or down.
     """
-    models, batches = [], []
-    for trial in trials:
-        mg.random.seed(trial.seed)
-        data, _ = training.data_of(trial)
-        models.append(training.model_of(trial, data.vocabulary, data.inputs.shape[1]))
-        batches.append(objective.batch_of(data, device))
-    model = models[0] if len(trials) == 1 else nn.stack(models)
+    tasks = []
+    with prefix.sharing(False):
+        for trial in trials:
+            mg.random.seed(trial.seed)
+            tasks.append(trial.task(device))
+    task = tasks[0] if len(trials) == 1 else type(tasks[0]).stacked(tasks)
     if nudge:
         rng = np.random.default_rng(0)
-        for p in model.parameters():
-            toward = np.copysign(np.inf, rng.standard_normal(p.shape)).astype(p.dtype)
-            p.data[...] = np.nextafter(p.data, toward)
-    model = model.to(device)
-    batch = batches[0] if len(trials) == 1 else objective.stacked(batches)
-    optimizer = training.optimizer_of(trials[0], model, trials[1:])
-    stepper = Stepper(model, optimizer, batch, trials[0].clip)
-    stepper.recorded = stepper.recorded and recorded
-    each = [training.batch_rows(len(data), min(t.batch_size, len(data)), t.seed, 0) for t in trials]
+        state = task.model.state_dict()
+        toward = {k: np.copysign(np.inf, rng.standard_normal(w.shape)) for k, w in state.items()}
+        nudged = {k: np.nextafter(w, toward[k].astype(w.dtype)) for k, w in state.items()}
+        task.model.load_state_dict(nudged)
+    step = Step(task, optimizer_of(trials[0], task.model, trials[1:]), trials[0].clip)
+    step.recorded = step.recorded and recorded
+    epochs = [(rows for n in count() for rows in each.order(n)) for each in tasks]
 
     def update() -> mg.Tensor:
-        rows = [next(orders) for orders in each]
-        return stepper.update(rows[0] if len(rows) == 1 else np.stack(rows))
+        rows = [next(orders) for orders in epochs]
+        return step(rows[0] if len(rows) == 1 else np.stack(rows))
 
     return update
 
 
-def losses(trials: Sequence[Trial], device: str, steps: int, **how: bool) -> Any:
+def losses(trials: Sequence[Grokking], device: str, steps: int, **how: bool) -> Any:
     """The first losses, (steps, trials)."""
     update = updates(trials, device, **how)
     return np.array([np.reshape(update().tolist(), -1) for _ in range(steps)])
@@ -120,7 +119,7 @@ def peers_of(problem: Problem) -> tuple[dict[str, Callable[[], Any]], list[Row]]
 
 def many(model: Model, eager: float) -> Iterator[Row]:
     """64 runs as replicas, against 64 runs of PyTorch eager one after another."""
-    trials = [Trial(model=model, seed=n) for n in range(REPLICAS)]
+    trials = [Grokking(model=model, seed=n) for n in range(REPLICAS)]
     with mg.use_kernels():
         update = updates(trials, GPU, recorded=True)
         ms = by_the_wall({"replicas": update})["replicas"]
@@ -136,13 +135,13 @@ def sanity() -> Iterator[Row]:
     what = "the whole sanity experiment"
     if find_spec("safetensors") is None:
         what += ", without checkpoints"
-        training.save_checkpoint = lambda *args, **kwargs: None
+        loop.save_checkpoint = lambda *args, **kwargs: None
     with tempfile.TemporaryDirectory() as folder, mg.use_kernels():
         # some steps first: what is measured is not how long Triton compiles
         train_all(Path(folder) / "warm", steps=10)
         synchronize()
         start = time.perf_counter()
-        train_all(Path(folder) / "whole", steps=Trial.steps)
+        train_all(Path(folder) / "whole", steps=Grokking.steps)
         seconds = time.perf_counter() - start
     yield at_most(what, seconds, 15, " s", seconds=seconds)
 
@@ -150,6 +149,6 @@ def sanity() -> Iterator[Row]:
 def train_all(folder: Path, steps: int) -> None:
     """Both models, the seeds of each as replicas."""
     for model in MODELS:
-        trials = [Trial(model=model, seed=seed, steps=steps) for seed in (0, 42)]
+        trials = [Grokking(model=model, seed=seed, steps=steps) for seed in (0, 42)]
         folders = [folder / f"{model}-{trial.seed}" for trial in trials]
-        run_trials_together(trials, folders, device=GPU)
+        run_replicas(trials, folders, device=GPU)

@@ -1,10 +1,10 @@
-"""The report of all experiments: an HTML page and a PDF, made from the same records.
+"""A report of several experiments: an HTML page and a PDF, made from the same records.
 
-    content    chapters: what the records of each experiment come to, and the errata
-    curves     every run as numbers, for the page to draw
-    weights    the GPT whose attention the page shows
-    page       content -> one HTML file, with page.css, page.js and gpt.js
-    pdf        content -> one PDF
+    report      Report, and what it comes to: chapters, answers, errata
+    curves      every run as numbers, for the page to draw
+    page        contents -> one HTML file, with page.css and page.js
+    pdf         contents -> one PDF
+    command     runs the experiments of a report, and writes both
 
-The command is `experiments.grokking_report`.
+A report is data, such as `experiments.grokking.report.REPORT`.
 """

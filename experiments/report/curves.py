@@ -1,7 +1,7 @@
 """Every run of an experiment as numbers, for the page to draw.
 
-A curve is coloured by what its experiment varies, apart from model and seed; the LSTM is solid, the
-GPT dashed. Where nothing else is varied, colours tell the models apart.
+A curve is coloured by what its experiment varies, apart from groups and seed; dashes tell groups
+apart, such as models. Where nothing else is varied, colours tell them apart too.
 """
 
 from __future__ import annotations
@@ -12,77 +12,71 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.colors import to_hex
 
-from experiments.analysis.figures import COLORS
-from experiments.analysis.groups import LABELS
-from experiments.trial.records import Record, TrialRecord
+from experiments.results.trials import Group, by_group
+from experiments.train.records import Record, TrialRecord
 
 MOST = 600  # evaluated steps of a run that are drawn; of more they are chosen evenly
 RANGES = ((0.0, 0.85), (0.25, 1.0))  # of viridis, without the end that is lost on light, dark paper
-LIGHTER = {"lstm": "#56B4E9", "gpt": "#E69F00"}  # `COLORS` on dark paper, Okabe and Ito too
-DASHES = {"lstm": "solid", "gpt": "dash"}
-NOT_VARIED = ("model", "seed", "steps", "version", "share_prefixes")
+ALL = Group("", "", "all runs", "#0072B2", "#56B4E9")  # where there are no groups
+PANELS = 4  # quantities that are drawn side by side
+NOT_VARIED = ("seed", "steps", "version", "share_prefixes")
 
 
-def curves_of(trials: Sequence[TrialRecord]) -> dict[str, Any]:
+def curves_of(trials: Sequence[TrialRecord], groups: Sequence[Group]) -> dict[str, Any]:
     """What page.js draws.
 
-    quantities: pairs of a name in the records and its label, validation accuracy first.
-    runs:       of each trial name, model, what is varied in words, colours, dash, and `values`: a
+    quantities: pairs of a name in the records and its label.
+    panels:     names of those that are drawn side by side: the first that were recorded.
+    runs:       of each trial name, group, what is varied in words, colours, dash, and `values`: a
                 list for each quantity and for "step".
     """
-    quantities = quantities_of(trials)
-    varied = varied_settings(trials)
-    groups = sorted({group_of(trial, varied) for trial in trials})
-    ordered = sorted(trials, key=lambda t: (list(LABELS).index(t.settings["model"]),
-                                            group_of(t, varied), t.settings["seed"]))  # fmt: skip
-    runs = []
-    for trial in ordered:
-        group, model = group_of(trial, varied), trial.settings["model"]
-        shown = thin(trial.records)
-        runs.append(
-            {
-                "name": trial.folder.name,
-                "model": LABELS[model],
-                "setting": in_words(varied, group),
-                "colors": colors(model, groups.index(group), len(groups)),
-                "dash": DASHES[model],
-                "values": {
-                    name: [rounded(record.get(name)) for record in shown]
-                    for name in ("step", *quantities)
-                },
-            }
-        )
-    return {"quantities": [[name, label(name)] for name in quantities], "runs": runs}
+    names = list(dict.fromkeys(k for t in trials for k in t.records[0] if k != "step"))
+    varied = varied_settings(trials, groups)
+    settings = sorted({setting_of(trial, varied) for trial in trials})
+    runs = [
+        {
+            "name": trial.folder.name,
+            "group": group.label,
+            "setting": in_words(varied, setting_of(trial, varied)),
+            "colors": colors(group, settings.index(setting_of(trial, varied)), len(settings)),
+            "dash": group.dash,
+            "values": {
+                name: [rounded(record.get(name)) for record in thin(trial.records)]
+                for name in ("step", *names)
+            },
+        }
+        for group, of_group in (by_group(trials, groups) or {ALL: trials}).items()
+        for trial in sorted(of_group, key=lambda t: (setting_of(t, varied), t.settings["seed"]))
+    ]
+    return {
+        "quantities": [[name, label(name)] for name in names],
+        "panels": names[:PANELS],
+        "runs": runs,
+    }
 
 
-def quantities_of(trials: Sequence[TrialRecord]) -> list[str]:
-    """What any of the trials has recorded, in the order of the records but for the first."""
-    names = [name for trial in trials for name in trial.records[0] if name != "step"]
-    return list(dict.fromkeys(["val_accuracy", *names]))
-
-
-def varied_settings(trials: Sequence[TrialRecord]) -> list[str]:
+def varied_settings(trials: Sequence[TrialRecord], groups: Sequence[Group]) -> list[str]:
     first = trials[0].settings
-    names = [name for name in first if name not in NOT_VARIED]
+    names = [k for k in first if k not in NOT_VARIED and k not in {g.setting for g in groups}]
     return [name for name in names if any(t.settings[name] != first[name] for t in trials)]
 
 
-def group_of(trial: TrialRecord, varied: Sequence[str]) -> tuple[Any, ...]:
+def setting_of(trial: TrialRecord, varied: Sequence[str]) -> tuple[Any, ...]:
     """The values of what is varied; lists become tuples, which can be keys."""
     values = [trial.settings[name] for name in varied]
     return tuple(tuple(v) if isinstance(v, list) else v for v in values)
 
 
-def in_words(varied: Sequence[str], group: Sequence[Any]) -> str:
+def in_words(varied: Sequence[str], values: Sequence[Any]) -> str:
     """Such as "layers 2, d 128"."""
-    texts = ["+".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in group]
+    texts = ["+".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values]
     return ", ".join(f"{k} {text}" for k, text in zip(varied, texts, strict=True))
 
 
-def colors(model: str, i: int, n: int) -> list[str]:
-    """The colour of group i of n on light and on dark paper."""
+def colors(group: Group, i: int, n: int) -> list[str]:
+    """The colour of setting i of n on light and on dark paper."""
     if n == 1:
-        return [COLORS[model], LIGHTER[model]]
+        return [group.color, group.lighter]
     place = i / (n - 1)
     return [to_hex(mpl.colormaps["viridis"](low + place * (high - low))) for low, high in RANGES]
 

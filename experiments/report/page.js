@@ -1,4 +1,4 @@
-// The parts of the report that move: curves of every run, and the attention of a small GPT.
+// The part of every report that moves: curves of every run. Sections bring scripts of their own.
 "use strict";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -30,35 +30,42 @@ async function drawCurves() {
   for (const figure of figures) await new Curves(figure, curves[figure.dataset.chapter]).draw();
 }
 
+const NARROW = 700; // pixels of a plot, below which it shows one quantity
+
 class Curves {
-  constructor(figure, { quantities, runs }) {
+  constructor(figure, { quantities, panels, runs }) {
     this.runs = runs;
     this.labels = Object.fromEntries(quantities);
+    this.panels = panels;
     this.plot = figure.querySelector(".plot");
     this.hidden = new Set();
-    this.axis = { x: "log", y: "linear" };
-    this.choose(quantities[0][0]);
+    this.axis = { x: "log", y: "auto" };
+    const narrow = this.plot.clientWidth < NARROW;
+    this.quantities = narrow ? panels.slice(-1) : panels;
     figure.querySelector(".controls").append(
-      this.menu(quantities), this.switch("x", "step"), this.switch("y", "value"));
+      this.menu(quantities), this.switch("x", "step", ["linear", "log"]),
+      this.switch("y", "value", ["auto", "linear", "log"]));
     figure.querySelector(".runs").append(...this.legend());
     dark.addEventListener("change", () => this.draw());
   }
 
-  choose(quantity) {
-    this.quantity = quantity;
-    this.axis.y = quantity.endsWith("loss") ? "log" : "linear";
-  }
-
+  // What to show: the first quantities side by side, or any of them.
   menu(quantities) {
-    const options = quantities.map(([value, label]) => element("option", { value, textContent: label }));
+    const all = this.panels.map((name) => this.labels[name]).join(", ");
+    const options = [[this.panels.join(), all], ...quantities].map(
+      ([value, label]) => element("option", { value, textContent: label }));
     const select = element("select", { name: "quantity" }, ...options);
-    select.addEventListener("change", () => { this.choose(select.value); this.draw(); });
+    select.value = this.quantities.join();
+    select.addEventListener("change", () => {
+      this.quantities = select.value.split(",");
+      this.draw();
+    });
     return element("label", {}, "Show ", select);
   }
 
-  // A pair of buttons, of which one is pressed.
-  switch(axis, name) {
-    const buttons = ["linear", "log"].map((type) => {
+  // Buttons, of which one is pressed.
+  switch(axis, name, types) {
+    const buttons = types.map((type) => {
       const button = element("button", { type: "button", textContent: type });
       Object.assign(button.dataset, { axis, type });
       button.addEventListener("click", () => { this.axis[axis] = type; this.draw(); });
@@ -69,13 +76,13 @@ class Curves {
     return group;
   }
 
-  // A line a model: a button for all its runs, then one for each.
+  // A line a group, such as a model: a button for all its runs, then one for each.
   legend() {
-    const models = [...new Set(this.runs.map((run) => run.model))];
-    return models.map((model) => {
-      const runs = this.runs.filter((run) => run.model === model);
-      const all = element("button", { type: "button", className: "all", textContent: model });
-      all.title = `Hide or show all runs of the ${model}`;
+    const groups = [...new Set(this.runs.map((run) => run.group))];
+    return groups.map((group) => {
+      const runs = this.runs.filter((run) => run.group === group);
+      const all = element("button", { type: "button", className: "all", textContent: group });
+      all.title = `Hide or show all runs: ${group}`;
       all.addEventListener("click", () => {
         const hide = runs.some((run) => !this.hidden.has(run));
         runs.forEach((run) => this.hidden[hide ? "add" : "delete"](run));
@@ -98,8 +105,6 @@ class Curves {
 
   draw() {
     const scheme = dark.matches ? 1 : 0;
-    const ink = getComputedStyle(document.body).color, grid = scheme ? "#3a3f45" : "#e3e3df";
-    const label = this.labels[this.quantity];
     for (const run of this.runs) {
       run.button.setAttribute("aria-pressed", !this.hidden.has(run));
       run.button.firstChild.style.background = run.colors[scheme];
@@ -107,31 +112,58 @@ class Curves {
     for (const button of this.switches) {
       button.setAttribute("aria-pressed", this.axis[button.dataset.axis] === button.dataset.type);
     }
-    const traces = this.runs.map((run) => ({
+    const traces = this.quantities.flatMap((quantity, i) => this.runs.map((run) => ({
       x: run.values.step,
-      y: run.values[this.quantity],
+      y: run.values[quantity],
+      xaxis: `x${i + 1}`, yaxis: `y${i + 1}`,
       name: safe(run.name),
       visible: !this.hidden.has(run),
       mode: "lines",
       line: { color: run.colors[scheme], dash: run.dash, width: 1.4 },
-      hovertemplate: `<b>${safe(run.name)}</b><br>step %{x:,}<br>${label} %{y:.4g}<extra></extra>`,
-    }));
+      hovertemplate: `<b>${safe(run.name)}</b><br>step %{x:,}<br>${this.labels[quantity]} ` +
+        "%{y:.4g}<extra></extra>",
+    })));
+    const buttons = ["toImage", "zoom2d", "pan2d", "resetScale2d"]; // none that asks a server
+    return Plotly.react(this.plot, traces, this.layout(scheme), {
+      responsive: true, displaylogo: false, modeBarButtons: [buttons],
+    });
+  }
+
+  layout(scheme) {
+    const ink = getComputedStyle(document.body).color, grid = scheme ? "#3a3f45" : "#e3e3df";
     const axis = { gridcolor: grid, zeroline: false, linecolor: grid, automargin: true };
+    const n = this.quantities.length, columns = n > 1 ? 2 : 1, rows = Math.ceil(n / columns);
     const layout = {
-      xaxis: { ...axis, type: this.axis.x, title: { text: "training step" } },
-      yaxis: { ...axis, type: this.axis.y, title: { text: label }, exponentformat: "power" },
+      grid: { rows, columns, pattern: "independent", ygap: 0.25 },
       font: { color: ink, family: getComputedStyle(document.body).fontFamily, size: 12 },
       modebar: { bgcolor: "transparent", color: "#9ea5ad", activecolor: ink },
       paper_bgcolor: "transparent", plot_bgcolor: "transparent",
-      margin: { l: 10, r: 10, t: 10, b: 10 },
-      height: 400, hovermode: "closest", showlegend: false,
+      margin: { l: 10, r: 28, t: 10, b: 10 },
+      height: rows > 1 ? 620 : 400, hovermode: "closest", showlegend: false,
     };
-    // a log axis shows powers of ten alone, or numbers would stand on each other on a phone
-    if (this.axis.x === "log") Object.assign(layout.xaxis, { dtick: 1 });
-    const buttons = ["toImage", "zoom2d", "pan2d", "resetScale2d"]; // none that asks a server
-    return Plotly.react(this.plot, traces, layout, {
-      responsive: true, displaylogo: false, modeBarButtons: [buttons],
+    this.quantities.forEach((quantity, i) => {
+      const loss = quantity.endsWith("loss") ? "log" : "linear";
+      layout[`xaxis${i + 1}`] = {
+        ...axis, ...this.steps(), title: { text: i + columns >= n ? "training step" : "" },
+      };
+      layout[`yaxis${i + 1}`] = {
+        ...axis, type: this.axis.y === "auto" ? loss : this.axis.y,
+        title: { text: this.labels[quantity] }, exponentformat: "power",
+      };
     });
+    return layout;
+  }
+
+  // The axis of steps, up to the last: on a log axis with powers of ten alone, or numbers would
+  // stand on each other on a phone.
+  steps() {
+    const last = Math.max(1, ...this.runs.map((run) => run.values.step.at(-1)));
+    if (this.axis.x === "linear") return { type: "linear", range: [0, last * 1.02], nticks: 6 };
+    const powers = Array.from({ length: Math.floor(Math.log10(last)) + 1 }, (_, i) => 10 ** i);
+    return {
+      type: "log", range: [0, Math.log10(last * 1.05)], tickvals: powers,
+      ticktext: powers.map((step) => step.toLocaleString("en")),
+    };
   }
 }
 
@@ -140,112 +172,6 @@ function safe(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
 
-// --- attention ----------------------------------------------------------------------------------
-const CIVIDIS = [[0, 34, 78], [67, 78, 108], [125, 124, 120], [188, 175, 111], [254, 232, 56]];
-
-async function loadGPT() {
-  if (!document.getElementById("gpt-about")) return null;
-  const [about, numbers] = [JSON.parse(await unpackText("gpt-about")), await unpack("gpt-numbers")];
-  return new GPT(about, new Float32Array(numbers));
-}
-
-async function startAttention() {
-  const gpt = await loadGPT(), form = document.getElementById("equation");
-  if (!gpt) return null;
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    read(gpt, form.elements.text.value);
-  });
-  read(gpt, form.elements.text.value);
-  return gpt;
-}
-
-// Show what the model makes of an equation, or what is wrong with the equation.
-function read(gpt, text) {
-  const [said, predictions, maps] =
-    ["said", "predictions", "maps"].map((id) => document.getElementById(id));
-  let ids;
-  try {
-    ids = gpt.encode(text);
-  } catch (error) {
-    said.textContent = error.message;
-    said.className = "error";
-    predictions.replaceChildren();
-    maps.replaceChildren();
-    return;
-  }
-  const { logits, attentions } = gpt.forward(ids), tokens = ids.map((id) => gpt.words[id]);
-  const next = continued(gpt, ids);
-  said.className = "";
-  said.textContent = next.length
-    ? `After “${tokens.join(" ")}” it says: ` +
-      next.map(({ word, chance }) => `${word} (${percent(chance)})`).join(", ") + "."
-    : `After “${tokens.join(" ")}” it says nothing: the equation is over.`;
-  predictions.replaceChildren(predictionTable(gpt, tokens, logits));
-  maps.replaceChildren(...attentions.flatMap((heads, layer) => heads.map((weights, head) =>
-    attentionMap(`Layer ${layer + 1}, head ${head + 1}`, tokens, weights))));
-}
-
-// The most likely word, then the most likely after that, up to EOS or as far as the model reads.
-function continued(gpt, ids) {
-  const found = [];
-  let last = gpt.words[ids[ids.length - 1]];
-  while (last !== "EOS" && last !== "PAD" && ids.length <= gpt.length) {
-    const { logits } = gpt.forward(ids);
-    const [best] = likely(gpt, logits[ids.length - 1]);
-    found.push(best);
-    last = best.word;
-    ids = [...ids, gpt.ids.get(last)];
-  }
-  return found;
-}
-
-// Words with their chances, the most likely first.
-function likely(gpt, logits) {
-  const found = softmax(logits).map((chance, id) => ({ word: gpt.words[id], chance }));
-  return found.sort((a, b) => b.chance - a.chance);
-}
-
-function percent(chance) {
-  return `${(100 * chance).toFixed(chance > 0.9995 || chance < 0.0005 ? 3 : 1)} %`;
-}
-
-function predictionTable(gpt, tokens, logits) {
-  const head = ["having read", "most likely next", "second", "third"];
-  const rows = tokens.map((_, i) => element("tr", {},
-    element("th", { scope: "row", textContent: tokens.slice(0, i + 1).join(" ") }),
-    ...likely(gpt, logits[i]).slice(0, 3).map(({ word, chance }) =>
-      element("td", { textContent: `${word}: ${percent(chance)}` }))));
-  const table = element("table", { className: "numbers" },
-    element("thead", {}, element("tr", {},
-      ...head.map((text) => element("th", { scope: "col", textContent: text })))),
-    element("tbody", {}, ...rows));
-  return element("div", { className: "scroll", tabIndex: 0 }, table);
-}
-
-// Rows read, columns are read; what comes later is hidden from a query.
-function attentionMap(title, tokens, weights) {
-  const rows = weights.map((row, i) => element("tr", {},
-    element("th", { scope: "row", textContent: tokens[i] }),
-    ...row.map((weight, j) => {
-      if (j > i) return element("td");
-      const cell = element("td", { textContent: weight.toFixed(2).replace(/^0/, "") });
-      cell.title = `${tokens[i]} reads ${tokens[j]}: ${weight.toFixed(6)}`;
-      cell.style.background = shade(weight);
-      cell.style.color = weight > 0.5 ? "black" : "white";
-      return cell;
-    })));
-  return element("table", { className: "map" }, element("caption", { textContent: title }),
-    element("tbody", {}, ...rows),
-    element("tfoot", {}, element("tr", {}, element("td"),
-      ...tokens.map((token) => element("th", { scope: "col", textContent: token })))));
-}
-
-function shade(weight) {
-  const place = weight * (CIVIDIS.length - 1), i = Math.min(Math.floor(place), CIVIDIS.length - 2);
-  const mixed = CIVIDIS[i].map((low, k) => low + (place - i) * (CIVIDIS[i + 1][k] - low));
-  return `rgb(${mixed.map(Math.round).join(" ")})`;
-}
-
 // --- start --------------------------------------------------------------------------------------
-const ready = Promise.all([startAttention(), drawCurves()]);
+// What has begun: the curves here, and what the sections of a report add.
+const started = [drawCurves()];

@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import matplotlib as mpl
 
-from experiments.analysis.results import Drawing, Table, Verdict
-from experiments.report.content import (
-    ABOUT,
-    TITLE,
-    Chapter,
-    Report,
-    overview,
-    picture,
-    plain,
-    tables_of,
-)
-from experiments.sweeps.sweep import SMALL_SAID
+from experiments.report.report import Chapter, Contents, plain
+from experiments.results.claims import Verdict
+from experiments.results.figures import picture
+from experiments.results.results import Drawing, Table
+from experiments.sweep.folder import SMALL_SAID
 from minigrad.files import write_file
 
 if TYPE_CHECKING:
@@ -37,32 +30,34 @@ COLORS = {"agrees": (20, 104, 63), "differs": (163, 58, 18), "undecided": (107, 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # no date inside: the same records give the same file
 
 
-def write(report: Report, path: Path) -> Path:
+def write(contents: Contents, path: Path) -> Path:
     """Write the PDF."""
-    write_file(path, pages(report))
+    write_file(path, pages(contents))
     return path
 
 
-def pages(report: Report) -> bytes:
-    pdf = document()
+def pages(contents: Contents) -> bytes:
+    report, chapters = contents
+    found, errata = contents.answers(), contents.errata()
+    pdf = document(report.title)
     pdf.add_page()
     pdf.set_font(style="B", size=20)
-    pdf.multi_cell(0, 9, TITLE, align="L", new_x="LMARGIN", new_y="NEXT")
-    paragraph(pdf, ABOUT)
-    if report.small:
+    pdf.multi_cell(0, 9, report.title, align="L", new_x="LMARGIN", new_y="NEXT")
+    if contents.small:
         paragraph(pdf, f"**{SMALL_SAID}**")
-    pdf.insert_toc_placeholder(contents, allow_extra_pages=True)
-    heading(pdf, "At a glance")
-    table(pdf, overview(report.chapters))
-    for chapter in report.chapters:
+    heading(pdf, found.title)
+    table(pdf, found)
+    paragraph(pdf, report.about)
+    pdf.insert_toc_placeholder(contents_list, allow_extra_pages=True)
+    for chapter in chapters:
         write_chapter(pdf, chapter)
     pdf.add_page()
-    heading(pdf, report.errata.title)
-    table(pdf, report.errata)
+    heading(pdf, errata.title)
+    table(pdf, errata)
     return bytes(pdf.output())
 
 
-def document() -> FPDF:
+def document(title: str) -> FPDF:
     """An empty document with the font that figures are set in, which has Greek and arrows."""
     from fpdf import FPDF
 
@@ -83,12 +78,12 @@ def document() -> FPDF:
     pdf.set_margins(MARGIN, 16)
     pdf.set_auto_page_break(True, margin=18)
     pdf.set_creation_date(EPOCH)
-    pdf.set_title(TITLE)
+    pdf.set_title(title)
     pdf.set_lang("en")
     return pdf
 
 
-def contents(pdf: FPDF, outline: Sequence[Any]) -> None:
+def contents_list(pdf: FPDF, outline: Sequence[Any]) -> None:
     """The list of sections with their pages, each a link."""
     pdf.ln(4)
     pdf.set_font(style="B", size=12)
@@ -112,7 +107,7 @@ def write_chapter(pdf: FPDF, chapter: Chapter) -> None:
     paragraph(pdf, chapter.protocol)
     for drawing in chapter.results.drawings:
         figure(pdf, drawing)
-    for each in tables_of(chapter.results):
+    for each in chapter.results.all_tables():
         size, _ = columns(pdf, each, PORTRAIT_WIDTH)
         turn(pdf, "portrait" if size >= READABLE_SIZE else "landscape")
         keep_together(pdf, 40)
@@ -149,7 +144,7 @@ def figure(pdf: FPDF, drawing: Drawing) -> None:
     room = pdf.eph - below - 14  # so that a heading fits above
     scale = min(pdf.epw / width, room / height, 25.4 * 1.1)  # mm an inch; not much enlarged
     keep_together(pdf, height * scale + below + 4)
-    pdf.image(picture(drawing, DPI), w=width * scale, h=height * scale, alt_text=caption)
+    pdf.image(picture(drawing.figure, DPI), w=width * scale, h=height * scale, alt_text=caption)
     pdf.set_text_color(*SOFT)
     pdf.multi_cell(0, 4.2, caption, align="L", new_x="LMARGIN", new_y="NEXT")
     pdf.set_text_color(*DARK)

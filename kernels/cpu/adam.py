@@ -49,22 +49,15 @@ def adam(
     b1: float,
     b2: float,
     eps: float,
-    rate: Any,
-    decay: Any,
-    keep: Any,
+    rate: float,
+    decay: float,
+    keep: float,
 ) -> Declined | None:
     if why := unfit(param, grad, exp_avg, exp_avg_sq):
         return why
     written = param, exp_avg, exp_avg_sq
     if not all(a.flags.c_contiguous and a.flags.writeable for a in written):
         return Declined("not in C order")
-    numbers = rate, decay, keep
-    if any(isinstance(number, tuple) for number in numbers):
-        for r in range(len(param)):
-            arrays = (a[r, ...] for a in (param, grad, exp_avg, exp_avg_sq))
-            own = (number[r] if isinstance(number, tuple) else number for number in numbers)
-            adam(pieces, *arrays, b1, b2, eps, *own)
-        return None
     flat = (a.reshape(-1) for a in (param, rows_of(grad), exp_avg, exp_avg_sq))
     rates = 1.0 - b1, 1.0 - b2, eps, rate, decay, keep
     adam_in_place(*flat, b1, b2, *rates, parts_for(param.size))

@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
-from minigrad.device import add_rows
+from minigrad.indices import add_rows
 from minigrad.kernel import Declined, kernel
 
 

@@ -22,8 +22,8 @@ from kernels.cpu.attention import (
 )
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
 from minigrad import ops
+from minigrad.indices import check_ids
 from minigrad.kernel import Declined, kernel
-from minigrad.ops.nn import check_ids
 
 ZERO = np.float32(0.0)
 

@@ -8,7 +8,6 @@ import numpy as np
 from numba import prange
 
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
-from kernels.cpu.replicas import each_replica
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 
@@ -98,8 +97,6 @@ def rows_backward(g, weight, xhat, r, gx, gw, gb, parts):
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     if why := unfit(x, weight, bias):
         return why
-    if weight is not None and weight.ndim == 2:
-        return each_replica(lambda *one: layer_norm(*one, eps), x, weight, bias)
     size = x.shape[-1] if x.ndim else 0
     if not (size and x.size) or any(p is not None and p.shape != (size,) for p in (weight, bias)):
         return Declined("shapes")

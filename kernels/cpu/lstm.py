@@ -16,11 +16,10 @@ from numba import prange
 from kernels.cpu.blas import AS_IS, ROW_MAJOR, TRANSPOSED, sgemm
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
 from kernels.cpu.functions import sigmoid, tanh
-from kernels.cpu.replicas import each_replica
 from minigrad import ops
+from minigrad.indices import check_ids
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.lstm import _lstm, check_cell
-from minigrad.ops.nn import check_ids
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
@@ -273,8 +272,6 @@ def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
     if why := unfit(None if from_rows else x, h0, c0, *weights):
         return why
     count = len(weights) // 4
-    if count and weights[1].ndim == 3:
-        return each_replica(lstm, x, h0, c0, *weights)
     if x.ndim != (2 if from_rows else 3) or not x.size or len(weights) != 4 * count or not count:
         return Declined("shapes")
     if any(a is not None and len(a) != count for a in (h0, c0)):
@@ -316,8 +313,6 @@ def lstm_cell(
 ) -> Any:
     if why := unfit(x, h, c, weight_ih, weight_hh, bias_ih, bias_hh):
         return why
-    if weight_hh.ndim == 3:
-        return each_replica(lstm_cell, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
     if not x.size:
         return Declined("nothing to do")
     check_cell(x, h, c, weight_ih, weight_hh, bias_ih, bias_hh)

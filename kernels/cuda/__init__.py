@@ -1,7 +1,7 @@
 """GPU kernels: Triton, compiled to machine code ahead of the launch, launched by CuPy.
 
 Read `launch` first (how a kernel is compiled and started), then any kernel; `gelu` is the shortest.
-`products` is no kernel of ours: it is how cuBLAS is called.
+`products` is how cuBLAS is called.
 """
 
 from kernels.cuda import (
@@ -11,8 +11,9 @@ from kernels.cuda import (
     dropout,
     gelu,
     layer_norm,
-    linear,
     lstm,
+    products,
+    stacked,
 )
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "dropout",
     "gelu",
     "layer_norm",
-    "linear",
     "lstm",
+    "products",
+    "stacked",
 ]

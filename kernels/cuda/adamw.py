@@ -149,13 +149,9 @@ def in_order(*arrays: Any) -> bool:
 
 
 def in_columns(rows: Sequence[Any]) -> Any:
-    """Rates of `Adam.rates_of` as `update_kernel` reads them: 8 for each row and replica."""
-    replicas = max(len(x) if isinstance(x, tuple) else 1 for row in rows for x in row)
-    table = np.empty((len(rows), replicas, 8), np.float32)
-    for i, (b1, b2, *rest) in enumerate(rows):
-        for column, x in enumerate((b1, b2, 1.0 - b1, 1.0 - b2, *rest)):
-            table[i, :, column] = x
-    return table.reshape(-1)
+    """Rows of `Adam.rates` as `update_kernel` reads them: 8 for each row and replica."""
+    table = [(b1, b2, 1.0 - b1, 1.0 - b2, *rest) for row in rows for b1, b2, *rest in row]
+    return np.array(table, np.float32).reshape(-1)
 
 
 # --- the routines -------------------------------------------------------------------------------
@@ -188,10 +184,8 @@ def clip(grads: Sequence[Any], max_norm: float, replicas: int | None) -> Any:
         return Declined("layout")
     count = replicas or 1
     table = Table([(g,) for g in grads], [0] * len(grads), count)
-    sums = np.empty_like(grads[0], shape=table.grid)
-    norm, factor = (
-        np.empty_like(sums, shape=() if replicas is None else (replicas,)) for _ in range(2)
-    )
+    sums = devices.empty(table.grid, grads[0])
+    norm, factor = (devices.empty(() if replicas is None else (replicas,), sums) for _ in range(2))
     constants: dict[str, Any] = {"BLOCK": BLOCK}
     launch(squares_kernel, table.grid, (*table.args(), sums), constants, warps=8)
     args = sums, norm, factor, sums.size // count, float(max_norm)

@@ -8,6 +8,7 @@ import numpy as np
 import triton
 
 from minigrad import device as devices
+from minigrad.capture import aside, lasting
 
 TOO_LARGE = 1 << 31  # elements that an index of 32 bits cannot count
 
@@ -36,28 +37,15 @@ def warps(sides: dict[str, int]) -> int:
     return 8 if sides["COLS"] > 1024 else 4
 
 
-def capturing(like: Any) -> bool:
-    """Whether launches beside this array go into a CUDA graph; nothing can then be read back."""
-    if isinstance(like, np.ndarray):
-        return False
-    return bool(devices.cupy().cuda.get_current_stream().is_capturing())
-
-
-def upload(host: Any, array: Any) -> None:
-    """array[...] = host. While a graph is captured it is done at once, and is no part of the graph:
-    it goes over a stream of its own."""
+def on_device(host: Any, like: Any) -> Any:
+    """A copy of a NumPy array beside another array. While a graph is captured it is made at once
+    and is no part of the graph, which reads it wherever it is replayed."""
+    array = lasting(host.shape, like, host.dtype)
     if isinstance(array, np.ndarray):
         array[...] = host
-    elif not capturing(array):
+    elif not devices.capturing():
         array.set(host)
     else:
-        aside = devices.cupy().cuda.Stream(non_blocking=True)
-        array.set(host, stream=aside)
-        aside.synchronize()
-
-
-def on_device(host: Any, like: Any) -> Any:
-    """A copy of a NumPy array beside another array, by `upload`."""
-    array = np.empty_like(like, shape=host.shape, dtype=host.dtype, order="C")
-    upload(host, array)
+        array.set(host, stream=aside())
+        aside().synchronize()
     return array

@@ -36,6 +36,7 @@ import triton.language as tl
 
 from kernels.cuda import tune
 from kernels.cuda.launch import current_architecture, launch, unfit
+from minigrad import device as devices
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 
@@ -564,13 +565,13 @@ def batched(x: Any) -> Any:
     """
     x = x if x.ndim == 4 else x.reshape(-1, *(1, *x.shape)[-3:])
     odd = not x.shape[-1] % 16 and any(n % (16 * x.itemsize) for n in x.strides[:-1])
-    return np.ascontiguousarray(x) if odd or x.strides[-1] != x.itemsize else x
+    return x.copy(order="C") if odd or x.strides[-1] != x.itemsize else x
 
 
 def empty(x: Any) -> Any:
     """An array for the gradient of x (B, heads, T, d) that lies in memory as (B, T, heads, d)."""
     batch, heads, length, d = x.shape
-    return np.empty_like(x, shape=(batch, length, heads, d), order="C").swapaxes(1, 2)
+    return devices.empty((batch, length, heads, d), x).swapaxes(1, 2)
 
 
 def steps(*arrays: Any) -> list[int]:
@@ -605,7 +606,7 @@ def scaled_dot_product_attention(
     shapes = q.shape, k.shape, v.shape
     allowed = None
     if mask is not None:
-        allowed = np.ones_like(mask, shape=(*q.shape[:-3], k.shape[-2]), order="C")
+        allowed = devices.ones((*q.shape[:-3], k.shape[-2]), mask)
         allowed &= mask.reshape(*mask.shape[:-3], mask.shape[-1])
     q, k, v = (batched(x) for x in (q, k, v))
     call = Call(q, k, v, allowed, causal, alibi, float(scale))
@@ -651,7 +652,7 @@ class Call(NamedTuple):
         return gq, gk, gv
 
     def a_number_a_query(self) -> Any:
-        return np.empty_like(self.q, shape=self.q.shape[:3], dtype=np.float32, order="C")
+        return devices.empty(self.q.shape[:3], self.q, np.float32)
 
     def start(self, name: str, arrays: tuple[Any, ...], strides: list[int]) -> None:
         """Launch a kernel on q, k, v, the mask and these arrays."""

@@ -22,6 +22,7 @@ from kernels.cuda.arrays import rows_of, tile, warps
 from kernels.cuda.launch import launch, unfit
 from minigrad import device as devices
 from minigrad import ops
+from minigrad.indices import check_ids
 from minigrad.kernel import Declined, kernel
 from minigrad.tensor import raw
 
@@ -127,13 +128,10 @@ def cross_entropy(
     ):
         return Declined("weight")
     ids = rows_of(target.astype(np.int64, copy=False))
-    if devices.checked(ids):  # else a loss of NaN has to tell
-        fine = ((ids >= 0) & (ids < classes)) | (ids == ignore_index)
-        if not fine.all():
-            return Declined("target")
+    check_ids(ids, classes, "target", ignored=ignore_index)
     x, rows = rows_of(logits), ids.size
     w = x if weight is None else rows_of(weight.astype(np.float32, copy=False))
-    loss, place, top, inverse = (np.empty_like(x, shape=ids.shape) for _ in range(4))
+    loss, place, top, inverse = (devices.empty(ids.shape, x) for _ in range(4))
     sides = tile(classes)
     blocks = triton.cdiv(rows, sides["ROWS"])
     args = x, ids, w, loss, place, top, inverse, rows, classes, int(ignore_index)
@@ -142,7 +140,7 @@ def cross_entropy(
     each = reduction == "none"
     y, scale = loss, place
     if not each:
-        y, scale = (np.empty_like(x, shape=()) for _ in range(2))
+        y, scale = (devices.empty((), x) for _ in range(2))
         constants = {"MEAN": reduction == "mean", "BLOCK": BLOCK}
         launch(total_kernel, (1,), (loss, place, y, scale, rows), constants, warps=8)
 

@@ -6,10 +6,13 @@
 Kept: μ and r of each row, from which the way back makes x̂ again. The sums over rows are made in two
 steps, and in the same order every time: each of at most `PROGRAMS` programs adds up its own rows,
 and a second kernel adds up what they found.
+
+A stack of replicas, x (R, ..., D) with w, b (R, D), has one more axis of programs.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,8 +21,10 @@ import triton.language as tl
 
 from kernels.cuda.arrays import rows_of, tile, warps
 from kernels.cuda.launch import launch, unfit
+from minigrad import device as devices
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
+from minigrad.stacked import stack_of
 
 WIDEST = 4096  # columns: a row is held in registers
 PROGRAMS = 256
@@ -31,7 +36,11 @@ def forward_kernel(
     x, weight, bias, y, mean, scale, rows, size, eps,
     WEIGHT: tl.constexpr, BIAS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """x, y (rows, size); mean, scale (rows,): μ and r."""
+    """x, y (R, rows, size); weight, bias (R, size); mean, scale (R, rows): μ and r."""
+    replica = tl.program_id(1).to(tl.int64)
+    x, y = x + replica * rows * size, y + replica * rows * size
+    weight, bias = weight + replica * size, bias + replica * size
+    mean, scale = mean + replica * rows, scale + replica * rows
     i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     j = tl.arange(0, COLS)
     here = (i < rows)[:, None] & (j < size)[None, :]
@@ -55,8 +64,12 @@ def backward_kernel(
     g, x, weight, mean, scale, gx, gw_parts, gb_parts, rows, size,
     WEIGHT: tl.constexpr, SUMS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """gx (rows, size) and, if SUMS, one row of gw_parts and gb_parts (programs, size) each."""
+    """gx (R, rows, size); if SUMS also a row of gw_parts and gb_parts (R, programs, size) each."""
     part = tl.program_id(0)
+    replica = tl.program_id(1).to(tl.int64)
+    before = replica * rows * size
+    g, x, gx, weight = g + before, x + before, gx + before, weight + replica * size
+    mean, scale = mean + replica * rows, scale + replica * rows
     j = tl.arange(0, COLS)
     gw = tl.zeros([ROWS, COLS], tl.float32)
     gb = tl.zeros([ROWS, COLS], tl.float32)
@@ -80,14 +93,18 @@ def backward_kernel(
         ghat -= (tl.sum(ghat, axis=1) / size)[:, None]
         tl.store(gx + at, (ghat - xhat * inner[:, None]) * r, mask=here)
     if SUMS:
-        at = part.to(tl.int64) * size + j
+        at = (replica * tl.num_programs(0) + part) * size + j
         tl.store(gw_parts + at, tl.sum(gw, axis=0), mask=j < size)
         tl.store(gb_parts + at, tl.sum(gb, axis=0), mask=j < size)
 
 
 @triton.jit
 def sum_kernel(gw_parts, gb_parts, gw, gb, parts, size, ROWS: tl.constexpr, COLS: tl.constexpr):
-    """gw = Σ rows of gw_parts, by programs (·, 0), and gb likewise, by programs (·, 1)."""
+    """gw = Σ rows of gw_parts, by programs (·, 0, ·), and gb likewise, by programs (·, 1, ·)."""
+    replica = tl.program_id(2).to(tl.int64)
+    before = replica * parts * size
+    gw_parts, gb_parts = gw_parts + before, gb_parts + before
+    gw, gb = gw + replica * size, gb + replica * size
     j = tl.program_id(0) * COLS + tl.arange(0, COLS)
     total = tl.zeros([ROWS, COLS], tl.float32)
     for first in range(0, parts, ROWS):
@@ -105,39 +122,44 @@ def sum_kernel(gw_parts, gb_parts, gw, gb, parts, size, ROWS: tl.constexpr, COLS
 
 
 @kernel(ops.layer_norm, device="cuda")
+@kernel(stack_of(ops.layer_norm), device="cuda")
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     if why := unfit(x, weight, bias):
         return why
     size = x.shape[-1] if x.ndim else 0
-    if not (size and x.size) or any(p is not None and p.shape != (size,) for p in (weight, bias)):
+    lead = weight.shape[:-1] if weight is not None else ()  # () or (R,)
+    fits = all(p is None or p.shape == (*lead, size) for p in (weight, bias))
+    if not (size and x.size and fits) or len(lead) >= min(x.ndim, 2):
         return Declined("shapes")
     if size > WIDEST:
         return Declined("long rows")
-    rows = x.size // size
+    count = math.prod(lead)
+    rows = x.size // size // count
     x = rows_of(x)
     w = x if weight is None else rows_of(weight)  # without one, any address
     b = x if bias is None else rows_of(bias)
     y = np.empty_like(x)
-    mean, scale = (np.empty_like(x, shape=(rows,), dtype=np.float32) for _ in range(2))
+    mean, scale = (devices.empty((count, rows), x, np.float32) for _ in range(2))
     sides = tile(size, widest=WIDEST)
     blocks = triton.cdiv(rows, sides["ROWS"])
     constants = {"WEIGHT": weight is not None, **sides}
     args = x, w, b, y, mean, scale, rows, size, float(eps)
-    launch(
-        forward_kernel, (blocks,), args, {**constants, "BIAS": bias is not None}, warps=warps(sides)
-    )
+    how = {**constants, "BIAS": bias is not None}
+    launch(forward_kernel, (blocks, count), args, how, warps=warps(sides))
 
     def pull(g: Any) -> tuple[Any, ...]:
         gx = np.empty_like(x)
         parts = min(blocks, PROGRAMS)
         sums = weight is not None or bias is not None
-        partial = [np.empty_like(mean, shape=(parts, size)) for _ in range(2 if sums else 0)]
+        partial = [devices.empty((count, parts, size), mean) for _ in range(2 if sums else 0)]
         args = rows_of(g), x, w, mean, scale, gx, *(partial or (mean, mean)), rows, size
-        launch(backward_kernel, (parts,), args, {**constants, "SUMS": sums}, warps=warps(sides))
+        how = {**constants, "SUMS": sums}
+        launch(backward_kernel, (parts, count), args, how, warps=warps(sides))
         if not sums:
             return gx, None, None
-        gw, gb = (np.empty_like(x, shape=(size,)) for _ in range(2))
-        grid, sides_of_sum = (triton.cdiv(size, SUM_COLS), 2), {"ROWS": SUM_ROWS, "COLS": SUM_COLS}
+        gw, gb = (devices.empty((*lead, size), x) for _ in range(2))
+        grid = triton.cdiv(size, SUM_COLS), 2, count
+        sides_of_sum = {"ROWS": SUM_ROWS, "COLS": SUM_COLS}
         launch(sum_kernel, grid, (*partial, gw, gb, parts, size), sides_of_sum)
         return gx, None if weight is None else gw, None if bias is None else gb
 

@@ -8,12 +8,15 @@ everything elementwise, which is one launch:
     forward     z = from x + h' W_hhᵀ + b;  i, f, g, o;  c;  h
     backward    dh + dy, dc  ->  dz, dc'
 
-The batch is the first axis, as in `kernels.cpu.lstm`. Kept: the gates and c of every step; tanh(c)
+With replicas (`minigrad.stacked`) all arrays have an axis of them in front: their products are one
+call, and a step of all is one launch. The batch stands before the numbers of a state, as in
+`kernels.cpu.lstm`. Kept: the gates and c of every step; tanh(c)
 is made again, since a read from memory costs more.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,31 +26,40 @@ import triton.language as tl
 from kernels.cuda.arrays import rows_of, tile
 from kernels.cuda.functions import tanh
 from kernels.cuda.launch import launch, unfit
+from kernels.cuda.stacked import numbered
 from minigrad import device as devices
 from minigrad import ops
+from minigrad.indices import add_at, check_ids
+from minigrad.joining import stacked
 from minigrad.kernel import Declined, kernel
-from minigrad.ops.linalg import column_sum
 from minigrad.ops.lstm import _lstm, buffer, check_cell
-from minigrad.ops.nn import check_ids
+from minigrad.ops.products import column_sum, mT, product
+from minigrad.stacked import part, stack_of
 
 WIDEST = 128  # columns of a tile: a step has little work, and many SMs to share it
-
-
-def product(a: Any, b: Any, out: Any) -> None:
-    """out = a b"""
-    np.matmul(a, b, out=out)
 
 
 # --- one step ---------------------------------------------------------------------------------
 @triton.jit
 def forward_kernel(
-    from_x, ids, from_h, bias, c_prev, gates, c, h, batch, size, table_rows,
+    from_x, ids, from_h, bias, c_prev, gates, c, h, steps, batch, size, table_rows,
     TABLE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
     """From the products from_x and from_h (batch, 4 size) to the gates, c and h (batch, size).
 
-    TABLE: from_x is (table_rows, 4 size), and ids (batch,) say the row.
+    All stand at one of `steps` in their arrays, c and h of one of steps + 1; from_h and bias have
+    no steps. TABLE: from_x is (table_rows, 4 size), and ids (batch,) say the row.
     """
+    replica = tl.program_id(2).to(tl.int64)
+    bias, from_h = bias + replica * 4 * size, from_h + replica * batch * 4 * size
+    gates += replica * steps * batch * 4 * size
+    before = replica * (steps + 1) * batch * size
+    c_prev, c, h = c_prev + before, c + before, h + before
+    if TABLE:
+        from_x += replica * table_rows * 4 * size
+        ids += replica * steps * batch
+    else:
+        from_x += replica * steps * batch * 4 * size
     b = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
     j = (tl.program_id(1) * COLS + tl.arange(0, COLS))[None, :]
     here = (b < batch) & (j < size)
@@ -79,9 +91,20 @@ def forward_kernel(
 
 @triton.jit
 def backward_kernel(
-    gates, c_prev, c, dy, dh, dc, dz, batch, size, ROWS: tl.constexpr, COLS: tl.constexpr
+    gates, c_prev, c, dy, dh, dc, dz, steps, batch, size, ROWS: tl.constexpr, COLS: tl.constexpr
 ):
-    """Fills dz (batch, 4 size); dc (batch, size) becomes dc'. The gradient of h is dy + dh."""
+    """Fills dz (batch, 4 size); dc (batch, size) becomes dc'. The gradient of h is dy + dh.
+
+    dh and dc have no steps.
+    """
+    replica = tl.program_id(2).to(tl.int64)
+    gates, dz = (
+        gates + replica * steps * batch * 4 * size,
+        dz + replica * steps * batch * 4 * size,
+    )
+    before = replica * (steps + 1) * batch * size
+    c_prev, c, dy = c_prev + before, c + before, dy + replica * steps * batch * size
+    dh, dc = dh + replica * batch * size, dc + replica * batch * size
     b = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
     j = (tl.program_id(1) * COLS + tl.arange(0, COLS))[None, :]
     here = (b < batch) & (j < size)
@@ -103,144 +126,172 @@ def backward_kernel(
 
 # --- one layer --------------------------------------------------------------------------------
 class Layer(NamedTuple):
-    """What one layer keeps for the way back."""
+    """What one layer keeps for the way back. Without replicas no R."""
 
-    x: Any  # (T, B, D), or integers (T, B): rows of a table w_ih (V, 4H)
+    x: Any  # (R, T B, D), or integers (R, T, B): rows of tables w_ih (R, V, 4H)
     w_ih: Any
     w_hh: Any
     from_zero: bool  # h0 = 0, so that the first step has no product with w_hh
-    gates: Any  # (T, B, 4H)
-    cells: Any  # (T + 1, B, H), c0 first
-    hidden: Any  # (T + 1, B, H), h0 first
+    gates: Any  # (R, T, B, 4H)
+    cells: Any  # (R, T + 1, B, H), c0 first
+    hidden: Any  # (R, T + 1, B, H), h0 first
 
 
-def grid_of(batch: int, size: int) -> tuple[tuple[int, int], dict[str, int]]:
+def grid_of(
+    lead: tuple[int, ...], batch: int, size: int
+) -> tuple[tuple[int, int, int], dict[str, int]]:
     """The programs and the tile of a step."""
     sides = tile(size, WIDEST)
-    return (triton.cdiv(batch, sides["ROWS"]), triton.cdiv(size, sides["COLS"])), sides
+    rows, columns = triton.cdiv(batch, sides["ROWS"]), triton.cdiv(size, sides["COLS"])
+    return (rows, columns, math.prod(lead)), sides
 
 
 def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Layer:
-    (steps, batch), size = x.shape[:2], w_hh.shape[1]
+    """x (R, T, B, D) or rows (R, T, B), h0 and c0 (R, B, H), the rest as in `ops.lstm`."""
+    lead, size = w_hh.shape[:-2], w_hh.shape[-1]
+    steps, batch = x.shape[len(lead) : len(lead) + 2]
+    table = x.dtype.kind != "f"
     layer = Layer(
-        rows_of(x), rows_of(w_ih), rows_of(w_hh), h0 is None,
-        *(buffer(w_hh, *shape) for shape in (
+        rows_of(x) if table else flat(x), rows_of(w_ih), rows_of(w_hh), h0 is None,
+        *(buffer(w_hh, *lead, *shape) for shape in (
             (steps, batch, 4 * size), (steps + 1, batch, size), (steps + 1, batch, size),
         )),
     )  # fmt: skip
-    layer.hidden[0] = 0.0 if h0 is None else h0
-    layer.cells[0] = 0.0 if c0 is None else c0
-    bias = np.zeros_like(w_hh, shape=(4 * size,))
+    gates, cells, hidden = layer.gates, layer.cells, layer.hidden
+    at(hidden, 0)[...] = 0.0 if h0 is None else h0
+    at(cells, 0)[...] = 0.0 if c0 is None else c0
+    bias = devices.zeros((*lead, 4 * size), w_hh)
     for b in (b_ih, b_hh):
         if b is not None:
             bias += b
-    table = x.dtype.kind != "f"
     if not table:
-        product(layer.x.reshape(steps * batch, -1), layer.w_ih.T, flat(layer.gates))
-    from_h = np.zeros_like(layer.w_hh, shape=(batch, 4 * size))
-    grid, sides = grid_of(batch, size)
-    constants = {"TABLE": table, **sides}
+        product(layer.x, mT(layer.w_ih), flat(gates))
+    from_h = devices.zeros((*lead, batch, 4 * size), w_hh)
+    grid, sides = grid_of(lead, batch, size)
     for t in range(steps):
         if t or not layer.from_zero:
-            product(layer.hidden[t], layer.w_hh.T, from_h)
-        gates, cells, hidden = layer.gates[t], layer.cells, layer.hidden
-        source = (layer.w_ih, layer.x[t]) if table else (gates, bias)  # the ids may be anything
-        args = *source, from_h, bias, cells[t], gates, cells[t + 1], hidden[t + 1]
-        launch(forward_kernel, grid, (*args, batch, size, len(layer.w_ih)), constants)
+            product(at(hidden, t), mT(layer.w_hh), from_h)
+        z = at(gates, t)
+        source = (layer.w_ih, layer.x[..., t, :]) if table else (z, bias)  # the ids may be anything
+        args = *source, from_h, bias, at(cells, t), z, at(cells, t + 1), at(hidden, t + 1)
+        sizes = steps, batch, size, layer.w_ih.shape[-2]
+        launch(forward_kernel, grid, (*args, *sizes), {"TABLE": table, **sides})
     return layer
 
 
 def backward(layer: Layer, dy: Any, dh: Any, dc: Any) -> tuple[Any, Any, Any, Any]:
-    """dx, dw_ih, dw_hh, db; dh and dc (B, H), gradients of the last state, become the first's."""
-    steps, batch, size = dy.shape
-    dy, dz = rows_of(dy), buffer(dy, steps, batch, 4 * size)
-    grid, sides = grid_of(batch, size)
+    """dx, dw_ih, dw_hh, db. dh, dc (R, B, H), gradients of the last state, become the first's."""
+    *lead, steps, batch, size = dy.shape
+    dy, dz = rows_of(dy), buffer(dy, *lead, steps, batch, 4 * size)
+    grid, sides = grid_of(tuple(lead), batch, size)
     for t in reversed(range(steps)):
-        args = layer.gates[t], layer.cells[t], layer.cells[t + 1], dy[t], dh, dc, dz[t]
-        launch(backward_kernel, grid, (*args, batch, size), sides)
+        c_prev, c = at(layer.cells, t), at(layer.cells, t + 1)
+        args = at(layer.gates, t), c_prev, c, at(dy, t), dh, dc, at(dz, t)
+        launch(backward_kernel, grid, (*args, steps, batch, size), sides)
         if t or not layer.from_zero:
-            product(dz[t], layer.w_hh, dh)
+            product(at(dz, t), layer.w_hh, dh)
     first = int(layer.from_zero)  # its hidden state is 0
     dw_hh = np.zeros_like(layer.w_hh)
     if steps > first:
-        product(flat(dz[first:]).T, flat(layer.hidden[first:steps]), dw_hh)
+        later, before = dz[..., first:, :, :], layer.hidden[..., first:steps, :, :]
+        product(mT(flat(later)), flat(before), dw_hh)
     if layer.x.dtype.kind != "f":
-        d_table = np.zeros_like(layer.w_ih)
-        devices.scatter_add(d_table, layer.x, dz)
+        d_table, rows = np.zeros_like(layer.w_ih), layer.x
+        if lead:
+            rows = numbered(rows, layer.w_ih.shape[1])
+        add_at(d_table.reshape(-1, 4 * size), rows, dz)
         return None, d_table, dw_hh, column_sum(flat(dz))
-    dx, dw_ih = buffer(dy, *layer.x.shape), buffer(dy, *layer.w_ih.shape)
+    dx = buffer(dy, *lead, steps, batch, layer.x.shape[-1])
+    dw_ih = buffer(dy, *layer.w_ih.shape)
     product(flat(dz), layer.w_ih, flat(dx))
-    product(flat(dz).T, flat(layer.x), dw_ih)
+    product(mT(flat(dz)), layer.x, dw_ih)
     return dx, dw_ih, dw_hh, column_sum(flat(dz))
 
 
+def at(a: Any, t: int) -> Any:
+    """Step t, or layer t, of an array (..., B, n), a view."""
+    return a[..., t, :, :]
+
+
 def flat(a: Any) -> Any:
-    """(T, B, n) as (T B, n), a view."""
-    return a.reshape(-1, a.shape[-1])
+    """(..., T, B, n) as (..., T B, n), a view where memory allows."""
+    return a.reshape(*a.shape[:-3], -1, a.shape[-1])
+
+
+def check(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, *biases: Any) -> None:
+    """`check_cell`, of the first replica if there are any: all have its shapes."""
+    args = x, h, c, w_ih, w_hh, *biases
+    check_cell(*(part(args, 0) if w_hh.ndim == 3 else args))
 
 
 # --- the ops ----------------------------------------------------------------------------------
 @kernel(_lstm, device="cuda")
+@kernel(stack_of(_lstm), device="cuda")
 def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
     from_rows = x.dtype.kind in "iu"
     if why := unfit(None if from_rows else x, h0, c0, *weights, dtypes=("float32",)):
         return why
     count = len(weights) // 4
-    if x.ndim != (2 if from_rows else 3) or not x.size or len(weights) != 4 * count or not count:
+    if len(weights) != 4 * count or not count or any(w is not None and not w.size for w in weights):
         return Declined("shapes")
-    if any(a is not None and len(a) != count for a in (h0, c0)):
+    lead = weights[0].shape[:-2]
+    if x.ndim != len(lead) + (2 if from_rows else 3) or not x.size:
         return Declined("shapes")
-    if any(w is not None and not w.size for w in weights):
+    if any(a is not None and a.shape[: len(lead) + 1] != (*lead, count) for a in (h0, c0)):
         return Declined("shapes")
     if from_rows:
-        if weights[0].shape[1:] != weights[1].shape[:1] or type(x) is not type(weights[0]):
+        table, of_gates = weights[0].shape[-1:], weights[1].shape[-2:-1]
+        if table != of_gates or type(x) is not type(weights[0]):
             return Declined("shapes")
-        check_ids(x, len(weights[0]), "row")  # unchecked, the states become NaN
+        check_ids(x, weights[0].shape[-2], "row")  # unchecked, the states become NaN
         x = x.astype(np.int64, copy=False)
     layers: list[Layer] = []
     y = x
     for n in range(count):
         w_ih, w_hh, *biases = weights[4 * n : 4 * n + 4]
-        state = [None if a is None else a[n] for a in (h0, c0)]
-        zeros = np.broadcast_to(np.float32(0.0), (x.shape[1], w_hh.shape[-1]))
-        first, w_first = (y[0], w_ih) if n or not from_rows else (zeros[:, :0], w_hh[:, :0])
+        state = [None if a is None else at(a, n) for a in (h0, c0)]
+        batch = x.shape[len(lead) + 1]
+        zeros = np.broadcast_to(np.float32(0.0), (*lead, batch, w_hh.shape[-1]))
+        given = (at(y, 0), w_ih) if n or not from_rows else (zeros[..., :0], w_hh[..., :0])
         h, c = (zeros if s is None else s for s in state)
-        check_cell(first, h, c, w_first, w_hh, *biases)
+        check(given[0], h, c, given[1], w_hh, *biases)
         layers.append(forward(y, *state, w_ih, w_hh, *biases))
-        y = layers[-1].hidden[1:]
-    last_h = np.stack([layer.hidden[-1] for layer in layers])
-    last_c = np.stack([layer.cells[-1] for layer in layers])
+        y = layers[-1].hidden[..., 1:, :, :]
+    last_h = stacked([at(layer.hidden, -1) for layer in layers], axis=-3)
+    last_c = stacked([at(layer.cells, -1) for layer in layers], axis=-3)
 
     def pull(g: Any) -> tuple[Any, ...]:
-        dy, dh, dc = g[0], g[1].copy(order="C"), g[2].copy(order="C")
+        dy = g[0]
+        dh, dc = (a.swapaxes(0, -3).copy(order="C") for a in g[1:])  # layers first
         grads: list[Any] = []
         for n in reversed(range(count)):
             dy, dw_ih, dw_hh, db = backward(layers[n], dy, dh[n], dc[n])
             bias = [None if b is None else db for b in weights[4 * n + 2 : 4 * n + 4]]
             grads[:0] = [dw_ih, dw_hh, *bias]
-        return dy, None if h0 is None else dh, None if c0 is None else dc, *grads
+        dh0 = None if h0 is None else dh.swapaxes(0, -3)
+        dc0 = None if c0 is None else dc.swapaxes(0, -3)
+        return dy, dh0, dc0, *grads
 
     return (y, last_h, last_c), pull
 
 
 @kernel(ops.lstm_cell, device="cuda")
+@kernel(stack_of(ops.lstm_cell), device="cuda")
 def lstm_cell(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None
 ) -> Any:
     weights = weight_ih, weight_hh, bias_ih, bias_hh
     if why := unfit(x, h, c, *weights, dtypes=("float32",)):
         return why
-    if x.ndim != 2:  # replicas
-        return Declined("shapes")
     if not (x.size and h.size):
         return Declined("nothing to do")
-    check_cell(x, h, c, *weights)
-    layer = forward(x[None], h, c, *weights)
+    check(x, h, c, *weights)
+    layer = forward(x[..., None, :, :], h, c, *weights)
 
     def pull(g: Any) -> tuple[Any, ...]:
         dh, dc = (a.copy(order="C") for a in g)
-        nothing = np.zeros_like(dh, shape=(1, *dh.shape))
+        nothing = devices.zeros((*dh.shape[:-2], 1, *dh.shape[-2:]), dh)
         dx, dw_ih, dw_hh, db = backward(layer, nothing, dh, dc)
-        return dx[0], dh, dc, dw_ih, dw_hh, db, db
+        return at(dx, 0), dh, dc, dw_ih, dw_hh, db, db
 
-    return (layer.hidden[1], layer.cells[1]), pull
+    return (at(layer.hidden, 1), at(layer.cells, 1)), pull

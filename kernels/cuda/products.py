@@ -1,6 +1,6 @@
 """Matrix products: one cuBLAS call for any stack of matrices, where it lies.
 
-    y = product(a, b)        a (..., n, k), b (..., k, m) -> y (..., n, m), as np.matmul
+    y = cublas_product(a, b)        a (..., n, k), b (..., k, m) -> y (..., n, m), as np.matmul
 
 CuPy's own matmul copies stacks that are not in C order, as the keys of attention are when they are
 transposed; gives broadcast stacks to cuBLAS pointer by pointer; ignores TF32 for stacks; and does
@@ -24,8 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernels.cuda import gemm
-from kernels.cuda.arrays import capturing
 from minigrad import device as devices
+from minigrad.capture import lasting
+from minigrad.kernel import Declined, kernel
+from minigrad.ops import products
 
 Array = Any
 AS_IS, TRANSPOSED = 0, 1  # cublasOperation_t
@@ -82,11 +84,11 @@ def common_step(a: Array) -> int | None:
     return step // a.itemsize
 
 
-def product(a: Array, b: Array, out: Array | None = None) -> Array:
+def cublas_product(a: Array, b: Array, out: Array | None = None) -> Array:
     """a b, see above; into `out` if given, an array in C order of the right shape and dtype."""
     (n, k), m = a.shape[-2:], b.shape[-1]
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    y = np.empty_like(a, shape=(*lead, n, m), order="C") if out is None else out
+    y = devices.empty((*lead, n, m), a) if out is None else out
     if not y.size:
         return y
     if not k:
@@ -94,7 +96,7 @@ def product(a: Array, b: Array, out: Array | None = None) -> Array:
         return y
     left, right = operand(b, lead), operand(a, lead)
     library = cublas()
-    if isinstance(library, Cupy) and capturing(y) and a.dtype.name in gemm.DTYPES:
+    if isinstance(library, Cupy) and devices.capturing() and a.dtype.name in gemm.DTYPES:
         gemm.multiply(right.array, right.step, left.array, left.step, y)
         return y
     data, compute, factor = KINDS[a.dtype.name]
@@ -110,6 +112,84 @@ def product(a: Array, b: Array, out: Array | None = None) -> Array:
 
 def address(a: Array) -> int:
     return a.data.ptr
+
+
+# --- what the bodies of ops call ------------------------------------------------------------------
+@kernel(products.product, device="cuda")
+def product(a: Array, b: Array, out: Array | None = None) -> Any:
+    if why := unfit(a, b):
+        return why
+    left = a if a.ndim > 1 else a[None]
+    right = b if b.ndim > 1 else b[:, None]
+    if left.shape[-1] != right.shape[-2]:
+        return Declined("shapes")
+    if out is not None and out.flags.c_contiguous and out.dtype == a.dtype:
+        return cublas_product(left, right, out)
+    y = cublas_product(left, right)
+    y = y if b.ndim > 1 else y[..., 0]
+    y = y if a.ndim > 1 else y[0] if b.ndim == 1 else y[..., 0, :]
+    if out is None:
+        return y
+    out[...] = y
+    return out
+
+
+def unfit(*arrays: Array) -> Declined | None:
+    for x in arrays:
+        if not devices.is_array(x) or devices.of(x) == "cpu":
+            return Declined("not on the GPU")
+        if not x.ndim or x.dtype != arrays[0].dtype or x.dtype.name not in KINDS:
+            return Declined("dtypes")
+    return None
+
+
+@kernel(products.einsum, device="cuda")
+def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Any:
+    """From the left to the right, two operands at a time as a stack of products."""
+    if why := unfit(*operands):
+        return why
+    left, output = subscripts.split("->")
+    first, *others = left.split(",")
+    if any(len(set(letters)) < len(letters) for letters in (first, *others)):
+        return Declined("diagonal")
+    sizes: dict[str, set[int]] = {}
+    for letters, x in zip((first, *others), operands, strict=True):
+        for letter, n in zip(letters, x.shape, strict=True):
+            sizes.setdefault(letter, set()).add(n)
+    if any(len(n) > 1 for n in sizes.values()):
+        return Declined("broadcast")
+    y = operands[0]
+    for i, letters in enumerate(others):
+        later = {*output, *"".join(others[i + 1 :])}
+        first, y = contracted(first, y, letters, operands[i + 1], later)
+    y = y.sum(axis=tuple(first.index(c) for c in first if c not in output))
+    kept = [c for c in first if c in output]
+    return y.transpose([kept.index(c) for c in output])
+
+
+def contracted(
+    a_letters: str, a: Array, b_letters: str, b: Array, later: set[str]
+) -> tuple[str, Array]:
+    """Σ a b over the letters that both have and nobody needs later, with the letters that remain.
+
+    Letters of both that are needed make the stack, those of one side rows or columns.
+    """
+    both = [c for c in a_letters if c in b_letters]
+    stack, summed = [c for c in both if c in later], [c for c in both if c not in later]
+    rows, columns = ([c for c in x if c not in both] for x in (a_letters, b_letters))
+    size = {
+        **dict(zip(a_letters, a.shape, strict=True)),
+        **dict(zip(b_letters, b.shape, strict=True)),
+    }
+
+    def ordered(letters: str, x: Array, *groups: list[str]) -> Array:
+        x = x.transpose([letters.index(c) for group in (stack, *groups) for c in group])
+        sides = [math.prod(size[c] for c in group) for group in groups]
+        return x.reshape(*(size[c] for c in stack), *sides)
+
+    y = cublas_product(ordered(a_letters, a, rows, summed), ordered(b_letters, b, summed, columns))
+    remaining = [*stack, *rows, *columns]
+    return "".join(remaining), y.reshape([size[c] for c in remaining])
 
 
 # --- cuBLAS ---------------------------------------------------------------------------------------
@@ -128,7 +208,7 @@ class Nvmath:
         cp = devices.cupy()
         device = cp.cuda.runtime.getDevice()
         if device not in self.handles:
-            workspace = cp.empty(WORKSPACE, np.uint8)
+            workspace = lasting((WORKSPACE,), cp.empty(0), np.uint8)
             self.handles[device] = self.library.create(), workspace
         handle, workspace = self.handles[device]
         self.library.set_stream(handle, cp.cuda.get_current_stream().ptr)

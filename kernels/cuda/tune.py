@@ -40,7 +40,7 @@ def choose(key: tuple[Any, ...], tiles: Sequence[Any], start: Callable[[Any], No
     gpu = devices.cupy().cuda.runtime.getDevice()
     tile = CHOSEN.get((gpu, key))
     if tile is None:
-        if ON and devices.cupy().cuda.get_current_stream().is_capturing():
+        if ON and devices.capturing():
             return tiles[0]  # nothing can be timed now
         tile = CHOSEN[gpu, key] = decide(gpu, key, tiles, start)
     return tile

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from minigrad import ops
+from minigrad.indices import check_ids
 from minigrad.nn import init
 from minigrad.nn.layers import Linear, drops, empty
 from minigrad.nn.module import Module
-from minigrad.ops.nn import check_ids
 from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
+from minigrad import device as devices
 from minigrad import ops
 from minigrad.nn import init
 from minigrad.nn.layers import drops, empty
@@ -41,7 +40,7 @@ class LSTMCell(Module):
 
     def forward(self, x: Tensor, state: State | None = None) -> State:
         if state is None:
-            zero = Tensor(np.zeros_like(x.data, shape=(*x.shape[:-1], self.hidden_size)))
+            zero = Tensor(devices.zeros((*x.shape[:-1], self.hidden_size), x.data))
             state = zero, zero
         h, c = state
         return ops.lstm_cell(x, h, c, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)

@@ -10,9 +10,9 @@
     first = nn.unstack(model)[0]                          # an ordinary model again
 
 Nothing passes between replicas, so each becomes what it would be alone, up to rounding. A step of a
-small model on a GPU takes as long as its launches, whatever their size: R replicas in the launches
-of one cost little more than one. Ops multiply by R matrices in one product (`mg.linear`,
-`mg.lstm`); a module works stacked if its `forward` counts axes from the end.
+small model on a GPU takes as long as its launches, whatever their size: with kernels, R replicas
+take those of one and cost little more than one. An op that meets parameters is mapped over replicas
+(`minigrad.stacked`); a module works stacked if its `forward` counts axes from the end.
 """
 
 from __future__ import annotations

@@ -18,12 +18,13 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array, unbroadcast
+from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import where
 from minigrad.ops.index import take
 from minigrad.ops.linalg import einsum, matmul
-from minigrad.ops.nn import check_ids, softmax
-from minigrad.ops.rows import row_max, row_sum
+from minigrad.ops.nn import softmax
+from minigrad.ops.products import mT, product, row_max, row_sum
 from minigrad.tensor import Tensor, raw
 
 CHUNK = 1 << 14  # keys that are gathered at a time
@@ -35,7 +36,7 @@ def allowed_keys(q: Array, k: Array, mask: Array, causal: bool) -> Array:
     if causal:
         # with more keys than queries, the last query sees all keys (a cache of earlier keys)
         rows, columns = q.shape[-2], k.shape[-2]
-        triangle = np.tril(np.ones_like(q, shape=(rows, columns), dtype=bool), columns - rows)
+        triangle = np.tril(devices.ones((rows, columns), q, bool), columns - rows)
         allowed = triangle if allowed is None else allowed & triangle
     return allowed
 
@@ -115,7 +116,7 @@ def scaled_dot_product_attention(
     if mask is not None and mask.dtype.kind not in "bf":
         raise TypeError(f"expected a boolean or floating point mask, got {mask.dtype}")
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
-    s = np.matmul(q, k.swapaxes(-1, -2))
+    s = product(q, mT(k))
     s *= scale
     if alibi:
         s += alibi_bias(q, k)
@@ -129,11 +130,11 @@ def scaled_dot_product_attention(
     p = np.exp(s, out=s)
     total = row_sum(p)
     p /= np.where(total == 0.0, 1.0, total)
-    y = np.matmul(p, v)
+    y = product(p, v)
 
     def pull(g: Any) -> tuple[Any, ...]:
         g, g_weights = g if return_weights else (g, None)
-        gp = np.matmul(g, v.swapaxes(-1, -2))
+        gp = product(g, mT(v))
         if g_weights is not None:
             gp += g_weights
         gs = gp * p
@@ -142,8 +143,8 @@ def scaled_dot_product_attention(
         if mask is not None and mask.dtype.kind == "f":
             g_mask = unbroadcast(gs, mask.shape).copy()
         gs *= scale  # after the mask has got its part
-        gq, gk = np.matmul(gs, k), np.matmul(gs.swapaxes(-1, -2), q)
-        gv = np.matmul(p.swapaxes(-1, -2), g)
+        gq, gk = product(gs, k), product(mT(gs), q)
+        gv = product(mT(p), g)
         return unbroadcast(gq, q.shape), unbroadcast(gk, k.shape), unbroadcast(gv, v.shape), g_mask
 
     return ((y, p) if return_weights else y), pull
@@ -166,12 +167,12 @@ def gathered_attention_composite(
 
 def dots(q: Array, k: Array) -> Array:
     """q (M, H, d) with each of its own k (M, S, H, d) -> (M, H, S)"""
-    return np.matmul(q[:, :, None, :], k.transpose(0, 2, 3, 1))[:, :, 0]
+    return product(q[:, :, None, :], k.transpose(0, 2, 3, 1))[:, :, 0]
 
 
 def mixture(p: Array, v: Array) -> Array:
     """Σ over s of p (M, H, S) v (M, S, H, e) -> (M, H, e)"""
-    return np.matmul(p[:, :, None, :], v.swapaxes(1, 2))[:, :, 0]
+    return product(p[:, :, None, :], v.swapaxes(1, 2))[:, :, 0]
 
 
 @op(composite=gathered_attention_composite)
@@ -194,11 +195,11 @@ def gathered_attention(
     check_ids(keys, len(k), "key", lowest=-1)
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     (queries, heads, _), length = q.shape, keys.shape[1]
-    p = np.empty_like(q, shape=(queries, heads, length), order="C")
-    y = np.empty_like(v, shape=(queries, heads, v.shape[2]), order="C")
+    p = devices.empty((queries, heads, length), q)
+    y = devices.empty((queries, heads, v.shape[2]), v)
     step = max(1, CHUNK // max(1, length))
     chunks = [slice(i, i + step) for i in range(0, queries, step)]
-    k, v = (np.concatenate([x, np.zeros_like(x, shape=(1, *x.shape[1:]))]) for x in (k, v))
+    k, v = (np.concatenate([x, devices.zeros((1, *x.shape[1:]), x)]) for x in (k, v))
     for rows in chunks:
         index = keys[rows]  # -1 is the row of zeros
         s = dots(q[rows], k[index]) * scale
@@ -217,7 +218,7 @@ def gathered_attention(
             gs = weights * (gs - np.sum(gs * weights, axis=-1, keepdims=True)) * scale
             gq[rows] = mixture(gs, k[index])
             for out, a, b in ((gk, gs, q[rows]), (gv, weights, g[rows])):
-                devices.scatter_add(out, index, np.einsum("mhs,mhd->mshd", a, b))
+                add_at(out, index, mT(a)[..., None] * b[:, None])
         return gq, gk[:-1], gv[:-1], None
 
     return y, pull

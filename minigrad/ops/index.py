@@ -16,10 +16,9 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array
+from minigrad.indices import Index, add_at, beside, check_index, indexer, prepared
 from minigrad.op import Result, inside, op
 from minigrad.tensor import Tensor, raw
-
-Index = tuple[Any, ...]
 
 
 # --- t[...] -----------------------------------------------------------------------------------
@@ -29,7 +28,7 @@ def getitem(x: Array, index: Any) -> Result:
 
     gx = the elements of g in their places, added up where several were read from one place
     """
-    index, shape = prepared(x, index), x.shape
+    index, shape = prepared(raw(x), raw(index)), x.shape
     return x[index], lambda g: inside(scatter, g, index, shape)
 
 
@@ -40,55 +39,15 @@ def scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Result:
         return None, lambda gy: gy[index]
     y = devices.namespace(g).zeros(shape, g.dtype)
     if has_duplicates(index):
-        devices.scatter_add(y, index, g)
+        add_at(y, index, g)
     else:
         y[index] = g
     return y, lambda gy: gy[index]
 
 
-def prepared(x: Array, index: Any) -> Index:
-    """The index as a tuple that NumPy and CuPy understand, checked where CuPy would not."""
-    x = raw(x)
-    items: tuple[Any, ...] = index if isinstance(index, tuple) else (index,)
-    index = tuple(indexer(x, item) for item in items)
-    if not isinstance(x, np.ndarray):
-        check_range(x.shape, index)
-    return index
-
-
-def indexer(x: Array, item: Any) -> Any:
-    """One item of an index: tensors and lists become arrays beside x, a single number an int."""
-    item = raw(item)
-    if isinstance(item, (list, range)):
-        values = np.asarray(item)
-        values = values if values.size else values.astype(np.intp)
-        return devices.move(values, devices.of(raw(x)))
-    if isinstance(item, np.ndarray) and item.ndim == 0 and item.dtype.kind in "iu":
-        return int(item)
-    return item
-
-
 def has_duplicates(index: Index) -> bool:
     """Whether the index may name a place twice: only integer arrays can."""
     return any(hasattr(item, "dtype") and item.dtype.kind in "iu" and item.ndim for item in index)
-
-
-def check_range(shape: tuple[int, ...], index: Index) -> None:
-    """IndexError for an integer array that leaves its axis."""
-    axis = 0
-    for place, item in enumerate(index, start=1):
-        if item is ...:
-            axis = len(shape) - sum(width(later) for later in index[place:])
-        elif hasattr(item, "dtype") and item.dtype.kind in "iu" and axis < len(shape):
-            devices.check_index(item, shape[axis])
-        axis += width(item)
-
-
-def width(item: Any) -> int:
-    """How many axes of x an item of an index uses up."""
-    if item is None or item is ...:
-        return 0
-    return item.ndim if hasattr(item, "dtype") and item.dtype.kind == "b" else 1
 
 
 # --- along one axis -----------------------------------------------------------------------------
@@ -101,7 +60,7 @@ def take(x: Array, indices: Any, axis: int | None = None) -> Result:
     before, flat = x.shape, x if axis is not None else x.reshape(-1)
     shape = flat.shape
     axis = 0 if axis is None else axis_of(axis, x.ndim)
-    index = prepared(flat, (*(slice(None),) * axis, indices))
+    index = prepared(raw(flat), (*(slice(None),) * axis, raw(indices)))
     y = np.take(flat, index[-1], axis=axis)
     return y, lambda g: inside(scatter, g, index, shape).reshape(before)
 
@@ -137,14 +96,17 @@ def scatter_add(x: Array, indices: Array, values: Array, axis: int = -1) -> Resu
 
 def along(x: Array, indices: Any, axis: int) -> Index:
     """The index that reads x[i, indices[i, j], j]: a range, turned the right way, at other axes."""
-    indices = indexer(x, indices)
+    x = raw(x)
+    indices = indexer(x, raw(indices))
     axis = axis_of(axis, x.ndim)
     if indices.dtype.kind not in "iu":
         raise TypeError(f"expected integer indices, got {indices.dtype}")
     if indices.ndim != x.ndim:
         raise ValueError(f"expected indices with {x.ndim} axes, as x has, got {indices.ndim}")
-    devices.check_index(indices, x.shape[axis])
-    ranges = [devices.move(r, devices.of(indices)) for r in np.ogrid[tuple(map(slice, x.shape))]]
+    check_index(indices, x.shape[axis])
+    indices = beside(x, indices)
+    xp = devices.namespace(x)
+    ranges = [xp.arange(n).reshape(-1, *(1,) * (x.ndim - i - 1)) for i, n in enumerate(x.shape)]
     return (*ranges[:axis], indices, *ranges[axis + 1 :])
 
 

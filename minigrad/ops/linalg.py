@@ -17,11 +17,8 @@ import numpy as np
 
 from minigrad.graph import Array, unbroadcast
 from minigrad.op import Result, op
-
-
-def mT(x: Array) -> Array:
-    """Each matrix transposed."""
-    return x.swapaxes(-1, -2)
+from minigrad.ops import products
+from minigrad.ops.products import column_sum, mT, product
 
 
 def one_dtype(*arrays: Array) -> tuple[Array, ...]:
@@ -45,11 +42,11 @@ def matmul(a: Array, b: Array) -> Result:
     Leading axes broadcast. A vector on the left is a row, on the right a column, and that axis of
     length 1 is dropped from y.
     """
-    return product(a, b)
+    return any_product(a, b)
 
 
-def product(a: Array, b: Array) -> Result:
-    """The body of matmul."""
+def any_product(a: Array, b: Array) -> Result:
+    """The body of matmul and dot."""
     if a.ndim == 0 or b.ndim == 0:
         raise ValueError("expected at least one axis; numbers multiply with *")
     a, b = one_dtype(a, b)
@@ -63,15 +60,15 @@ def product(a: Array, b: Array) -> Result:
     batch = left.shape[:-1]
     if right.ndim == 2:  # one large product is faster than many small ones
         left = shaped(left, (math.prod(batch), left.shape[-1]))
-    y = left @ right
+    y = product(left, right)
     full, left_shape, right_shape, a_shape, b_shape = (
         array.shape for array in (y, left, right, a, b)
     )
     y = shaped(y, batch + full[-1:]) if right.ndim == 2 else y
     kept = y.shape[:-2] + y.shape[-2:-1] * (a.ndim > 1) + y.shape[-1:] * (b.ndim > 1)
     return shaped(y, kept), (
-        lambda g: shaped(unbroadcast(shaped(g, full) @ mT(right), left_shape), a_shape),
-        lambda g: shaped(unbroadcast(mT(left) @ shaped(g, full), right_shape), b_shape),
+        lambda g: shaped(unbroadcast(product(shaped(g, full), mT(right)), left_shape), a_shape),
+        lambda g: shaped(unbroadcast(product(mT(left), shaped(g, full)), right_shape), b_shape),
     )
 
 
@@ -84,7 +81,7 @@ def dot(a: Array, b: Array) -> Result:
     """y = a b of vectors and matrices; of two vectors, Σ a_i b_i.    For more axes use matmul"""
     if a.ndim > 2 or b.ndim > 2:
         raise ValueError("expected vectors or matrices; for more axes use matmul or einsum")
-    return product(a, b)
+    return any_product(a, b)
 
 
 @op(numpy=np.outer)
@@ -93,43 +90,32 @@ def outer(a: Array, b: Array) -> Result:
     if a.ndim != 1 or b.ndim != 1:
         raise ValueError("expected two vectors")
     a, b = one_dtype(a, b)
-    return a.reshape(-1, 1) * b, (lambda g: g @ b, lambda g: a @ g)
+    return a.reshape(-1, 1) * b, (lambda g: product(g, b), lambda g: product(a, g))
 
 
 # --- linear -----------------------------------------------------------------------------------
-@op
+@op(stacked=("weight", 2))
 def linear(x: Array, weight: Array, bias: Array = None) -> Result:
     """y = x Wᵀ + b.    x (..., in), weight (out, in), bias (out,) -> y (..., out)
 
     Over all rows together:    gx = g W        gW = gᵀ x        gb = Σ g
-
-    R replicas have weight (R, out, in), bias (R, out), x (R, ..., in), and y (R, ..., out).
     """
-    lead = weight.shape[:-2]
-    inputs = (*lead, weight.shape[-1])
-    if not 2 <= weight.ndim <= 3 or (*x.shape[: len(lead)], *x.shape[-1:]) != inputs:
-        raise ValueError(
-            "expected x (..., in) and weight (out, in), or x (R, ..., in) and (R, out, in)"
-        )
-    if bias is not None and bias.shape != weight.shape[:-1]:
-        raise ValueError(f"expected bias {weight.shape[:-1]}")
+    if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
+        raise ValueError("expected x (..., in) and weight (out, in)")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"expected bias {weight.shape[:1]}")
     x, weight, bias = one_dtype(x, weight, bias)
     shape = x.shape
-    rows = shaped(x, (*lead, math.prod(shape[len(lead) : -1]), shape[-1]))
-    y = rows @ mT(weight)
+    rows = shaped(x, (math.prod(shape[:-1]), shape[-1]))
+    y = product(rows, mT(weight))
     if bias is not None:
-        y += bias[:, None] if lead else bias
+        y += bias
     flat = y.shape
     return shaped(y, (*shape[:-1], flat[-1])), (
-        lambda g: shaped(shaped(g, flat) @ weight, shape),
-        lambda g: mT(shaped(g, flat)) @ rows,
+        lambda g: shaped(product(shaped(g, flat), weight), shape),
+        lambda g: product(mT(shaped(g, flat)), rows),
         lambda g: column_sum(shaped(g, flat)),
     )
-
-
-def column_sum(g: Array) -> Array:
-    """Σ over rows of (..., n, d), as a product with a row of ones: twice as fast as np.sum."""
-    return np.ones_like(g, shape=g.shape[-2:-1]) @ g
 
 
 # --- einsum -----------------------------------------------------------------------------------
@@ -144,7 +130,7 @@ def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Result:
     """
     inputs, output = parse(subscripts, [x.ndim for x in operands])
     operands = one_dtype(*operands)
-    y = np.einsum(",".join(inputs) + "->" + output, *operands, optimize=optimize)
+    y = products.einsum(",".join(inputs) + "->" + output, *operands, optimize=optimize)
 
     def pull_of(i: int) -> Any:
         others = [j for j in range(len(operands)) if j != i]
@@ -154,7 +140,7 @@ def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Result:
             x, known = operands[i], set("".join(names))
             kept = "".join(c for c in inputs[i] if c in known)
             arrays = [g, *(operands[j] for j in others)]
-            gx = np.einsum(",".join(names) + "->" + kept, *arrays, optimize=optimize)
+            gx = products.einsum(",".join(names) + "->" + kept, *arrays, optimize=optimize)
             full = iter(gx.shape)  # a letter of this operand alone was summed: repeat g along it
             gx = gx.reshape(tuple(next(full) if c in known else 1 for c in inputs[i]))
             shape = np.broadcast_shapes(gx.shape, x.shape)

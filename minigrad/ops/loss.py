@@ -12,11 +12,12 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array
+from minigrad.indices import check_ids
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import exp, logistic, mul, square
 from minigrad.ops.elementwise import where as where_op
 from minigrad.ops.index import take_along_axis
-from minigrad.ops.nn import check_ids, log_softmax
+from minigrad.ops.nn import log_softmax
 from minigrad.ops.reduce import mean, sum
 from minigrad.tensor import Tensor, raw
 
@@ -40,10 +41,9 @@ def class_weights(
     if weight is not None and weight.shape != logits.shape[-1:]:
         raise ValueError(f"expected weight {logits.shape[-1:]}, got {weight.shape}")
     counted = target != ignore_index
-    if devices.checked(target):
-        check_ids(target[counted], logits.shape[-1], "target")
+    check_ids(target, logits.shape[-1], "target", ignored=ignore_index)
     target = np.where(counted, target, 0)
-    per_class = np.ones_like(logits, shape=(1,)) if weight is None else weight
+    per_class = devices.ones((1,), logits) if weight is None else weight
     place = counted * (per_class[0] if weight is None else per_class[target])
     return target, place.astype(logits.dtype), counted
 

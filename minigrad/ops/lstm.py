@@ -30,30 +30,31 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array
+from minigrad.indices import add_at, check_ids
+from minigrad.joining import stacked
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import sigmoid, tanh
-from minigrad.ops.linalg import linear, mT
-from minigrad.ops.nn import embedding, row_numbers
-from minigrad.ops.shape import split, stack, unbind, unsqueeze
+from minigrad.ops.linalg import linear
+from minigrad.ops.nn import embedding
+from minigrad.ops.products import mT, product
+from minigrad.ops.shape import split, stack, unbind
 from minigrad.tensor import Tensor
 
 
 def buffer(like: Array, *shape: int) -> Array:
-    """An empty array, row after row: `empty_like` alone would take over the order of a view."""
-    return np.empty_like(like, shape=shape, order="C")
+    return devices.empty(shape, like)
 
 
 def gates_of(z: Array) -> tuple[Array, ...]:
-    """The four gates (..., H, B) of z (..., 4H, B), as views."""
-    n = z.shape[-2] // 4
-    i, f = z[..., :n, :], z[..., n : 2 * n, :]
-    return i, f, z[..., 2 * n : 3 * n, :], z[..., 3 * n :, :]
+    """The four gates (H, B) of z (4H, B), as views."""
+    n = len(z) // 4
+    return z[:n], z[n : 2 * n], z[2 * n : 3 * n], z[3 * n :]
 
 
 def activate(z: Array) -> None:
-    """Pre-activations z (..., 4H, B) become the gates, in place: σ(z) = tanh(z/2)/2 + 1/2."""
-    n = z.shape[-2] // 4
-    sigmoids = z[..., : 2 * n, :], z[..., 3 * n :, :]
+    """Pre-activations z (4H, B) become the gates, in place: σ(z) = tanh(z/2)/2 + 1/2."""
+    n = len(z) // 4
+    sigmoids = z[: 2 * n], z[3 * n :]
     for gate in sigmoids:
         gate *= 0.5
     np.tanh(z, out=z)
@@ -63,7 +64,7 @@ def activate(z: Array) -> None:
 
 
 def step_forward(z: Array, c_prev: Array, c: Array, t: Array, h: Array) -> None:
-    """One step: z (..., 4H, B) becomes the gates; fills c, t = tanh(c) and h, all (..., H, B)."""
+    """One step: z (4H, B) becomes the gates; fills c, t = tanh(c) and h, all (H, B)."""
     activate(z)
     i, f, g, o = gates_of(z)
     np.multiply(i, g, out=t)
@@ -76,7 +77,7 @@ def step_forward(z: Array, c_prev: Array, c: Array, t: Array, h: Array) -> None:
 def step_backward(
     gates: Array, c_prev: Array, t: Array, dh: Array, dc: Array, dz: Array, tmp: Array
 ) -> None:
-    """The table above: fills dz (..., 4H, B); dc becomes dc'. The rest is (..., H, B); dh stays."""
+    """The table above: fills dz (4H, B); dc becomes dc'. The rest is (H, B); dh stays."""
     i, f, g, o = gates_of(gates)
     dz_i, dz_f, dz_g, dz_o = gates_of(dz)
     np.multiply(dh, t, out=dz_o)
@@ -112,7 +113,7 @@ def gates_composite(from_x: Any, h: Any, c: Any, weight_hh: Any, bias_hh: Any) -
     return sigmoid(o) * tanh(c), c
 
 
-@op(composite=lstm_cell_composite)
+@op(composite=lstm_cell_composite, stacked=("weight_ih", 2))
 def lstm_cell(
     x: Array,
     h: Array,
@@ -122,27 +123,25 @@ def lstm_cell(
     bias_ih: Array = None,
     bias_hh: Array = None,
 ) -> Result:
-    """One step: x (B, D), h, c (B, H), weight_ih (4H, D), weight_hh (4H, H) -> h, c (B, H).
-
-    With R replicas every array has an axis of R before these.
-    """
+    """One step: x (B, D), h, c (B, H), weight_ih (4H, D), weight_hh (4H, H) -> h, c (B, H)."""
     check_cell(x, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
-    *lead, batch, size = h.shape
-    z, c_prev, c_new, t, h_new = (buffer(x, *lead, n * size, batch) for n in (4, 1, 1, 1, 1))
-    np.matmul(weight_ih, mT(x), out=z)
-    z += weight_hh @ mT(h)
+    batch, size = h.shape
+    z, c_prev, c_new, t, h_new = (buffer(x, n * size, batch) for n in (4, 1, 1, 1, 1))
+    product(weight_ih, mT(x), out=z)
+    z += product(weight_hh, mT(h))
     for bias in (bias_ih, bias_hh):
         if bias is not None:
-            z += bias[..., None]
+            z += bias[:, None]
     c_prev[...] = mT(c)
     step_forward(z, c_prev, c_new, t, h_new)
 
     def pull(g: Any) -> tuple[Any, ...]:
-        dh, dc, dz, tmp = (buffer(x, *lead, n * size, batch) for n in (1, 1, 4, 1))
+        dh, dc, dz, tmp = (buffer(x, n * size, batch) for n in (1, 1, 4, 1))
         dh[...], dc[...] = mT(g[0]), mT(g[1])
         step_backward(z, c_prev, t, dh, dc, dz, tmp)
         db, by_row = dz.sum(axis=-1), mT(dz)
-        return by_row @ weight_ih, by_row @ weight_hh, mT(dc), dz @ x, dz @ h, db, db
+        dx, dh = product(by_row, weight_ih), product(by_row, weight_hh)
+        return dx, dh, mT(dc), product(dz, x), product(dz, h), db, db
 
     return (mT(h_new), mT(c_new)), pull
 
@@ -151,19 +150,17 @@ def check_cell(
     x: Array, h: Array, c: Array, weight_ih: Array, weight_hh: Array, *biases: Array
 ) -> None:
     """ValueError unless the shapes of one layer fit together."""
-    if weight_hh.ndim not in (2, 3) or x.ndim != weight_hh.ndim or h.ndim != weight_hh.ndim:
-        raise ValueError("expected x (B, D), h, c (B, H), weights (4H, ...), or R of each")
-    lead, size = weight_hh.shape[:-2], h.shape[-1]
-    expected = (*lead, 4 * size, x.shape[-1]), (*lead, 4 * size, size), h.shape
-    if (weight_ih.shape, weight_hh.shape, c.shape) != expected or x.shape[:-1] != h.shape[:-1]:
+    if x.ndim != 2 or h.ndim != 2:
+        raise ValueError("expected x (B, D) and h, c (B, H)")
+    size = h.shape[1]
+    expected = (4 * size, x.shape[1]), (4 * size, size), h.shape
+    if (weight_ih.shape, weight_hh.shape, c.shape) != expected or len(x) != len(h):
         raise ValueError(
             f"expected weight_ih {expected[0]}, weight_hh {expected[1]}, and c and the batch of x "
             f"like h {h.shape}"
         )
-    if h.shape[:-2] != lead:
-        raise ValueError(f"expected x, h and c ({lead[0]}, B, ...) beside {lead[0]} of each weight")
-    if any(b is not None and b.shape != (*lead, 4 * size) for b in biases):
-        raise ValueError(f"expected biases {(*lead, 4 * size)}")
+    if any(b is not None and b.shape != (4 * size,) for b in biases):
+        raise ValueError(f"expected biases ({4 * size},)")
 
 
 # --- a sequence through stacked layers --------------------------------------------------------
@@ -177,7 +174,6 @@ def lstm(x: Any, h0: Any, c0: Any, weights: Sequence[Any]) -> tuple[Any, Any, An
     weights: for each layer weight_ih (4H, D or H), weight_hh (4H, H), bias_ih, bias_hh (4H,);
              a bias may be None
     Returns the hidden states of the last layer (T, B, H) and the last h and c, (L, B, H) each.
-    With R replicas every array has an axis of R before these.
     ValueError if the shapes do not fit together, IndexError for a row outside the table.
     """
     return _lstm(x, h0, c0, *weights)
@@ -185,162 +181,147 @@ def lstm(x: Any, h0: Any, c0: Any, weights: Sequence[Any]) -> tuple[Any, Any, An
 
 def lstm_composite(x: Any, h0: Any, c0: Any, *weights: Any) -> tuple[Any, Any, Any]:
     """`lstm` spelled in cells."""
-    axis = weights[1].ndim - 2  # of time, and of the layers of a state: 1 after that of replicas
     last_h: list[Any] = []
     last_c: list[Any] = []
     for layer in range(len(weights) // 4):
         w = weights[4 * layer : 4 * layer + 4]
-        batch = (*x.shape[:axis], x.shape[axis + 1])
-        zeros = Tensor(np.zeros_like(w[1].data, shape=(*batch, w[1].shape[-1])))
-        h = zeros if h0 is None else unbind(h0, axis)[layer]
-        c = zeros if c0 is None else unbind(c0, axis)[layer]
+        zeros = Tensor(devices.zeros((x.shape[1], w[1].shape[1]), w[1].data))
+        h = zeros if h0 is None else h0[layer]
+        c = zeros if c0 is None else c0[layer]
         outputs: list[Any] = []
-        for x_t in unbind(x, axis):
+        for x_t in unbind(x):
             if x.dtype.kind == "f":
                 h, c = lstm_cell_composite(x_t, h, c, *w)
             else:
                 from_x = embedding(w[0], x_t)
-                from_x = from_x if w[2] is None else from_x + unsqueeze(w[2], -2)
+                from_x = from_x if w[2] is None else from_x + w[2]
                 h, c = gates_composite(from_x, h, c, w[1], w[3])
             outputs.append(h)
-        x = stack(outputs, axis=axis)
+        x = stack(outputs)
         last_h.append(h)
         last_c.append(c)
-    return x, stack(last_h, axis=axis), stack(last_c, axis=axis)
+    return x, stack(last_h), stack(last_c)
 
 
-@op(composite=lstm_composite)
+@op(composite=lstm_composite, stacked=("weights", 2))
 def _lstm(x: Array, h0: Array, c0: Array, *weights: Array) -> Result:
-    """See `lstm`. Kept per layer: its input, the gates, c and tanh(c) of every step.
-
-    Inside, steps and layers come first and replicas after them, for each step is one product.
-    """
-    replicated = int(len(weights) > 1 and weights[1].ndim == 3)
-    ndim = (3 if x.dtype.kind == "f" else 2) + replicated
-    if x.ndim != ndim or x.shape[replicated] == 0 or not weights or len(weights) % 4:
+    """See `lstm`. Kept per layer: its input, the gates, c and tanh(c) of every step."""
+    if x.ndim != (3 if x.dtype.kind == "f" else 2) or not len(x) or not weights or len(weights) % 4:
         raise ValueError(
             "expected x (T, B, D) or integers (T, B), T >= 1, and four weights (or None) a layer"
         )
-
-    def swap(a: Array) -> Array:
-        """The axis of steps or layers to the front, or back."""
-        return a.swapaxes(0, 1) if replicated and a is not None else a
-
-    h0, c0 = swap(h0), swap(c0)
     if any(a is not None and len(a) != len(weights) // 4 for a in (h0, c0)):
         raise ValueError(f"expected h0, c0 (L, B, H) with L = {len(weights) // 4} layers")
     layers: list[Layer] = []
-    y = swap(x)
+    y = x
     for n in range(len(weights) // 4):
         state = [None if a is None else a[n] for a in (h0, c0)]
         layers.append(layer_forward(y, *state, *weights[4 * n : 4 * n + 4]))
         y = layers[-1].hidden()
-    last_h = np.stack([layer.hidden()[-1] for layer in layers])
-    last_c = np.stack([mT(layer.cells[-1]) for layer in layers])
+    last_h = stacked([layer.hidden()[-1] for layer in layers])
+    last_c = stacked([mT(layer.cells[-1]) for layer in layers])
 
     def pull(g: Any) -> tuple[Any, ...]:
-        dy, dh_last, dc_last = map(swap, g)
+        dy, dh_last, dc_last = g
         grads: list[Any] = []
         dh0, dc0 = np.empty_like(dh_last), np.empty_like(dc_last)
         for n in reversed(range(len(layers))):
             dy, dh0[n], dc0[n], *dw, db = layer_backward(layers[n], dy, dh_last[n], dc_last[n])
             bias = [None if b is None else db for b in weights[4 * n + 2 : 4 * n + 4]]
             grads[:0] = [*dw, *bias]
-        dh0, dc0 = None if h0 is None else swap(dh0), None if c0 is None else swap(dc0)
-        return swap(dy), dh0, dc0, *grads
+        return dy, None if h0 is None else dh0, None if c0 is None else dc0, *grads
 
-    return (swap(y), swap(last_h), swap(last_c)), pull
+    return (y, last_h, last_c), pull
 
 
 class Layer(NamedTuple):
-    """What one layer keeps for the way back; the batch is the last axis. Without replicas no R."""
+    """What one layer keeps for the way back; the batch is the last axis."""
 
-    weight: Array  # (R, 4H, D + H), W_ih beside W_hh; with a table D is 0
-    inputs: Array  # (T + 1, R, D + H, B), x_t above h_(t-1); so h_t stands in place t + 1
-    gates: Array  # (T, R, 4H, B)
-    cells: Array  # (T + 1, R, H, B), c0 first
-    tanh_c: Array  # (T, R, H, B)
+    weight: Array  # (4H, D + H), W_ih beside W_hh; with a table D is 0
+    inputs: Array  # (T + 1, D + H, B), x_t above h_(t-1); so h_t stands in place t + 1
+    gates: Array  # (T, 4H, B)
+    cells: Array  # (T + 1, H, B), c0 first
+    tanh_c: Array  # (T, H, B)
     from_zero: bool  # h0 = 0: the first step has no product with W_hh, nor has its gradient
-    rows: Array  # (T, R, B), of the table that gives the input products; None without one
-    table: Array  # (V, 4H), or (R, V, 4H), whose rows are numbered through
+    rows: Array  # (T, B), of the table that gives the input products; None without one
+    table: Array  # (V, 4H)
 
     def columns(self, t: int) -> slice:
         """The part of [x_t; h_(t-1)] that is not 0."""
-        return slice(-self.tanh_c.shape[-2] if t == 0 and self.from_zero else None)
+        return slice(-self.tanh_c.shape[1] if t == 0 and self.from_zero else None)
 
     def hidden(self) -> Array:
-        """h of every step, (T, R, B, H), a view."""
-        return mT(self.inputs[1:, ..., -self.tanh_c.shape[-2] :, :])
+        """h of every step, (T, B, H), a view."""
+        return mT(self.inputs[1:, -self.tanh_c.shape[1] :])
 
 
 def layer_forward(
     x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array
 ) -> Layer:
-    """One layer over x (T, R, B, D), or over rows x (T, R, B) of tables w_ih (R, V, 4H)."""
-    lead, size = w_hh.shape[:-2], w_hh.shape[-1]
-    steps, batch = len(x), x.shape[len(lead) + 1]
-    zeros, from_zero = np.zeros_like(w_hh, shape=(*lead, batch, size)), h0 is None
+    """One layer over x (T, B, D), or over rows x (T, B) of a table w_ih (V, 4H)."""
+    steps, batch, size = len(x), x.shape[1], w_hh.shape[-1]
+    zeros, from_zero = devices.zeros((batch, size), w_hh), h0 is None
     h0, c0 = zeros if h0 is None else h0, zeros if c0 is None else c0
     rows: Array = None
     table: Array = None
     if x.dtype.kind != "f":
-        if w_ih.shape[:-2] != lead or w_ih.shape[-1:] != w_hh.shape[-2:-1]:
-            raise ValueError(f"expected a table (V, {w_hh.shape[-2]}), got {w_ih.shape}")
-        rows = row_numbers(x.swapaxes(0, len(lead)), w_ih.shape, "row").swapaxes(0, len(lead))
-        table = w_ih.reshape(-1, w_ih.shape[-1])
-        x, w_ih = np.zeros_like(w_hh, shape=(*x.shape, 0)), w_hh[..., :0]
+        if w_ih.ndim != 2 or w_ih.shape[1:] != w_hh.shape[:1]:
+            raise ValueError(f"expected a table (V, {len(w_hh)}), got {w_ih.shape}")
+        check_ids(x, len(w_ih), "row")
+        rows, table = x, w_ih
+        x, w_ih = devices.zeros((*x.shape, 0), w_hh), w_hh[:, :0]
     check_cell(x[0], h0, c0, w_ih, w_hh, b_ih, b_hh)
-    width = x.shape[-1]
+    width = x.shape[2]
     layer = Layer(
-        np.concatenate([w_ih, w_hh], axis=-1),
-        buffer(x, steps + 1, *lead, width + size, batch),
-        buffer(x, steps, *lead, 4 * size, batch),
-        buffer(x, steps + 1, *lead, size, batch),
-        buffer(x, steps, *lead, size, batch),
+        np.concatenate([w_ih, w_hh], axis=1),
+        buffer(x, steps + 1, width + size, batch),
+        buffer(x, steps, 4 * size, batch),
+        buffer(x, steps + 1, size, batch),
+        buffer(x, steps, size, batch),
         from_zero,
         rows,
         table,
     )
-    layer.inputs[:-1, ..., :width, :] = mT(x)
-    layer.inputs[0, ..., width:, :] = mT(h0)
+    layer.inputs[:-1, :width] = mT(x)
+    layer.inputs[0, width:] = mT(h0)
     layer.cells[0] = mT(c0)
     for t in range(steps):
         used = layer.columns(t)
-        z, u = layer.gates[t], layer.inputs[t, ..., used, :]
-        np.matmul(layer.weight[..., used], u, out=z)
+        z, u = layer.gates[t], layer.inputs[t, used]
+        product(layer.weight[:, used], u, out=z)
         if rows is not None:
             z += mT(table[rows[t]])
         for bias in (b_ih, b_hh):
             if bias is not None:
-                z += bias[..., None]
-        h = layer.inputs[t + 1, ..., width:, :]
+                z += bias[:, None]
+        h = layer.inputs[t + 1, width:]
         step_forward(z, layer.cells[t], layer.cells[t + 1], layer.tanh_c[t], h)
     return layer
 
 
 def layer_backward(layer: Layer, dy: Array, dh_last: Array, dc_last: Array) -> tuple[Array, ...]:
     """One layer backward through time: gradients of x, h0, c0, W_ih or table, W_hh and the bias."""
-    steps, *lead, size, batch = layer.tanh_c.shape
-    width = layer.weight.shape[-1] - size
-    weight_t = mT(layer.weight).copy()
-    dx, du = buffer(dy, steps, *lead, width, batch), buffer(dy, *lead, width + size, batch)
-    dz, tmp = buffer(dy, *lead, 4 * size, batch), buffer(dy, *lead, size, batch)
+    steps, size, batch = layer.tanh_c.shape
+    width = layer.weight.shape[1] - size
+    weight_t = layer.weight.T.copy()
+    dx, du = buffer(dy, steps, width, batch), buffer(dy, width + size, batch)
+    dz, tmp = buffer(dy, 4 * size, batch), buffer(dy, size, batch)
     dw = np.zeros_like(layer.weight)
-    db = np.zeros_like(layer.weight, shape=(*lead, 4 * size))
-    dh, dc = buffer(dy, *lead, size, batch), buffer(dy, *lead, size, batch)
-    dh[...], dc[...] = mT(dh_last), mT(dc_last)
+    db = devices.zeros((4 * size,), dz)
+    dh, dc = buffer(dy, size, batch), buffer(dy, size, batch)
+    dh[...], dc[...] = dh_last.T, dc_last.T
     d_table = None if layer.table is None else np.zeros_like(layer.table)
     for t in reversed(range(steps)):
-        dh += mT(dy[t])
+        dh += dy[t].T
         step_backward(layer.gates[t], layer.cells[t], layer.tanh_c[t], dh, dc, dz, tmp)
         used = layer.columns(t)
-        np.matmul(weight_t[..., used, :], dz, out=du[..., used, :])
-        dx[t], dh[...] = du[..., :width, :], du[..., width:, :]
-        dw[..., used] += np.matmul(dz, mT(layer.inputs[t, ..., used, :]))
-        db += dz.sum(axis=-1)
+        product(weight_t[used], dz, out=du[used])
+        dx[t], dh[...] = du[:width], du[width:]
+        dw[:, used] += product(dz, layer.inputs[t, used].T)
+        db += dz.sum(axis=1)
         if d_table is not None:
-            devices.scatter_add(d_table, layer.rows[t], mT(dz))
-    dw_ih, dw_hh = dw[..., :width], dw[..., width:]
+            add_at(d_table, layer.rows[t], dz.T)
+    dw_ih, dw_hh = dw[:, :width], dw[:, width:]
     if d_table is not None:
-        return None, mT(dh), mT(dc), d_table.reshape(*lead, -1, 4 * size), dw_hh, db
-    return mT(dx), mT(dh), mT(dc), dw_ih, dw_hh, db
+        return None, dh.T, dc.T, d_table, dw_hh, db
+    return mT(dx), dh.T, dc.T, dw_ih, dw_hh, db

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from minigrad import device as devices
 from minigrad import random
 from minigrad.capture import live, refuse_recording
 from minigrad.graph import Array
+from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
 from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
 
@@ -43,60 +43,35 @@ def log_softmax(x: Array, axis: int = -1) -> Result:
     return y, lambda g: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True)
 
 
-# --- ids --------------------------------------------------------------------------------------
-def check_ids(ids: Array, count: int, what: str, lowest: int = 0) -> None:
-    """IndexError unless lowest <= ids < count: NumPy would wrap -1, and CuPy anything."""
-    if ids.dtype.kind not in "iu":
-        raise TypeError(f"{what} must be integers, got {ids.dtype}")
-    if ids.size and devices.checked(ids) and (ids.min() < lowest or ids.max() >= count):
-        bad = ids[(ids < lowest) | (ids >= count)][0]
-        raise IndexError(f"{what} {int(bad)} not in [{lowest}, {count - 1}]")
-
-
-def row_numbers(ids: Array, shape: tuple[int, ...], what: str = "id") -> Array:
-    """The rows of weight.reshape(-1, D) that ids name, for a weight (V, D) or replicas (R, V, D).
-
-    The table of replica r begins at row r V, and ids (R, ...) are numbers in each one's own table.
-    """
-    if len(shape) not in (2, 3):
-        raise ValueError("expected weight (V, D), or (R, V, D) for replicas")
-    check_ids(ids, shape[-2], what)
-    if len(shape) == 2:
-        return ids
-    replicas, count, _ = shape
-    if ids.shape[:1] != (replicas,):
-        raise ValueError(f"expected {what}s ({replicas}, ...): for each replica its own")
-    first = devices.namespace(ids).arange(replicas) * count
-    return ids.astype(np.int64) + first.reshape(-1, *(1,) * (ids.ndim - 1))
-
-
+# --- embedding --------------------------------------------------------------------------------
 def embedding_composite(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
     """`embedding` spelled in smaller ops."""
     if padding_idx is not None:
-        frozen = np.zeros_like(weight.data, shape=(weight.shape[-2], 1), dtype=bool)
+        frozen = devices.zeros((len(weight), 1), weight.data, bool)
         frozen[padding_idx] = True
         weight = np.where(Tensor(frozen), weight.detach(), weight)
-    return weight.reshape(-1, weight.shape[-1])[row_numbers(raw(ids), weight.shape)]
+    return weight[ids]
 
 
-@op(composite=embedding_composite)
+@op(composite=embedding_composite, stacked=("weight", 2))
 def embedding(weight: Array, ids: Array, padding_idx: int | None = None) -> Result:
     """y = weight[ids].    weight (V, D), ids integers of any shape S -> y (*S, D)
 
     The gradient of a row is the sum over all places that read it; the row `padding_idx` gets none.
-    R replicas have weight (R, V, D), ids (R, *S) and y (R, *S, D). IndexError for an id outside
-    [0, V-1].
+    IndexError for an id outside [0, V-1].
     """
-    rows, shape = row_numbers(ids, weight.shape), (math.prod(weight.shape[:-1]), weight.shape[-1])
+    if weight.ndim != 2:
+        raise ValueError("expected weight (V, D)")
+    check_ids(ids, len(weight), "id")
 
     def pull(g: Array) -> Array:
         gw = np.zeros_like(weight, order="C")
-        devices.scatter_add(gw.reshape(shape), rows, g)
+        add_at(gw, ids, g)
         if padding_idx is not None:
-            gw[..., padding_idx, :] = 0.0
+            gw[padding_idx] = 0.0
         return gw
 
-    return np.take(weight.reshape(shape), rows, axis=0), (pull, None)
+    return np.take(weight, ids, axis=0), (pull, None)
 
 
 def one_hot(ids: Any, num_classes: int, dtype: Any = DEFAULT_DTYPE) -> Tensor:

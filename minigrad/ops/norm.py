@@ -19,9 +19,8 @@ from minigrad.graph import Array
 from minigrad.modes import no_grad
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import maximum, mul, rsqrt, square
-from minigrad.ops.linalg import column_sum
+from minigrad.ops.products import column_dot, column_sum, row_dot, row_sum
 from minigrad.ops.reduce import mean, norm
-from minigrad.ops.rows import row_sum
 from minigrad.ops.shape import reshape
 from minigrad.tensor import Tensor
 
@@ -32,62 +31,40 @@ def check_affine(x: Array, weight: Array, bias: Array, axis: int) -> None:
             raise ValueError(f"expected {name} ({x.shape[axis]},)")
 
 
-def lead_of(x: Array, weight: Array, bias: Array = None) -> tuple[int, ...]:
-    """The shape of what comes before (D,) in weight and bias: (), or (R,) for replicas."""
-    given = bias if weight is None else weight
-    lead = () if given is None else given.shape[:-1]
-    own = (*x.shape[: len(lead)], x.shape[-1])
-    fits = (weight is None or weight.shape == own) and (bias is None or bias.shape == own)
-    if not fits or len(lead) >= min(x.ndim, 2):
-        size = x.shape[-1]
-        raise ValueError(f"expected weight and bias ({size},), or (R, {size}) with x (R, ...)")
-    return lead
-
-
-def for_each_row(p: Any, x: Any) -> Any:
-    """(D,) or (R, D) in the shape in which it broadcasts over x (..., D) or (R, ..., D)."""
-    return reshape(p, (*p.shape[:-1], *(1,) * (x.ndim - p.ndim), p.shape[-1]))
-
-
-def row_dot(a: Array, b: Array) -> Array:
-    """Σ a b over the last axis, (..., d), (..., d) -> (..., 1), without the product in memory."""
-    return np.einsum("...d,...d->...", a, b)[..., None]
-
-
 # --- layer_norm -------------------------------------------------------------------------------
 def layer_norm_composite(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """`layer_norm` spelled in smaller ops."""
     centered = x - mean(x, axis=-1, keepdims=True)
     y = centered * rsqrt(mean(square(centered), axis=-1, keepdims=True) + eps)
-    y = y if weight is None else y * for_each_row(weight, x)
-    return y if bias is None else y + for_each_row(bias, x)
+    y = y if weight is None else y * weight
+    return y if bias is None else y + bias
 
 
-@op(composite=layer_norm_composite)
+@op(composite=layer_norm_composite, stacked=("weight", 1))
 def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 1e-5) -> Result:
     """y = (x - μ) / √(σ² + ε) w + b, over the last axis.    x, y (..., D), w, b (D,)
 
-    σ² is the biased variance. R replicas have x, y (R, ..., D), w, b (R, D). Kept: x̂ and r.
+    σ² is the biased variance. Kept: x̂ and r.
     Source: Ba et al., Layer Normalization (2016), eq. 4.
     """
-    lead, size = lead_of(x, weight, bias), x.shape[-1]
-    x2 = x.reshape(*lead, -1, size)
+    check_affine(x, weight, bias, axis=-1)
+    size = x.shape[-1]
+    x2 = x.reshape(-1, size)
     xhat = x2 - row_sum(x2) / size
     r = 1.0 / np.sqrt(row_dot(xhat, xhat) / size + eps)
     xhat *= r
-    w = weight[:, None] if lead and weight is not None else weight
-    y = xhat.copy() if w is None else xhat * w
+    y = xhat.copy() if weight is None else xhat * weight
     if bias is not None:
-        y += bias[:, None] if lead else bias
+        y += bias
 
     def pull(g: Array) -> tuple[Any, ...]:
         g = g.reshape(xhat.shape)
-        ghat = g.copy() if w is None else g * w
+        ghat = g.copy() if weight is None else g * weight
         inner = row_dot(ghat, xhat) / size
         ghat -= row_sum(ghat) / size
         ghat -= xhat * inner
         ghat *= r
-        gw = None if w is None else np.einsum("...nd,...nd->...d", g, xhat)
+        gw = None if weight is None else column_dot(g, xhat)
         return ghat.reshape(x.shape), gw, None if bias is None else column_sum(g)
 
     return y.reshape(x.shape), pull
@@ -97,30 +74,30 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
 def rms_norm_composite(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
     """`rms_norm` spelled in smaller ops."""
     y = x * rsqrt(mean(square(x), axis=-1, keepdims=True) + eps)
-    return y if weight is None else y * for_each_row(weight, x)
+    return y if weight is None else y * weight
 
 
-@op(composite=rms_norm_composite)
+@op(composite=rms_norm_composite, stacked=("weight", 1))
 def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Result:
     """y = x / √(mean(x²) + ε) w, over the last axis.    x, y (..., D), w (D,)
 
-    As layer_norm without the mean: gx = r (ĝ - x̂ mean(ĝ x̂)). R replicas have x, y (R, ..., D) and
-    w (R, D). Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019), eq. 4.
+    As layer_norm without the mean: gx = r (ĝ - x̂ mean(ĝ x̂)).
+    Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019), eq. 4.
     """
-    lead, size = lead_of(x, weight), x.shape[-1]
-    x2 = x.reshape(*lead, -1, size)
+    check_affine(x, weight, None, axis=-1)
+    size = x.shape[-1]
+    x2 = x.reshape(-1, size)
     r = 1.0 / np.sqrt(row_dot(x2, x2) / size + eps)
     xhat = x2 * r
-    w = weight[:, None] if lead else weight
 
     def pull(g: Array) -> tuple[Any, ...]:
         g = g.reshape(xhat.shape)
-        ghat = g if w is None else g * w
+        ghat = g if weight is None else g * weight
         gx = (ghat - xhat * (row_dot(ghat, xhat) / size)) * r
-        gw = None if w is None else np.einsum("...nd,...nd->...d", g, xhat)
+        gw = None if weight is None else column_dot(g, xhat)
         return gx.reshape(x.shape), gw
 
-    return (xhat if w is None else xhat * w).reshape(x.shape), pull
+    return (xhat if weight is None else xhat * weight).reshape(x.shape), pull
 
 
 # --- batch_norm -------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array, unbroadcast
+from minigrad.joining import concatenated, stacked
 from minigrad.op import Result, inside, op
 from minigrad.ops.index import axis_of, scatter
 from minigrad.protocols import answers
@@ -178,7 +179,7 @@ def _concatenate(*parts: Array, axis: int = 0) -> Result:
     def pull(g: Array) -> tuple[Array, ...]:
         return tuple(g[(*before, slice(i, j))] for i, j in zip(starts, ends, strict=True))
 
-    return np.concatenate(uniform(parts), axis), pull
+    return concatenated(uniform(parts), axis), pull
 
 
 @answers(np.stack)
@@ -194,7 +195,7 @@ def _stack(*parts: Array, axis: int = 0) -> Result:
         raise ValueError("expected at least one tensor")
     before = (slice(None),) * axis_of(axis, parts[0].ndim + 1)
     count = len(parts)
-    return np.stack(uniform(parts), axis), lambda g: tuple(g[(*before, i)] for i in range(count))
+    return stacked(uniform(parts), axis), lambda g: tuple(g[(*before, i)] for i in range(count))
 
 
 def uniform(parts: Sequence[Array]) -> list[Array]:
@@ -224,7 +225,7 @@ def split(x: Array, sections: Any, axis: int = 0) -> Result:
     parts = tuple(x[(*before, slice(i, j))] for i, j in bounds)
     if builtins.sum(p.shape[axis] for p in parts) != x.shape[axis]:
         raise ValueError(f"expected places in ascending order within the axis, got {cuts}")
-    return parts, lambda gs: np.concatenate(gs, axis)
+    return parts, lambda gs: concatenated(gs, axis)
 
 
 @op(numpy=getattr(np, "unstack", None))
@@ -236,7 +237,7 @@ def unbind(x: Array, axis: int = 0) -> Result:
     """
     before = (slice(None),) * axis_of(axis, x.ndim)
     parts = tuple(x[(*before, i)] for i in range(x.shape[axis]))
-    return parts, lambda gs: np.stack(gs, axis)
+    return parts, lambda gs: stacked(gs, axis)
 
 
 # --- parts of matrices, edges -------------------------------------------------------------------
@@ -264,12 +265,11 @@ def diagonal(x: Array, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Resul
     """
     y = np.diagonal(x, offset, axis1, axis2)
     moved = np.moveaxis(x, (axis1, axis2), (-2, -1)).shape
-    i = np.arange(y.shape[-1])
-    rows, columns = i + builtins.max(-offset, 0), i + builtins.max(offset, 0)
+    length = y.shape[-1]
 
     def pull(g: Array) -> Array:
-        device = devices.of(raw(g))
-        index = (..., devices.move(rows, device), devices.move(columns, device))
+        i = devices.namespace(raw(g)).arange(length)
+        index = (..., i + builtins.max(-offset, 0), i + builtins.max(offset, 0))
         return np.moveaxis(inside(scatter, g, index, moved), (-2, -1), (axis1, axis2))
 
     return y, pull

@@ -9,7 +9,9 @@ import numpy as np
 from minigrad import device as devices
 from minigrad.graph import Array
 from minigrad.inplace import stamp_write
+from minigrad.joining import stacked
 from minigrad.kernel import Routine
+from minigrad.stacked import part
 from minigrad.tensor import Tensor
 
 
@@ -51,17 +53,11 @@ def clip_grad_norm(
 @Routine
 def clip_arrays(grads: Sequence[Array], max_norm: float, replicas: int | None) -> Array:
     """Scale the arrays in place, see `clip_grad_norm`; the norm before, () or (replicas,)."""
-    norm = np.sqrt(sum(np.square(norm_of(g, replicas)) for g in grads))
+    if replicas is not None:
+        parts = (part(tuple(grads), r) for r in range(replicas))
+        return stacked([clip_arrays.body(each, max_norm, None) for each in parts])
+    norm = np.sqrt(sum(np.square(np.linalg.norm(g)) for g in grads))
     coefficient = np.minimum(max_norm / (norm + 1e-6), 1.0)
     for g in grads:
-        axes = (-1, *(1,) * (g.ndim - 1))
-        each = coefficient if replicas is None else coefficient.reshape(axes)
-        np.multiply(g, each, out=g)
+        np.multiply(g, coefficient, out=g)
     return norm
-
-
-def norm_of(g: Array, replicas: int | None) -> Array:
-    """The 2-norm of an array, 0-d, or of each of its replicas, (replicas,)."""
-    if replicas is None:
-        return np.linalg.norm(g)
-    return np.linalg.norm(g.reshape(replicas, -1), axis=1)

@@ -16,25 +16,26 @@ memory once and not a dozen times. Nothing is allocated after the first step.
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.capture import refuse_recording
+from minigrad.capture import on_failure, refuse_recording
 from minigrad.graph import Array
 from minigrad.inplace import stamp_write
 from minigrad.kernel import Routine
 from minigrad.nn.module import as_array, mismatches, report
+from minigrad.stacked import part
 from minigrad.tensor import Tensor
 
 PIECE = 32768  # elements: five float32 arrays of it take 640 KiB
 
 # the arrays of a parameter and its gradient, its slots, and the options of its group
 Update = tuple[Array, Array, dict[str, Any], dict[str, Any]]
-Rates = tuple[float, float, float, "Number", "Number", "Number"]  # see `Adam.rates_of`
+Rates = tuple[float, ...]  # b1, b2, eps, rate, decay, keep of `adam_update`
 Number = float | tuple[float, ...]  # several: one for each replica of a stacked model
 Numbers = float | Sequence[float] | np.ndarray[Any, Any]  # what may be given as such
 
@@ -67,7 +68,6 @@ class Optimizer:
         self.lr = lr
         self.slots: dict[Tensor, dict[str, Any]] = {}
         self._scratch: dict[Any, list[Array]] = {}
-        self._columns: dict[Any, Array] = {}
         name = type(self).__name__
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
             raise TypeError(f"{name}: expected model.parameters() or groups, got {kind_of(params)}")
@@ -106,10 +106,10 @@ class Optimizer:
             self.groups.append({**options, "lr_scale": scale, "params": tensors})
         if not owners:
             raise ValueError(f"{name}: no parameters were given")
+        check_count("lr", self.lr, list(owners))
         for group in self.groups:
             self.check_options(group)
-            check_count("lr", self.lr, group["params"])
-            check_count("weight_decay", group.get("weight_decay", 0.0), group["params"])
+            check_count("weight_decay", group.get("weight_decay", 0.0), list(owners))
 
     @property
     def lr(self) -> float | tuple[float, ...]:
@@ -136,7 +136,6 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient, in place. Nothing is read from a GPU."""
-        self._columns.clear()
         updates: list[Update] = []
         for group in self.groups:
             for p in group["params"]:
@@ -155,9 +154,15 @@ class Optimizer:
         """Change every parameter and its slots in place, given its gradient."""
         raise NotImplementedError
 
-    def rate(self, options: dict[str, Any]) -> Number:
-        """The learning rate of a group."""
-        return each(operator.mul, self.lr, options["lr_scale"])
+    def lr_and_decay(self, options: dict[str, Any]) -> list[tuple[float, float]]:
+        """The learning rate and weight decay of a group, for each replica that has its own."""
+        every = self.lr, *(group["weight_decay"] for group in self.groups)
+        count = max(len(listed(value)) for value in every)
+        lrs, decays = (
+            value if isinstance(value, tuple) else (value,) * count
+            for value in (self.lr, options["weight_decay"])
+        )
+        return [(lr * options["lr_scale"], wd) for lr, wd in zip(lrs, decays, strict=True)]
 
     def check_options(self, options: dict[str, Any]) -> None:
         """ValueError for options out of range."""
@@ -178,13 +183,10 @@ class Optimizer:
                 )
         return slots
 
-    def pieces(
-        self, *arrays: Array, numbers: tuple[Number, ...] = (), scratch: int = 1
-    ) -> Iterator[list[Any]]:
-        """The arrays cut into pieces, each time with the numbers and `scratch` arrays to write in.
+    def pieces(self, *arrays: Array, scratch: int = 1) -> Iterator[list[Array]]:
+        """The arrays cut into pieces, each time with `scratch` arrays of that size to write in.
 
-        On a GPU there is one piece, for there a piece more is a launch more. Where a number is a
-        tuple, a piece is a block of matrices, a row a replica, and the tuple a column beside it.
+        On a GPU there is one piece, for there a piece more is a launch more.
         """
         first = arrays[0]
         n = first.size
@@ -192,48 +194,11 @@ class Optimizer:
         key = (first.dtype, devices.of(first))
         held = self._scratch.setdefault(key, [])
         if len(held) < scratch or held[0].size < size:
-            held[:] = [np.empty_like(first, shape=(size,)) for _ in range(max(scratch, len(held)))]
-        if tuple in map(type, numbers):
-            yield from self._blocks(arrays, numbers, held[:scratch], size)
-            return
+            held[:] = [devices.empty((size,), first) for _ in range(max(scratch, len(held)))]
         flat = [a.reshape(-1) for a in arrays]
         for start in range(0, n, size or 1):
-            part = [a[start : start + size] for a in flat] if n > size else flat
-            yield [*part, *numbers, *[s[: part[0].size] for s in held[:scratch]]]
-
-    def _blocks(
-        self,
-        arrays: tuple[Array, ...],
-        numbers: tuple[Number, ...],
-        scratch: list[Array],
-        size: int,
-    ) -> Iterator[list[Any]]:
-        """See `pieces`: blocks of at most `size` elements."""
-        replicas = len(arrays[0])
-        rows = [a.reshape(replicas, -1) for a in arrays]
-        columns: list[Any] = [
-            self._column(x, arrays[0]) if type(x) is tuple else x for x in numbers
-        ]
-        width = rows[0].shape[1]
-        high, wide = max(1, size // max(1, width)), max(1, min(width, size))
-        for top in range(0, replicas, high):
-            some = slice(top, top + high)
-            for left in range(0, width, wide):
-                part = [a[some, left : left + wide] for a in rows]
-                shape, count = part[0].shape, part[0].size
-                yield [
-                    *part,
-                    *(x if is_number(x) else x[some] for x in columns),
-                    *(s[:count].reshape(shape) for s in scratch),
-                ]
-
-    def _column(self, values: tuple[float, ...], like: Array) -> Array:
-        """One number for each replica as (R, 1) beside an array; moved there once in a step."""
-        key = values, like.dtype, devices.of(like)
-        if key not in self._columns:
-            column = np.array(values, dtype=like.dtype)[:, None]
-            self._columns[key] = devices.move(column, devices.of(like))
-        return self._columns[key]
+            piece = [a[start : start + size] for a in flat] if n > size else flat
+            yield [*piece, *[s[: piece[0].size] for s in held[:scratch]]]
 
     # --- state ---
     def _labels(self, names: Mapping[Tensor, str] | None) -> dict[str, Tensor]:
@@ -397,13 +362,9 @@ def listed(value: Any) -> Sequence[float]:
     return value if isinstance(value, (tuple, list)) else (value,)
 
 
-def each(formula: Callable[..., float], *values: Number) -> Number:
-    """A formula of numbers; where some are tuples, a tuple of its values."""
-    if tuple not in map(type, values):
-        return formula(*values)
-    count = next(len(v) for v in values if isinstance(v, tuple))
-    columns = [v if isinstance(v, tuple) else (v,) * count for v in values]
-    return tuple(map(formula, *columns))
+def parts(arrays: tuple[Array, ...], count: int) -> Iterator[tuple[Array, ...]]:
+    """The arrays of each of `count` replicas, as views; of one the arrays as they are."""
+    return iter([arrays]) if count == 1 else (part(arrays, r) for r in range(count))
 
 
 def check_count(name: str, value: Number, params: Sequence[Tensor]) -> None:
@@ -454,21 +415,19 @@ class SGD(Optimizer):
 
     def update_all(self, updates: Sequence[Update]) -> None:
         refuse_recording("SGD.step")
-        for update in updates:
-            self.update(*update)
+        for param, grad, slots, options in updates:
+            mu, rates = options["momentum"], self.lr_and_decay(options)
+            arrays = (param, grad, slots["momentum_buffer"]) if mu else (param, grad)
+            for replica, (lr, wd) in zip(parts(arrays, len(rates)), rates, strict=True):
+                self.update(replica, lr, wd, mu, options["nesterov"])
 
     def update(
-        self, param: Array, grad: Array, slots: dict[str, Any], options: dict[str, Any]
+        self, arrays: tuple[Array, ...], lr: float, wd: float, mu: float, nesterov: bool
     ) -> None:
-        mu, wd, nesterov = options["momentum"], options["weight_decay"], options["nesterov"]
-        lr = self.rate(options)
-        buffers = [slots["momentum_buffer"]] if mu else []
-        rates = wd, lr, each(lambda rate: mu * rate, lr)
-        for p, g, *buffer, decay, rate, rate_ahead, s in self.pieces(
-            param, grad, *buffers, numbers=rates
-        ):
+        """arrays: a parameter, its gradient, and with momentum the buffer."""
+        for p, g, *buffer, s in self.pieces(*arrays):
             if wd:
-                np.multiply(p, decay, out=s)
+                np.multiply(p, wd, out=s)
                 np.add(s, g, out=s)
                 g = s
             if mu:
@@ -476,13 +435,13 @@ class SGD(Optimizer):
                 np.multiply(b, mu, out=b)
                 np.add(b, g, out=b)
                 if nesterov:  # in two parts, for g may be s
-                    np.multiply(g, rate, out=s)
+                    np.multiply(g, lr, out=s)
                     np.subtract(p, s, out=p)
-                    np.multiply(b, rate_ahead, out=s)
+                    np.multiply(b, mu * lr, out=s)
                 else:
-                    np.multiply(b, rate, out=s)
+                    np.multiply(b, lr, out=s)
             else:
-                np.multiply(g, rate, out=s)
+                np.multiply(g, lr, out=s)
             np.subtract(p, s, out=p)
 
 
@@ -524,38 +483,40 @@ class Adam(Optimizer):
         arrays = [(p, g, slots["exp_avg"], slots["exp_avg_sq"]) for p, g, slots, _ in updates]
         adam_update_all(self.pieces, arrays, lambda: self.rates(updates))
 
-    def rates(self, updates: Sequence[Update]) -> tuple[list[Rates], list[int]]:
-        """The numbers of a step, which is counted: those that differ, and whose each update has."""
+    def rates(self, updates: Sequence[Update]) -> tuple[list[list[Rates]], list[int]]:
+        """The numbers of a step, which is counted: those that differ, and whose each update has.
+
+        A row is a list of one for each replica that has its own.
+        """
         found: dict[tuple[int, int], int] = {}
-        rows: list[Rates] = []
+        rows: list[list[Rates]] = []
         which: list[int] = []
         for _, _, slots, options in updates:
+            on_failure(partial(slots.__setitem__, "step", slots["step"]))
             slots["step"] = t = slots["step"] + 1
             key = t, id(options)
             if key not in found:
                 found[key] = len(rows)
-                rows.append(self.rates_of(t, options))
+                pairs = self.lr_and_decay(options)
+                rows.append([self.rates_of(t, options, *pair) for pair in pairs])
             which.append(found[key])
         return rows, which
 
-    def rates_of(self, t: int, options: dict[str, Any]) -> Rates:
+    def rates_of(self, t: int, options: dict[str, Any], lr: float, wd: float) -> Rates:
         """b1, b2, eps, rate, decay, keep of `adam_update`, for update t."""
-        (b1, b2), eps, wd = options["betas"], options["eps"], options["weight_decay"]
-        lr = self.rate(options)
+        (b1, b2), eps = options["betas"], options["eps"]
         # m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) = ratio * m / (sqrt(v) + eps*root): the corrections
         # are numbers, and applied to numbers they cost no pass over the arrays
         root = math.sqrt(1.0 - b2**t)
-        rate = each(lambda lr: lr * root / (1.0 - b1**t), lr)
-        kept = each(lambda lr, wd: 1.0 - lr * wd, lr, wd)
-        decay, keep = (0.0, kept) if self.decoupled else (wd, 1.0)
-        return b1, b2, eps * root, rate, decay, keep
+        decay, keep = (0.0, 1.0 - lr * wd) if self.decoupled else (wd, 1.0)
+        return b1, b2, eps * root, lr * root / (1.0 - b1**t), decay, keep
 
 
 @Routine
 def adam_update_all(
     pieces: Callable[..., Iterator[list[Array]]],
     arrays: Sequence[tuple[Array, ...]],
-    rates: Callable[[], tuple[list[Rates], list[int]]],
+    rates: Callable[[], tuple[list[list[Rates]], list[int]]],
 ) -> None:
     """`adam_update` for every parameter.
 
@@ -564,7 +525,8 @@ def adam_update_all(
     refuse_recording("Adam.step")
     rows, which = rates()
     for four, i in zip(arrays, which, strict=True):
-        adam_update(pieces, *four, *rows[i])
+        for replica, numbers in zip(parts(four, len(rows[i])), rows[i], strict=True):
+            adam_update(pieces, *replica, *numbers)
 
 
 @Routine
@@ -577,18 +539,16 @@ def adam_update(
     b1: float,
     b2: float,
     eps: float,
-    rate: Number,
-    decay: Number,
-    keep: Number,
+    rate: float,
+    decay: float,
+    keep: float,
 ) -> None:
     """g = grad + decay p; m, v as in `Adam`; p = keep p - rate m / (sqrt(v) + eps). In place.
 
-    pieces: `Optimizer.pieces`.    rate, decay, keep: numbers, or tuples of one for each replica
+    pieces: `Optimizer.pieces`
     """
-    decays, shrinks = decay != 0.0, keep != 1.0
-    arrays, numbers = (param, grad, exp_avg, exp_avg_sq), (rate, decay, keep)
-    for p, g, m, v, rate, decay, keep, s, extra in pieces(*arrays, numbers=numbers, scratch=2):
-        if decays:
+    for p, g, m, v, s, extra in pieces(param, grad, exp_avg, exp_avg_sq, scratch=2):
+        if decay != 0.0:
             np.multiply(p, decay, out=extra)
             np.add(extra, g, out=extra)
             g = extra
@@ -603,7 +563,7 @@ def adam_update(
         np.add(s, eps, out=s)
         np.divide(m, s, out=s)
         np.multiply(s, rate, out=s)
-        if shrinks:
+        if keep != 1.0:
             np.multiply(p, keep, out=p)
         np.subtract(p, s, out=p)
 

@@ -1,0 +1,8 @@
+"""Seeds 000 and 001: two language models learn modular arithmetic.
+
+task, objective            what is trained: its settings, batches, loss and accuracy
+options, prefix            what the command lines share; sequences that begin alike, computed once
+sanity ... attention_maps  one module an experiment, each a command
+seeds, errata              the protocol, models and numbers of the seeds, and where they seem wrong
+report, live               all experiments on one page and in one PDF; the GPT in the page
+"""

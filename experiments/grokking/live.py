@@ -1,0 +1,90 @@
+"""The section of the page in which an equation can be typed: a small GPT computes in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.grokking.task import Grokking, load_model, parameters_of
+from experiments.report.report import Chapter, Section
+from experiments.train import records
+from experiments.train.records import CHECKPOINT, TrialRecord
+
+MOST = 500_000  # numbers of a model that goes into a page: 2 MB
+
+
+def html(chapters: Sequence[Chapter]) -> str:
+    from experiments.report.page import in_json, packed  # matplotlib takes a second to import
+
+    trial = choose(chapters)
+    if trial is None:
+        return (
+            "<p>No checkpoint of a small GPT lies beside the records, so there is nothing to "
+            "compute with. Train one with <code>python -m experiments.sanity</code>.</p>"
+        )
+    about, numbers = pack(trial.folder)
+    example = "6 + 19 =" if about["p"] > 19 else "6 + 9 ="
+    example = example.replace("+", about["operator"])
+    return (
+        f"<p>The GPT {escape(trial.folder.name)} after {about['step']:,} steps, computed in "
+        f"this page. Type a sum, whole or cut off anywhere, and see where each head looks and what "
+        f"the model says next. It knows the numbers from 0 to {about['p'] - 1} and reads at most "
+        f"{about['length']} tokens, with the BOS that is put before them.</p>"
+        f'<form id="equation"><label>Equation <input name="text" value="{escape(example)}" '
+        f'autocomplete="off" spellcheck="false" inputmode="text"></label>'
+        f"<button>Read it</button></form>"
+        f'<p id="said" role="status"></p><div id="predictions"></div><div id="maps"></div>'
+        f"<noscript>This needs JavaScript.</noscript>"
+        f"{packed('gpt-about', in_json(about))}{packed('gpt-numbers', numbers)}"
+    )
+
+
+def choose(chapters: Sequence[Chapter]) -> TrialRecord | None:
+    """Of the GPTs that have a checkpoint and are small enough, the one that generalizes best.
+
+    Of equals the first in the order of the report.
+    """
+    found = [trial for chapter in chapters for trial in chapter.trials if fits(trial)]
+    return max(found, key=lambda trial: trial.records[-1]["val_accuracy"] or 0.0, default=None)
+
+
+def fits(trial: TrialRecord) -> bool:
+    if trial.settings["model"] != "gpt" or not (trial.folder / CHECKPOINT).exists():
+        return False
+    return parameters_of(Grokking.of(trial.settings), embeddings=True) <= MOST
+
+
+def pack(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """What gpt.js computes with: a description in JSON, and all numbers as float32 in a row.
+
+    The description has the vocabulary, the sizes, and for each tensor by name where it begins and
+    its shape. The table of positions is among them, so that the page has the very same.
+    """
+    trial, model, words = load_model(folder)
+    tensors = {**model.state_dict(), "positions.table": model.positions.table.numpy()}
+    parts, places, at = [], {}, 0
+    for name, tensor in tensors.items():
+        numbers = np.ascontiguousarray(tensor, dtype="<f4")
+        places[name] = {"at": at, "shape": list(numbers.shape)}
+        parts.append(numbers.tobytes())
+        at += numbers.size
+    described = {
+        "words": list(words),
+        "operator": trial.operator,
+        "p": trial.p,
+        "layers": trial.layers,
+        "heads": trial.heads,
+        "length": len(tensors["positions.table"]),
+        "step": records.read_json(folder / "status.json")["step"],
+        "seed": trial.seed,
+        "tensors": places,
+    }
+    return described, b"".join(parts)
+
+
+HERE = Path(__file__).parent
+SECTION = Section("attention", "Attention, live", html, [HERE / "gpt.js", HERE / "live.js"])

@@ -1,0 +1,192 @@
+"""Loss and accuracy on the right-hand side of an equation.
+
+Seeds 000 and 001 (IFT6135 W2025, assignment 2), Problem 3: a model is judged by the tokens after
+"=" alone, in training and in evaluation. The loss of a sample is the mean of -log p over these
+tokens, and a batch is the mean over its samples; where samples differ in length that is not the
+mean over tokens. A sample is right if all of these tokens have the greatest logit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from experiments.data.modular import Equations
+from experiments.grokking.prefix import PrefixTree, logits
+from minigrad import device as devices
+from minigrad.tensor import raw
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+Model = Callable[..., mg.Tensor]  # model(ids, start=): (B, S) -> logits (B, S - start, V)
+EVALUATION_BATCH = 2**12  # released code, trainer.py
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Equations on a device, cut to the positions that count: k = S - start of them.
+
+    ids:     (B, S) what the model reads, or the tree of its prefixes.
+    start:   the first position whose prediction may count.
+    targets: (B, k) what it should predict there.
+    rhs:     (B, k) bool, whether that target is on the right-hand side.
+    weights: (B, k) rhs divided by its row sum, so that a weighted sum is the mean of a sample.
+
+    For R replicas every array has an axis of R before these, and B is the samples of each.
+    """
+
+    ids: mg.Tensor | PrefixTree
+    start: int
+    targets: Array
+    rhs: Array
+    weights: Array
+
+    def __len__(self) -> int:
+        return self.ids.shape[-2]
+
+    @cached_property
+    def orders(self) -> np.ndarray[Any, Any]:
+        """(B,) or (R, B) how many operands each sample has, on the host: n put "=" at 2 n - 1."""
+        return (self.start + devices.to_numpy(self.rhs).argmax(axis=-1)) // 2
+
+    def take(self, rows: Any) -> Batch:
+        """The samples at a slice, an index array on the host, or a tensor of indices beside them.
+
+        Of a tree, a tree. For replicas an index array is (R, n): of each its own samples.
+        """
+        ids, device = self.ids, self.ids.device
+        rows = rows if isinstance(rows, slice) else devices.move(raw(rows), device)
+        here = rows
+        if self.targets.ndim == 3:
+            every = devices.namespace(self.targets).arange(len(self.targets))[:, None]
+            here = (slice(None) if isinstance(rows, slice) else every), rows
+        return replace(
+            self,
+            ids=ids.take(rows) if isinstance(ids, PrefixTree) else mg.Tensor(ids.data[here]),
+            targets=self.targets[here],
+            rhs=self.rhs[here],
+            weights=self.weights[here],
+        )
+
+    def parts(self, size: int) -> list[Batch]:
+        """The samples in parts of `size`: the batch itself, with the tree it has, if it is one."""
+        if len(self) <= size:
+            return [self]
+        return [self.take(slice(i, i + size)) for i in range(0, len(self), size)]
+
+
+def batch_of(
+    equations: Equations,
+    device: str = "cpu",
+    dtype: Any = np.float32,
+    *,
+    share_prefixes: bool = False,
+) -> Batch:
+    """All equations as one batch on `device`, with weights in the dtype of the model.
+
+    share_prefixes: the ids as a `PrefixTree`.
+    ValueError if one has no right-hand side.
+    """
+    rhs = equations.rhs
+    counts = rhs.sum(axis=1, keepdims=True)
+    if not counts.all():
+        raise ValueError("an equation has no token after '=' inside its mask")
+    start = int(equations.eq_position.min()) + 1 if len(equations) else 0
+    name = devices.parse(device)
+    ids = np.ascontiguousarray(equations.inputs)
+    return Batch(
+        ids=PrefixTree(ids, name) if share_prefixes else mg.Tensor(devices.move(ids, name)),
+        start=start,
+        targets=devices.move(np.ascontiguousarray(equations.targets[:, start:]), name),
+        rhs=devices.move(np.ascontiguousarray(rhs[:, start:]), name),
+        weights=devices.move((rhs / counts)[:, start:].astype(dtype), name),
+    )
+
+
+def check_alike(batches: Sequence[Batch]) -> None:
+    """ValueError unless all have one shape."""
+    for other in batches:
+        shapes = [(*batch.ids.shape, batch.start) for batch in (batches[0], other)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"data of {shapes[0]} and {shapes[1]} samples, tokens and first targets cannot be "
+                f"stacked"
+            )
+
+
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """Plain batches, one a replica, as one. ValueError if they differ in shape."""
+    check_alike(batches)
+    return Batch(
+        ids=mg.stack([batch.ids for batch in batches]),
+        start=batches[0].start,
+        targets=np.stack([batch.targets for batch in batches]),
+        rhs=np.stack([batch.rhs for batch in batches]),
+        weights=np.stack([batch.weights for batch in batches]),
+    )
+
+
+def loss(logits: mg.Tensor, batch: Batch, reduction: str = "mean") -> mg.Tensor:
+    """-log p of the right-hand sides.    logits (B, k, V) -> () or, with "none", (B,)
+
+    reduction: over samples: "mean", "sum" or "none". ValueError for another word.
+    For replicas, logits (R, B, k, V) -> (R,) or (R, B).
+    """
+    nll = mg.cross_entropy(logits, batch.targets, reduction="none")
+    samples = (nll * batch.weights).sum(axis=-1)
+    if reduction == "none":
+        return samples
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
+    return samples.mean(axis=-1) if reduction == "mean" else samples.sum(axis=-1)
+
+
+def correct(logits: mg.Tensor, batch: Batch) -> Array:
+    """(B,) or (R, B) bool: every token of the right-hand side has the greatest logit."""
+    right = np.argmax(logits.data, axis=-1) == batch.targets
+    return (right | ~batch.rhs).all(axis=-1)
+
+
+def accuracy(logits: mg.Tensor, batch: Batch, reduction: str = "mean") -> Any:
+    """How many samples are right: "sum" an int, "mean" that int / B, "none" the (B,) booleans.
+
+    For replicas, a list of R numbers, or (R, B) booleans.
+    """
+    right = correct(logits, batch)
+    if reduction == "none":
+        return right
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
+    count = devices.to_numpy(right.sum(axis=-1))
+    return (count / len(batch) if reduction == "mean" else count).tolist()
+
+
+@mg.no_grad()
+def evaluate(model: Model, batch: Batch) -> tuple[Any, Any]:
+    """(mean loss, accuracy) of all samples, in parts of 4,096. The caller switches to eval mode.
+
+    Two floats; for replicas, two lists of R.
+    """
+    if len(batch) == 0:
+        raise ValueError("evaluate: expected at least one sample")
+    total, right = np.float64(0.0), np.int64(0)
+    for part in batch.parts(EVALUATION_BATCH):
+        words = logits(model, part.ids, part.start)
+        total = total + devices.to_numpy(loss(words, part, "sum").data).astype(np.float64)
+        right = right + np.asarray(accuracy(words, part, "sum"))
+    return (total / len(batch)).tolist(), (right / len(batch)).tolist()
+
+
+@mg.no_grad()
+def evaluate_each(model: Model, batch: Batch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """(loss, whether right) of every sample as `evaluate` sees it, on the host: (B,) or (R, B)."""
+    losses, right = [], []
+    for part in batch.parts(EVALUATION_BATCH):
+        words = logits(model, part.ids, part.start)
+        losses.append(devices.to_numpy(loss(words, part, "none").data))
+        right.append(devices.to_numpy(correct(words, part)))
+    return np.concatenate(losses, axis=-1), np.concatenate(right, axis=-1)

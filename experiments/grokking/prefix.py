@@ -1,0 +1,261 @@
+"""A batch of sequences as the tree of their prefixes.
+
+A causal model has one state after a prefix, whatever follows. Sequences that begin alike can share
+it: the model runs once over each distinct prefix, and gradients add up where sequences part. The
+480 training sequences `BOS a + b = r` of the sanity experiment have 2,880 positions and
+1 + 31 + 31 + 480 + 480 + 480 = 1,503 distinct prefixes.
+
+    sequences    nodes        runs
+    7 1 2 5      0 1 2 4      one chain, 7 1, nodes 0 1
+    7 1 2 6      0 1 2 5      two chains, 2 and 3, nodes 2 and 3, which continue chains 0 and 0
+    7 1 3 6      0 1 3 6      three chains, 5, 6 and 6, nodes 4, 5 and 6, after chains 0, 0 and 1
+
+A node stands for a prefix; shorter ones have lower numbers. Neighbouring lengths with equally many
+prefixes form a run: nothing parts in it, so it is an ordinary batch of n chains.
+
+`logits` runs a model over a tree, by the model's public parts. Loss and gradients are those of the
+plain batch, to rounding. What repeats in a plain batch too is computed once as well: the first
+layer of the LSTM sees few different words.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import device as devices
+from minigrad import nn
+from models import GPT, LSTMLanguageModel
+
+Array = Any  # numpy.ndarray or cupy.ndarray
+
+
+class Run(NamedTuple):
+    """n chains of T tokens, whose nodes have the numbers from `first` on, time first.
+
+    tokens:  (T, n)
+    parents: (n,) the chain of the run before that each continues; None in the first run.
+    depth:   how many tokens come before these.
+    """
+
+    tokens: mg.Tensor
+    parents: mg.Tensor | None
+    depth: int
+    first: int
+
+
+class Inputs(NamedTuple):
+    """What the first layer of a model reads: U distinct pairs of token and depth.
+
+    tokens, depths: (U,) each.
+    rows:  (N,) the pair of each node.
+    paths: (N, S) the pairs of each node's prefix, its own last; then -1.
+    """
+
+    tokens: mg.Tensor
+    depths: mg.Tensor
+    rows: mg.Tensor
+    paths: mg.Tensor
+
+
+class PrefixTree:
+    """The distinct prefixes of a batch. `logits` takes it in place of the ids.
+
+    ids:    (B, S) the sequences, on the host; `len(tree)` is B.
+    tokens: (N,) the last token of each of the N nodes.
+    nodes:  (B, S) the node of the prefix that ends at each position.
+    paths:  (N, S) the nodes of each node's prefix, itself the last; then -1.
+    inputs: the tokens and depths of the nodes, each pair once.
+    runs:   the same nodes as chains.
+    """
+
+    def __init__(self, ids: mg.Tensor | Array, device: str | None = None) -> None:
+        """The tree of integers (B, S), on `device` or where they are; the host finds the prefixes.
+
+        TypeError unless they are integers, ValueError for another shape.
+        """
+        ids = ids.data if isinstance(ids, mg.Tensor) else ids
+        if not devices.is_array(ids) or ids.dtype.kind not in "iu":
+            raise TypeError(f"ids: expected an array of integers, got {ids!r:.60}")
+        if ids.ndim != 2 or ids.shape[1] == 0:
+            raise ValueError(f"ids: expected (B, S) with S >= 1, got {ids.shape}")
+        self.device = devices.of(ids) if device is None else devices.parse(device)
+        self.ids = np.array(devices.to_numpy(ids))
+
+        order = np.lexsort(self.ids.T[::-1])
+        levels = self.ids[order].T  # (S, B); in this order equal prefixes are neighbours
+        new = np.ones(levels.shape, dtype=bool)
+        new[:, 1:] = np.logical_or.accumulate(levels[:, 1:] != levels[:, :-1])
+        numbers = new.cumsum().reshape(levels.shape) - 1
+        nodes = np.empty_like(self.ids, dtype=np.intp)
+        nodes[order] = numbers.T
+        sizes = new.sum(axis=1)
+        depths, columns = np.nonzero(new)
+        paths = numbers.T[columns]
+        paths[np.arange(len(sizes)) > depths[:, None]] = -1
+
+        self._firsts = [0, *sizes.cumsum().tolist()]  # the first node of each level, and N
+        self.tokens = self._tensor(levels[new])
+        self.nodes = self._tensor(nodes)
+        self.paths = self._tensor(paths)
+        shown, rows = distinct(levels[new], depths)
+        inputs = levels[new][shown], depths[shown], rows, np.where(paths < 0, -1, rows[paths])
+        self.inputs = Inputs(*map(self._tensor, inputs))
+        self.runs: list[Run] = []
+        starts = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist()]
+        for t, end in zip(starts, [*starts[1:], len(sizes)], strict=True):
+            first, last = self._firsts[t], self._firsts[end]
+            tokens = mg.Tensor(self.tokens.data[first:last].reshape(end - t, sizes[t]))
+            parents = self._tensor(numbers[t - 1, new[t]] - self._firsts[t - 1]) if t else None
+            self.runs.append(Run(tokens, parents, t, first))
+
+    def _tensor(self, array: np.ndarray[Any, Any]) -> mg.Tensor:
+        return mg.Tensor(devices.move(array, self.device))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, S), as of the ids."""
+        return self.ids.shape
+
+    def take(self, rows: Array) -> PrefixTree:
+        """The tree of some of the sequences: an index array or a slice.
+
+        All of them in another order have the same tree, and only other nodes at their positions.
+        """
+        every = np.arange(len(self))
+        rows = every[rows if isinstance(rows, slice) else devices.to_numpy(rows)]
+        if not np.array_equal(np.sort(rows), every):
+            return PrefixTree(self.ids[rows], self.device)
+        tree = copy.copy(self)
+        tree.ids = self.ids[rows]
+        tree.nodes = mg.Tensor(self.nodes.data[devices.move(rows, self.device)])
+        return tree
+
+    def first(self, depth: int) -> int:
+        """The first node of a depth; the nodes before it are those of less. Depths are 0..S-1."""
+        if not 0 <= depth < self.ids.shape[1]:
+            raise ValueError(f"start: expected 0..{self.ids.shape[1] - 1}, got {depth}")
+        return self._firsts[depth]
+
+    def expand(self, values: mg.Tensor, start: int = 0) -> mg.Tensor:
+        """Values of the nodes from depth `start` on, at the positions of all sequences.
+
+        (M, ...) -> (B, S - start, ...). The gradient of a node is the sum over its positions.
+        """
+        first = self.first(start)
+        if len(values) != self._firsts[-1] - first:
+            raise ValueError(f"values: expected {self._firsts[-1] - first} rows, got {len(values)}")
+        return mg.take(values, mg.Tensor(self.nodes.data[:, start:] - first), axis=0)
+
+    def check_use(self, model: Any, start: int) -> None:
+        """ValueError where a model could not give for the tree what it gives for the ids."""
+        self.first(start)
+        name = type(model).__name__
+        if model.replicas is not None:
+            raise ValueError(f"{name}: a stacked model expected ids (R, B, S), got a PrefixTree")
+        if model.training and model.config.dropout > 0:
+            raise ValueError(
+                f"{name}: dropout {model.config.dropout} in training expected ids (B, S), got a "
+                f"PrefixTree, whose sequences would share their masks"
+            )
+
+
+def distinct(tokens: Array, depths: Array) -> tuple[Array, Array]:
+    """A node for each distinct pair of token and depth, and the number of each node's pair."""
+    words, codes = np.unique(tokens, return_inverse=True)
+    _, nodes, rows = np.unique(depths * len(words) + codes, return_index=True, return_inverse=True)
+    return nodes, rows
+
+
+# --- whether ------------------------------------------------------------------------------------
+class Switch:
+    """Whether tasks share prefixes where they can; see `sharing`."""
+
+    on: ClassVar[bool] = True
+
+
+@contextmanager
+def sharing(on: bool) -> Iterator[None]:
+    """Tasks made inside share the prefixes of their batches, or do not."""
+    before, Switch.on = Switch.on, on
+    try:
+        yield
+    finally:
+        Switch.on = before
+
+
+# --- models -------------------------------------------------------------------------------------
+def logits(model: Any, ids: mg.Tensor | PrefixTree, start: int = 0) -> mg.Tensor:
+    """`model(ids, start=start)`, (B, S - start, V), with what repeats computed once.
+
+    ids: (B, S), or the tree of them. ValueError for a tree with dropout in training, whose masks
+         sequences would share, and with a stacked model; that takes ids (R, B, S).
+    """
+    if isinstance(ids, PrefixTree):
+        ids.check_use(model, start)
+        return (gpt_on_tree if isinstance(model, GPT) else lstm_on_tree)(model, ids, start)
+    if not isinstance(model, LSTMLanguageModel):
+        return model(ids, start=start)
+    ids = ids if ids.ndim == 3 else nn.for_replicas(ids, model.replicas)
+    hidden, _ = recur(model, ids.mT, None, table(model, ids.shape[-2] * ids.shape[-1]))
+    return model.classifier(hidden[..., start:, :, :]).swapaxes(-3, -2)
+
+
+def gpt_on_tree(model: GPT, tree: PrefixTree, start: int) -> mg.Tensor:
+    """All nodes as rows; they meet in attention alone.
+
+    The first block reads few different vectors: a token in one place is the same everywhere. The
+    last one writes the nodes from depth `start` on.
+    """
+    x = model.positions(model.embedding(tree.inputs.tokens), tree.inputs.depths)
+    for i, block in enumerate(model.blocks):
+        first = tree.first(start if i == len(model.blocks) - 1 else 0)
+        if i == 0:
+            rows, paths = tree.inputs.rows[first:], tree.inputs.paths[first:]
+            a = block.attention.gathered(x, x, paths, rows)
+            x = mg.take(x, rows, axis=0)
+        else:
+            late = x[first:] if first else x
+            a, x = block.attention.gathered(late, x, tree.paths[first:]), late
+        y = block.attention_norm(x + a)
+        x = block.ffn_norm(y + block.ffn(y))
+    return tree.expand(model.classifier(x), start)
+
+
+def lstm_on_tree(model: LSTMLanguageModel, tree: PrefixTree, start: int) -> mg.Tensor:
+    """Run by run: the chains of one start from the states in which those before have ended."""
+    state, products = None, table(model, tree.tokens.size)
+    parts: list[mg.Tensor] = []
+    for run in tree.runs:
+        if run.parents is not None:
+            state = tuple(mg.take(s, run.parents, axis=1) for s in state)
+        hidden, state = recur(model, run.tokens, state, products)
+        if run.depth + len(hidden) > start:
+            y = model.classifier(hidden[max(0, start - run.depth) :])
+            parts.append(y.reshape(-1, y.shape[-1]))
+    return tree.expand(mg.concatenate(parts), start)
+
+
+def table(model: LSTMLanguageModel, count: int) -> mg.Tensor | None:
+    """The first layer's products for all words, where `count` tokens often repeat them."""
+    words = model.config.vocabulary_size
+    if count < 2 * words:
+        return None
+    weight = model.embedding.weight.data
+    every = mg.Tensor(devices.namespace(weight).arange(words))
+    return model.lstm.table(model.embedding(nn.for_replicas(every, model.replicas)))
+
+
+def recur(model: LSTMLanguageModel, ids: mg.Tensor, state: Any, products: mg.Tensor | None) -> Any:
+    """The LSTM over ids (T, B)."""
+    if products is None:
+        return model.lstm(model.embedding(ids), state)
+    return model.lstm(products, state, rows=ids)

@@ -1,0 +1,49 @@
+"""All experiments of seeds 000 and 001, then one page and one PDF with everything they gave.
+
+    python -m experiments.grokking.report --scale small   # minutes: shows that everything works
+    python -m experiments.grokking.report --device cuda   # everything, as in the seeds
+    python -m experiments.grokking.report --resume        # go on after Ctrl-C
+    python -m experiments.grokking.report --only sanity data_size
+    python -m experiments.grokking.report --read FOLDER   # run nothing, show what is there
+
+Each experiment writes into a folder of its own in the output folder, as its own command would.
+report.html needs nothing else: open it in a browser, also without a network. report.pdf has the
+same tables and figures for print. What was not run, or not to the end, is named in both.
+"""
+
+import sys
+
+from experiments.grokking import (
+    attention_maps,
+    compute,
+    data_size,
+    live,
+    model_size,
+    operations,
+    regularization,
+    sanity,
+)
+from experiments.grokking.errata import ERRATA
+from experiments.grokking.options import Options
+from experiments.report.command import main
+from experiments.report.report import Report
+
+ABOUT = (
+    "Questions 4.1 to 4.8 of seeds 000 and 001, two reports on one assignment (IFT6135 W2025, "
+    "assignment 2): how two language models learn to add modulo a prime, long after they know "
+    "their training set by heart. Every number here comes from the records of our own runs. "
+    "Beside it stands what both seeds say, and a verdict."
+)
+MODULES = (sanity, data_size, operations, model_size, compute, regularization, attention_maps)
+REPORT = Report(
+    name="grokking",
+    title="Grokking: an LSTM and a GPT learn modular arithmetic",
+    about=ABOUT,
+    options=Options,
+    experiments=[module.EXPERIMENT for module in MODULES],  # in the order of the questions
+    errata=ERRATA,
+    sections=[live.SECTION],
+)
+
+if __name__ == "__main__":
+    sys.exit(main(REPORT, description=__doc__))

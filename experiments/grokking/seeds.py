@@ -1,0 +1,156 @@
+"""What seeds 000 and 001 have in common: two models, a protocol, and the numbers of their tables.
+
+IFT6135 W2025, assignment 2, Problem 4. For one trial
+
+    L = min over evaluated steps of the loss           A = max of the accuracy
+    t_f(L), t_f(A) = the first evaluated step at which the curve equals that best value exactly
+    Δt(L) = t_f(L_val) - t_f(L_train)                  Δt(A) likewise
+
+and over trials that differ by their seed alone, mean and population standard deviation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from experiments.grokking.task import Grokking
+from experiments.results.curves import Quantity, Spread, best
+from experiments.results.results import Table
+from experiments.results.tables import spread_table
+from experiments.results.trials import Group, Trials, finished
+from experiments.train.records import TrialRecord
+
+LSTM = Group("model", "lstm", "LSTM", "#0072B2", "#56B4E9")  # colours of Okabe and Ito
+GPT = Group("model", "gpt", "GPT", "#D55E00", "#E69F00", "dash")
+MODELS = (LSTM, GPT)  # in the order of the seeds
+
+
+# --- the protocol ---------------------------------------------------------------------------------
+def comparable(trials: Trials, *varied: str, steps: int = Grokking.steps) -> list[TrialRecord]:
+    """Those that ran to the end as the seeds' did, which can be held against their claims.
+
+    varied: settings that the sweep varies; all others must be the seeds'.
+    """
+    free = {"model", "seed", "steps", *varied}
+    usual = {k: v for k, v in Grokking().settings().items() if k not in free}
+    return [
+        t for t in finished(trials)
+        if t.settings["steps"] == steps and all(t.settings.get(k, v) == v for k, v in usual.items())
+    ]  # fmt: skip
+
+
+def all_comparable(trials: Trials) -> bool:
+    """Whether there are trials, and all are `comparable` with nothing varied."""
+    return 0 < len(trials) == len(comparable(trials))
+
+
+WORDS = {
+    "r_train": lambda x: f"{x:.0%} for training",
+    "layers": lambda x: f"{x} layer{'s' * (x > 1)}",
+    "d": lambda x: f"d = {x}",
+    "optimizer": lambda x: {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}.get(x, x),
+    "lr": lambda x: f"lr {x:g}",
+    "weight_decay": lambda x: f"weight decay {x:g}",
+    "batch_size": lambda x: f"batches of at most {x}",
+    "steps": lambda x: f"{x:,} steps",
+}
+
+
+def alike(trials: Trials) -> str:
+    """The settings that all of these trials have, and their seeds, in words."""
+    first = trials[0].settings
+    sums = " or ".join(f" {first['operator']} ".join("abc"[:n]) for n in first["orders"])
+    same = [k for k in WORDS if all(t.settings[k] == first[k] for t in trials)]
+    seeds = sorted({t.settings["seed"] for t in trials})
+    spread = f"mean ± std of seeds {', '.join(map(str, seeds))}"
+    if len(seeds) == 1:
+        spread = f"seed {seeds[0]} alone"
+    words = [f"{sums} mod {first['p']}", *(WORDS[k](first[k]) for k in same)]
+    return ", ".join(words) + f";\n{spread}"
+
+
+# --- the numbers of table 4.2 ---------------------------------------------------------------------
+def table_numbers(kind: str = "") -> tuple[Quantity, ...]:
+    """The rows of the seeds' table 4.2, in the order of seed 000; of a kind such as "binary_"."""
+    found = []
+    for name in ("L_train", "L_val", "A_train", "A_val"):
+        key = f"{kind}{name[2:]}_{'loss' if name[0] == 'L' else 'accuracy'}"
+        formats = (".3g", ".2g") if name[0] == "L" else (".4f", ".4f")
+        better = -1 if name[0] == "L" else 1
+        found.append(Quantity(name, lambda t, key=key: best(t, key)[0], better, formats))
+        steps = lambda t, key=key: best(t, key)[1]
+        found.append(Quantity(f"t_f({name})", steps, formats=(",.0f", ",.0f")))
+    found = [*found[::2], *found[1::2]]
+    of = {quantity.name: quantity.of for quantity in found}
+    for x in "LA":
+        delay = lambda t, x=x: of[f"t_f({x}_val)"](t) - of[f"t_f({x}_train)"](t)
+        found.append(Quantity(f"dt({x})", delay, formats=(",.0f", ",.0f")))
+    return tuple(found)
+
+
+NUMBERS = table_numbers()
+NAMED = {quantity.name: quantity for quantity in NUMBERS}
+L_VAL, A_TRAIN, A_VAL = (NAMED[name] for name in ("L_val", "A_train", "A_val"))
+
+
+def log_loss(trial: TrialRecord) -> float:
+    loss = L_VAL.of(trial)
+    return math.log10(loss) if loss > 0 else math.nan
+
+
+LOG_L_VAL = Quantity("log10 L_val", log_loss)  # losses differ by factors
+
+
+def numbers(trial: TrialRecord) -> dict[str, float | None]:
+    """All of `NUMBERS`, None where one is not known."""
+    values = {quantity.name: quantity.of(trial) for quantity in NUMBERS}
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+MEANING = (
+    "Mean ± population standard deviation over the seeds, of trials that ran to their end. "
+    "L: least loss, A: greatest accuracy among evaluated steps, t_f: the first evaluated step "
+    "that has it, Δt: t_f(val) - t_f(train)."
+)
+
+
+def best_table(trials: Trials, varied: Mapping[str, str], note: str = "") -> Table:
+    """Every one of `NUMBERS` for each model and setting; varied: see `spread_table`."""
+    title = "Best values, and when they were reached"
+    note = f"{MEANING} {note}".strip()
+    return spread_table("best", title, trials, MODELS, varied, NUMBERS, note=note)
+
+
+# --- what the seeds print -------------------------------------------------------------------------
+Printed = Mapping[Quantity, Spread]
+
+
+def printed(*cells: tuple[float, float | None]) -> Printed:
+    return {quantity: Spread(*cell) for quantity, cell in zip(NUMBERS, cells, strict=True)}
+
+
+# Table 1 of each, question 4.2, in the order of `NUMBERS`. Seed 001 gives no standard deviation of
+# steps.
+SANITY: dict[str, dict[Group, Printed]] = {
+    "000": {
+        LSTM: printed(
+            (0.000095, 0.000006), (0.002156, 0.001363), (1.0, 0.0), (1.0, 0.0),
+            (10001, 0), (10001, 0), (300, 0), (8100, 500), (0, 0), (7800, 500),
+        ),
+        GPT: printed(
+            (0.000171, 1.394e-06), (0.0036328, 0.00296579), (1.0, 0.0), (0.99896, 0.0010395),
+            (8400, 800), (9800, 100), (100, 0), (7700, 1000), (1400, 100), (7600, 1000),
+        ),
+    },
+    "001": {
+        LSTM: printed(
+            (1.54e-4, 2.82e-7), (5.01e-3, 4.26e-3), (1.0, 0.0), (0.9979, 0.0021),
+            (9600, None), (10000, None), (100, None), (9200, None), (400, None), (9100, None),
+        ),
+        GPT: printed(
+            (9.66e-5, 1.42e-5), (8.88e-4, 2.36e-4), (1.0, 0.0), (1.0, 0.0),
+            (10001, None), (10001, None), (300, None), (8900, None), (0, None), (8600, None),
+        ),
+    },
+}  # fmt: skip

@@ -1,0 +1,189 @@
+"""What a report says, chapter by chapter: the page and the PDF show the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from experiments.results.claims import Claim, Test, Verdict
+from experiments.results.results import Answer, Results, Table
+from experiments.results.trials import Trials
+from experiments.sweep import folder as folders
+from experiments.sweep.experiment import Experiment, Options
+from experiments.train.records import TrialRecord
+
+VERDICTS = (
+    "agrees: our runs say the same. differs: they say something else. undecided: they cannot tell. "
+    "not run: there are none that could."
+)
+
+
+@dataclass(frozen=True)
+class Erratum:
+    """Something wrong in a text, and what decides that.
+
+    number:     of the document and a number, such as "000.1".
+    said:       what it says, in our words, and where.
+    objection:  what is wrong with it.
+    tests:      what decides it, by what is tested. The claims of an experiment can name it too.
+    experiment: on whose trials that is tested.
+    """
+
+    number: str
+    said: str
+    objection: str
+    tests: Mapping[str, Test] = field(default_factory=dict)
+    experiment: str = ""
+
+
+class Section(NamedTuple):
+    """A section of the page of a report that no other has.
+
+    html:    what stands below its title.
+    scripts: JavaScript files that it needs. They may add to `started`, a list of promises.
+    """
+
+    name: str
+    title: str
+    html: Callable[[Sequence[Chapter]], str]
+    scripts: Sequence[Path] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report before anything is run: a title, experiments, errata, and sections of its own.
+
+    name:    of the folder of its modules and of that of its output.
+    about:   what it is about, in a paragraph.
+    options: that all of its experiments have.
+    """
+
+    name: str
+    title: str
+    about: str
+    options: type[Options]
+    experiments: Sequence[Experiment]
+    errata: Sequence[Erratum] = ()
+    sections: Sequence[Section] = ()
+
+    @property
+    def prog(self) -> str:
+        return f"python -m experiments.{self.name}.report"
+
+
+class Chapter(NamedTuple):
+    """What the records of one experiment come to.
+
+    protocol: what was run and what was not, in words; or why there is nothing.
+    small:    whether its trials are of the scale that says nothing about models.
+    trials:   those that have evaluated a step.
+    failed:   whether the records cannot be read, or no results come of them.
+    """
+
+    name: str
+    title: str
+    protocol: str
+    small: bool = False
+    trials: Sequence[TrialRecord] = ()
+    results: Results = Results()
+    failed: bool = False
+
+    @property
+    def answer(self) -> Answer | None:
+        """What was found; nothing before a trial has ended."""
+        ended = any(trial.status.get("finished") for trial in self.trials)
+        return self.results.answer if ended else None
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """How many claims have each verdict that any has."""
+        counts = Counter(claim.verdict for claim in self.results.claims)
+        return {verdict: counts[verdict] for verdict in get_args(Verdict) if counts[verdict]}
+
+
+class Contents(NamedTuple):
+    """A report and its chapters, as they are shown."""
+
+    report: Report
+    chapters: Sequence[Chapter]
+
+    @property
+    def small(self) -> bool:
+        return any(chapter.small for chapter in self.chapters)
+
+    def answers(self) -> Table:
+        """A line an experiment: what was found, and the verdicts on what was claimed."""
+        rows = [
+            [c.title, c.answer.text if c.answer else "not run",
+             *(str(c.verdicts.get(v, "")) for v in get_args(Verdict))]
+            for c in self.chapters
+        ]  # fmt: skip
+        columns = ["experiment", "what was found", *get_args(Verdict)]
+        note = f"The numbers count what the seeds claim. {VERDICTS}"
+        return Table("answers", "What was found", columns, rows, note)
+
+    def errata(self) -> Table:
+        """A row a measurement. Those that an experiment makes itself come before the others."""
+        trials = {chapter.name: chapter.trials for chapter in self.chapters}
+        claims = [claim for chapter in self.chapters for claim in chapter.results.claims]
+        rows = []
+        for erratum in self.report.errata:
+            measured = [claim for claim in claims if claim.erratum == erratum.number]
+            tried = trials.get(erratum.experiment, ())
+            measured += [Claim("", k, *test(tried)) for k, test in erratum.tests.items()]
+            about = [f"{erratum.number}: {erratum.said}", erratum.objection]
+            for each in measured or [NOT_DECIDED]:
+                rows.append([*about, each.said, each.ours, each.verdict])
+                about = ["", ""]
+        columns = ["the seed says", "but", "what is tested", "our measurement", "verdict"]
+        note = (
+            "Where the seeds seem wrong, contradict themselves or each other, and the measurement "
+            "that decides it. The verdict is on what is tested."
+        )
+        return Table("errata", "Errata of the seeds", columns, rows, note)
+
+
+NOT_DECIDED = Claim("", "", "no experiment that decides it was run", "not run")
+
+
+def read(report: Report, folder: Path, only: Sequence[str] = ()) -> Contents:
+    """What the records of experiments come to, each in the folder of its name.
+
+    only: names of experiments, if not all.
+    """
+    shown = [each for each in report.experiments if each.name in only or not only]
+    return Contents(report, [read_chapter(each, folder / each.name) for each in shown])
+
+
+def read_chapter(experiment: Experiment, folder: Path) -> Chapter:
+    """What the sweep in a folder has come to so far. Never an exception: see `Chapter.failed`."""
+    chapter = Chapter(experiment.name, experiment.title, "Not run.")
+    if not (folder / "sweep.json").exists():
+        return chapter
+    try:
+        said = folders.read_sweep(folder)
+        trials = begun_trials(folder)
+        return chapter._replace(
+            protocol=folders.protocol(said, trials),
+            small=said["scale"] == "small",
+            trials=trials,
+            results=experiment.results(trials) if trials else Results(),
+        )
+    except Exception as error:  # whatever is wrong here, the other experiments are to be shown
+        text = f"No results: {type(error).__name__}: {error}"
+        return chapter._replace(protocol=text, failed=True)
+
+
+def begun_trials(folder: Path) -> Trials:
+    try:
+        return folders.read_trials(folder)
+    except FileNotFoundError:
+        return []
+
+
+def plain(text: str) -> str:
+    """A text of results without the marks of **bold**."""
+    return text.replace("**", "")

@@ -1,0 +1,276 @@
+"""What a text says, beside what our runs say of it. Claims are data:
+
+    Says("000, 4.5 (c)", "L_val: GPT scales better with P", gap(slope(L_VAL, IN_P), LSTM, GPT) > 0)
+
+A test is a function from trials to a `Finding`: what we measured, and whether the claim agrees with
+it. There are two kinds. A number with an interval, of `slope` or `paired`, is compared with 0 or
+another number, and "undecided" if its interval holds that. `share_of` and `equals` count trials.
+What no test here says is a function that an experiment writes itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from experiments.results import trends
+from experiments.results.curves import Quantity
+from experiments.results.trends import Trend
+from experiments.results.trials import Group, Trials, by_group, pairs, where
+from experiments.train.records import TrialRecord
+
+Verdict = Literal["agrees", "differs", "undecided", "not run"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that a text says, beside our measurement of it.
+
+    source:  document and question, such as "000, 4.3 (d)".
+    said:    what it says, in our words.
+    ours:    what we measured, with numbers.
+    verdict: whether that agrees; "undecided" where our runs cannot tell, "not run" where there are
+             none.
+    erratum: the number of the erratum that it decides, if it does.
+    """
+
+    source: str
+    said: str
+    ours: str
+    verdict: Verdict
+    erratum: str | None = None
+
+
+class Finding(NamedTuple):
+    """What a test comes to; as it stands here if the trials that it needs were not run."""
+
+    ours: str = ""
+    verdict: Verdict = "not run"
+
+
+Test = Callable[[Trials], Finding]
+
+
+class Says(NamedTuple):
+    """A claim before it is tested: see `Claim`."""
+
+    source: str
+    said: str
+    test: Test
+    erratum: str | None = None
+
+
+def decide(claims: Iterable[Says], trials: Trials) -> list[Claim]:
+    return [Claim(c.source, c.said, *c.test(trials), c.erratum) for c in claims]
+
+
+# --- verdicts -------------------------------------------------------------------------------------
+def by_share(held: Sequence[bool], *, ran: bool = True) -> Verdict:
+    """How a claim fares that held in some trials, heads or models and not in others.
+
+    "agrees" if it held in three quarters of them or more, "differs" if in a quarter or less,
+    "undecided" between, and if there are none, that is where trials ran and tell nothing.
+
+    ran: whether any trial did; if not, "not run".
+    """
+    if not held:
+        return "undecided" if ran else "not run"
+    share = sum(held) / len(held)
+    return "agrees" if share >= 0.75 else "differs" if share <= 0.25 else "undecided"
+
+
+def together(verdicts: Iterable[Verdict]) -> Verdict:
+    """Of a claim that says several things: it is false if one of them is."""
+    found = set(verdicts)
+    order: tuple[Verdict, ...] = ("not run", "differs", "undecided")
+    return next((each for each in order if each in found), "agrees")
+
+
+def by_interval(trend: Trend, direction: int, than: float = 0.0) -> Verdict:
+    """Whether a trend is more (1) or less (-1) than a number, as far as its interval tells."""
+    beside = trend.beside(than)
+    return "undecided" if beside == 0 else "agrees" if beside == direction else "differs"
+
+
+# --- numbers with an interval ---------------------------------------------------------------------
+class Along(NamedTuple):
+    """What a slope goes along: x of a trial.
+
+    unit:  such as "per layer".
+    fixed: what is held fixed: a slope is common to all its values, each with a level of its own.
+    """
+
+    name: str
+    unit: str
+    of: Callable[[TrialRecord], float]
+    fixed: Callable[[TrialRecord], Any] = lambda trial: ()
+
+
+class Slope(NamedTuple):
+    """How much y grows along x, within seeds and within what is held fixed, by least squares."""
+
+    y: Quantity
+    x: Along
+    at: Mapping[str, Any]
+
+    def points(self, trials: Trials) -> list[tuple[float, float, Any]]:
+        return [
+            (self.x.of(t), self.y.of(t), (self.x.fixed(t), t.settings["seed"]))
+            for t in where(trials, **self.at)
+        ]
+
+    def of(self, trials: Trials) -> Trend | None:
+        return trends.slope(self.points(trials))
+
+    def __str__(self) -> str:
+        return f"slope of {self.y.name} {self.x.unit}"
+
+
+def slope(y: Quantity, x: Along, **at: Any) -> Slope:
+    """at: only of trials with these settings."""
+    return Slope(y, x, at)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One trend of trials or several, in words and as such. `estimate > 0` is a test: of all."""
+
+    of: Callable[[Trials], tuple[str, Sequence[Trend | None]]]
+
+    def __gt__(self, than: float) -> Test:
+        return lambda trials: self.compared(trials, 1, than)
+
+    def __lt__(self, than: float) -> Test:
+        return lambda trials: self.compared(trials, -1, than)
+
+    def compared(self, trials: Trials, direction: int, than: float) -> Finding:
+        ours, found = self.of(trials)
+        known = [trend for trend in found if trend]
+        if len(known) < len(found):
+            return Finding()
+        return Finding(ours, together(by_interval(trend, direction, than) for trend in known))
+
+
+def trend(slope: Slope, *groups: Group) -> Estimate:
+    """The slope of each group."""
+
+    def of(trials: Trials) -> tuple[str, Sequence[Trend | None]]:
+        found = [slope.of(group.of(trials)) for group in groups]
+        return f"{slope}: {labelled(groups, found) if found[1:] else found[0]}", found
+
+    return Estimate(of)
+
+
+def gap(slope: Slope, a: Group, b: Group) -> Estimate:
+    """By how much the slope of a is more than that of b."""
+
+    def of(trials: Trials) -> tuple[str, Sequence[Trend | None]]:
+        found = [slope.of(group.of(trials)) for group in (a, b)]
+        apart = trends.difference(*found)
+        return f"{slope}: {labelled((a, b), found)}, {a.label} - {b.label} {apart}", [apart]
+
+    return Estimate(of)
+
+
+def paired(y: Quantity, a: Group, b: Group, **values: Sequence[Any]) -> Estimate:
+    """By how much y is more in a than in b, over pairs of the same seed at each of these values."""
+    at = [dict(zip(values, each, strict=True)) for each in product(*values.values())]
+
+    def of(trials: Trials) -> tuple[str, Sequence[Trend | None]]:
+        mean = trends.average([y.of(t) - y.of(u) for t, u in pairs(trials, a, b, at)])
+        n = mean.n if mean else 0
+        return f"{y.name}, {a.label} - {b.label}, mean of {n} pairs: {mean}", [mean]
+
+    return Estimate(of)
+
+
+def labelled(groups: Sequence[Group], found: Iterable[Any]) -> str:
+    return ", ".join(f"{g.label} {each}" for g, each in zip(groups, found, strict=True))
+
+
+# --- counts of trials -----------------------------------------------------------------------------
+def share_of(
+    groups: Iterable[Group],
+    words: str,
+    value: Callable[[TrialRecord], T | None],
+    holds: Callable[[T], bool | None],
+    show: Callable[[T], str],
+    *,
+    note: str = "",
+) -> Test:
+    """Whether something holds of most trials of groups, each with its value.
+
+    value: of a trial; None if it tells nothing.
+    holds: of a value; None if that decides nothing.
+    """
+
+    def test(trials: Trials) -> Finding:
+        trials = [trial for group in groups for trial in group.of(trials)]
+        found = {t.folder.name: v for t in trials if (v := value(t)) is not None}
+        listed = "; ".join(f"{name}: {show(v)}" for name, v in found.items()) or "no trial"
+        held = [so for v in found.values() if (so := holds(v)) is not None]
+        return Finding(f"{words}: {listed}{note}", by_share(held, ran=bool(trials)))
+
+    return test
+
+
+def share_in(
+    groups: Sequence[Group],
+    words: str,
+    holds: Callable[[TrialRecord], bool | None],
+    *,
+    note: Callable[[Trials], str] = lambda trials: "",
+) -> Test:
+    """Whether something holds of most trials of the first group; the others are only counted.
+
+    holds: None for trials that do not count.
+    """
+
+    def test(trials: Trials) -> Finding:
+        held = {
+            group: [so for trial in of_group if (so := holds(trial)) is not None]
+            for group, of_group in by_group(trials, groups).items()
+        }
+        counts = [f"{g.label}: in {sum(so)} of {len(so)} trials" for g, so in held.items()]
+        verdict = by_share(held.get(groups[0], ()), ran=groups[0] in held)
+        return Finding(f"{words}: {'; '.join(counts) or 'no trial'}{note(trials)}", verdict)
+
+    return test
+
+
+BySeed = Mapping[
+    Group, Mapping[int, T | None]
+]  # a value of each group and seed; None: there is none
+
+
+def equals(answers: Callable[[Trials], BySeed[Any]], expected: Mapping[Group, Any]) -> Test:
+    """Whether the value of each group is as expected; undecided if that depends on the seed.
+
+    answers: empty if they are not known of every group.
+    """
+
+    def test(trials: Trials) -> Finding:
+        found = answers(trials)
+        if not found:
+            return Finding()
+        right = [
+            by_share_of_seeds([v == expected[g] for v in of.values()]) for g, of in found.items()
+        ]
+        return Finding(seeds_in_words(found), together(right))
+
+    return test
+
+
+def by_share_of_seeds(right: Sequence[bool]) -> Verdict:
+    return "agrees" if all(right) else "undecided" if any(right) else "differs"
+
+
+def seeds_in_words(found: BySeed[Any], show: Callable[[Any], str] = "{:g}".format) -> str:
+    return "; ".join(
+        f"{group.label} "
+        + ", ".join(f"{'none' if v is None else show(v)} (seed {s})" for s, v in of.items())
+        for group, of in found.items()
+    )

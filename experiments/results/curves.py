@@ -1,0 +1,100 @@
+"""What one curve comes down to, and the spread of such numbers over seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from experiments.train.records import TrialRecord
+
+
+class Quantity(NamedTuple):
+    """A number of a trial; NaN where it is not known.
+
+    name:    in tables and claims.
+    better:  1 if more is better, -1 if less is.
+    formats: of its mean and of its standard deviation.
+    """
+
+    name: str
+    of: Callable[[TrialRecord], float]
+    better: int = -1
+    formats: tuple[str, str] = (".3g", ".2g")
+
+    @property
+    def label(self) -> str:
+        """The name for people, Δ for the d of "dt(", with the direction that is better."""
+        return f"{self.name.replace('dt(', 'Δt(')} {'↑' if self.better > 0 else '↓'}"
+
+    def over(self, trials: Iterable[TrialRecord]) -> Spread | None:
+        """Mean and standard deviation; None where the number is not known of every trial."""
+        values = [self.of(trial) for trial in trials]
+        return spread(values) if values and all(map(math.isfinite, values)) else None
+
+
+class Spread(NamedTuple):
+    """Mean and population standard deviation; std is None where it is not known."""
+
+    mean: float
+    std: float | None
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and population standard deviation (ddof = 0); of one value no deviation is known."""
+    mean = math.fsum(values) / len(values)
+    if len(values) == 1:
+        return Spread(mean, None)
+    return Spread(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / len(values)))
+
+
+def best(trial: TrialRecord, key: str) -> tuple[float, float]:
+    """(best value, first step that has it): the greatest accuracy, of all else the least.
+
+    (NaN, NaN) where none of the curve was a number.
+    """
+    sign = -1.0 if key.endswith("accuracy") else 1.0
+    values = [(sign * r[key], r["step"]) for r in trial.records if r[key] is not None]
+    if not values:
+        return math.nan, math.nan
+    value, step = min(values)  # among equal values the earliest step
+    return sign * value, step
+
+
+def first_step(trial: TrialRecord, key: str, at_least: float) -> int | None:
+    """The first recorded step at which a value is `at_least` that much; None if there is none."""
+    return next((r["step"] for r in trial.records if (r[key] or 0.0) >= at_least), None)
+
+
+def average(trial: TrialRecord, key: str) -> float:
+    """The mean over the run: of recorded values, each for the time since the one before."""
+    parts = [(b["step"] - a["step"]) * b[key] for a, b in pairwise(trial.records)]
+    return math.fsum(parts) / (trial.records[-1]["step"] - trial.records[0]["step"])
+
+
+def unrest(trial: TrialRecord, key: str, since: float) -> float | None:
+    """How much a curve goes up and down an evaluation, once it was `since`.
+
+    Σ |change| - |Σ change|, over the number of changes; None if there is none.
+    """
+    start = first_step(trial, key, since)
+    values = [r[key] for r in trial.records if start is not None and r["step"] >= start]
+    if len(values) < 2:
+        return None
+    changes = [b - a for a, b in pairwise(values)]
+    return (math.fsum(map(abs, changes)) - abs(math.fsum(changes))) / len(changes)
+
+
+def roughness(trial: TrialRecord, key: str) -> float:
+    """How much a curve jumps: the mean absolute change from one evaluation to the next, or NaN.
+
+    Over the second half of training; of a loss the change of its log10. A curve that falls or rises
+    smoothly has little of it.
+    """
+    half = trial.records[-1]["step"] / 2
+    values = [r[key] for r in trial.records if r["step"] >= half and r[key] is not None]
+    if key.endswith("loss"):
+        values = [math.log10(v) for v in values if v > 0]
+    changes = [abs(b - a) for a, b in pairwise(values)]
+    return math.fsum(changes) / len(changes) if changes else math.nan

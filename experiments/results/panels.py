@@ -1,0 +1,310 @@
+"""Figures that all sweeps share: curves against the step, best values against a setting.
+
+Everything is drawn from the records of trials that are there. A trial that is missing, a loss that
+was not a number or a step that was not recorded leaves a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
+
+from experiments.results.curves import best
+from experiments.results.figures import PARTS, STYLE, SYMLOG, band, draw_band, draw_grid
+from experiments.results.trials import Group, Trials, by_group, by_value, finished
+
+# viridis without its end, a yellow that is lost on white paper
+COLOR_MAP = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.92, 256)), name="viridis-")
+PART_COLORS = {"train": "#0072B2", "val": "#D55E00"}  # Okabe and Ito
+PART_STYLES = {"train": (0, (1, 1.2)), "val": "-"}  # dotted, solid
+
+
+class Curve(NamedTuple):
+    """What a row of panels shows.
+
+    name:  the end of its key in the records, after "train_" or "val_".
+    label: of the axis.
+    log:   whether the axis is logarithmic.
+    parts: whether there is one for each set; if not, `name` is the whole key.
+    kind:  the beginning of its key, such as "binary_".
+    """
+
+    name: str
+    label: str
+    log: bool = False
+    parts: bool = True
+    kind: str = ""
+
+    def key(self, part: str) -> str:
+        return f"{self.kind}{part}_{self.name}" if self.parts else self.name
+
+
+LOSS = Curve("loss", "loss (nats a token)", log=True)
+ACCURACY = Curve("accuracy", "accuracy")
+NORM = Curve("norm", "norm of parameters, ‖θ‖₂", log=True, parts=False)
+
+
+class Setting(NamedTuple):
+    """What a sweep varies.
+
+    name:  in the settings of a trial.
+    label: of axes and colour bars.
+    log2:  whether its values are powers of two, rather than evenly spaced.
+    log10: whether they are spread over powers of ten.
+    """
+
+    name: str
+    label: str
+    log2: bool = False
+    log10: bool = False
+
+
+# --- curves against the step ----------------------------------------------------------------------
+class Band(NamedTuple):
+    """Trials drawn as one line, mean ± std over seeds.
+
+    part:  "train" or "val".
+    label: in the legend, if there is one.
+    kind:  see `Curve`.
+    """
+
+    trials: Trials
+    part: str
+    color: Any
+    label: str | None = None
+    kind: str = ""
+
+
+@mpl.rc_context(STYLE)
+def bands_against_steps(
+    title: str,
+    columns: Mapping[str, Sequence[Band]],
+    rows: Sequence[Curve] = (LOSS, ACCURACY),
+    *,
+    heads: bool = False,
+    width: float = 1.2,
+) -> Figure:
+    """A row a curve, whose panels share y, and a column a title.
+
+    heads: whether the panels name the curve too, as in "training loss".
+    """
+    figure, axes = grid_of_panels(len(rows), len(columns), title, sharey="row")
+    for row, curve in zip(axes, rows, strict=True):
+        for ax, (name, bands) in zip(row, columns.items(), strict=True):
+            for each in bands:
+                key = curve._replace(kind=each.kind or curve.kind).key(each.part)
+                draw_band(ax, each.trials, key, color=each.color, label=each.label, width=width)
+            head = f"{name} {curve.name}" if curve.parts else curve.name
+            ax.set_title(head if heads else name, loc="left")
+            style_axes(ax, curve)
+        row[0].set_ylabel(curve.label)
+    for ax in axes[-1]:
+        ax.set_xlabel("training step")
+        ax.set_xscale("symlog", **SYMLOG)
+        ax.set_xlim(left=0)
+    figure.align_ylabels()
+    if axes[0, 0].get_legend_handles_labels()[1]:  # where curves begin: a loss high, others low
+        axes[0, 0].legend(loc="lower left" if rows[0].log else "upper left")
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def curves(
+    trials: Trials, setting: Setting, *, title: str, rows: Sequence[Curve] = (LOSS, ACCURACY)
+) -> Figure:
+    """A row a curve, a column a set, a colour a value of the setting.
+
+    Trials that have not ended are shown where no other has the same setting.
+    """
+    groups = by_value(trials, setting.name)
+    colors = color_bar(setting, list(groups))
+    columns = {
+        name: [Band(finished(g) or g, part, colors.to_rgba(value)) for value, g in groups.items()]
+        for part, name in PARTS
+    }
+    figure = bands_against_steps(title, columns, rows, heads=True, width=0.9)
+    axes = np.array(figure.axes).reshape(len(rows), len(columns))
+    draw_color_bar(figure, axes, colors, setting, list(groups))
+    return figure
+
+
+def curves_of_groups(trials: Trials, groups: Sequence[Group], *, title: str) -> Figure:
+    """Loss and accuracy, a column a set, a colour a group."""
+    columns = {
+        name: [Band(of, part, g.color, g.label) for g, of in by_group(trials, groups).items()]
+        for part, name in PARTS
+    }
+    return bands_against_steps(title, columns, heads=True)
+
+
+def both_parts(trials: Trials, kind: str = "") -> list[Band]:
+    """Training and validation in two colours, for a column of `bands_against_steps`."""
+    return [Band(trials, part, PART_COLORS[part], name, kind) for part, name in PARTS]
+
+
+# --- best values against a setting ----------------------------------------------------------------
+class Line(NamedTuple):
+    """A pair of lines, training and validation, in `best_against`.
+
+    at:     the trials at each value of what is varied.
+    color:  of both lines.
+    label:  in the legend; none if a colour bar says it.
+    """
+
+    at: Mapping[float, Trials]
+    color: Any
+    label: str | None = None
+
+
+def lines_of_groups(trials: Trials, groups: Sequence[Group], name: str) -> list[Line]:
+    """A line for each group, against a setting."""
+    found = by_group(trials, groups).items()
+    return [Line(by_value(of, name), group.color, group.label) for group, of in found]
+
+
+@mpl.rc_context(STYLE)
+def best_against(
+    lines: Sequence[Line],
+    setting: Setting,
+    *,
+    title: str,
+    bar: tuple[Setting, Sequence[float]] | None = None,
+) -> Figure:
+    """Best loss and accuracy, below them t_f, against a setting: mean ± std over seeds.
+
+    bar: the setting and the values that colours stand for, if there is no legend.
+    """
+    figure, axes = best_and_steps(title, setting.label)
+    values = sorted({value for line in lines for value in line.at})
+    for j, curve in enumerate((LOSS, ACCURACY)):
+        axes[1, j].set_yscale("symlog", **SYMLOG)
+        for line in lines:
+            at = dict(sorted(line.at.items()))
+            for part, name in PARTS:
+                label = f"{line.label}, {name}" if line.label else None
+                found = [
+                    np.array([best(t, curve.key(part)) for t in group]) for group in at.values()
+                ]
+                bands = np.transpose([band(each) for each in found])  # (2 rows, 3, values)
+                for ax, (mean, low, high) in zip(axes[:, j], bands, strict=True):
+                    ax.fill_between([*at], low, high, color=line.color, alpha=0.15, linewidth=0)
+                    style = {"color": line.color, "linestyle": PART_STYLES[part], "label": label}
+                    ax.plot([*at], mean, marker="o", markersize=3, linewidth=1.3, **style)
+        axes[1, j].set_ylim(0, 1.3 * axes[1, j].get_ylim()[1])
+    set_ticks(axes[0, 0], setting, values)
+    figure.align_ylabels()
+    if bar is None:
+        axes[0, 0].legend(fontsize=8)
+    else:
+        axes[0, 0].legend(handles=part_handles(), fontsize=8)
+        draw_color_bar(figure, axes, color_bar(*bar), *bar)
+    return figure
+
+
+@mpl.rc_context(STYLE)
+def bars(
+    groups: Mapping[Any, Mapping[float, Trials]], setting: Setting, *, title: str, xlabel: str
+) -> Figure:
+    """Best loss and accuracy, below them t_f: a cluster of bars a group, a colour a value.
+
+    Each bar is pale for training beside full for validation, with ± std over seeds.
+    """
+    values = sorted({value for group in groups.values() for value in group})
+    colors = color_bar(setting, values)
+    figure, axes = best_and_steps(title, xlabel)
+    width = 0.8 / len(values) / 2
+    shades = {"train": 0.45, "val": 1.0}
+    for j, curve in enumerate((LOSS, ACCURACY)):
+        for place, group in enumerate(groups.values()):
+            for value, trials in group.items():
+                for k, (part, shade) in enumerate(shades.items()):
+                    x = place - 0.4 + (2 * values.index(value) + k + 0.5) * width
+                    found = np.array([best(t, curve.key(part)) for t in trials])
+                    for ax, mean, low, high in zip(axes[:, j], *band(found), strict=True):
+                        ax.bar(
+                            x, mean, width, color=colors.to_rgba(value), alpha=shade,
+                            yerr=[[mean - low], [high - mean]],
+                            error_kw={"elinewidth": 0.9, "ecolor": "#D55E00", "capsize": 2},
+                        )  # fmt: skip
+    axes[0, 0].set_xticks(range(len(groups)), labels=[str(group) for group in groups])
+    figure.align_ylabels()
+    handles = [Patch(color="0.3", alpha=shades[part], label=name) for part, name in PARTS]
+    figure.legend(handles=handles, loc="outside lower left", ncols=2, fontsize=8)
+    draw_color_bar(figure, axes, colors, setting, values)
+    return figure
+
+
+# --- pieces ---------------------------------------------------------------------------------------
+def best_and_steps(title: str, xlabel: str) -> tuple[Figure, Any]:
+    """Two panels for best loss and accuracy, above two for the steps at which they were reached."""
+    figure, axes = grid_of_panels(2, 2, title)
+    for (above, below), curve in zip(axes.T, (LOSS, ACCURACY), strict=True):
+        style_axes(above, curve)
+        above.set_ylabel(f"best {curve.label}")
+        draw_grid(below)
+        below.set_ylabel(f"$t_f$: step of best {curve.name}")
+        below.set_xlabel(xlabel)
+    return figure, axes
+
+
+def grid_of_panels(
+    rows: int, columns: int, title: str, *, sharey: Any = False
+) -> tuple[Figure, Any]:
+    """A figure with its title at the left, and its axes (rows, columns), which share x."""
+    figure = Figure(figsize=(1.5 + 3.75 * columns, 0.5 + 2.75 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False)
+    figure.suptitle(title, fontsize=9, x=0.01, ha="left")
+    return figure, axes
+
+
+def style_axes(ax: Any, curve: Curve) -> None:
+    draw_grid(ax)
+    if curve.log:
+        ax.set_yscale("log")
+    if curve.name == "accuracy":
+        ax.set_ylim(-0.03, 1.03)
+
+
+def color_bar(setting: Setting, values: Sequence[float]) -> ScalarMappable:
+    """The colours of the values of a setting, even in the value or in its logarithm."""
+    low, high = min(values), max(values)
+    if low == high:  # a bar needs two ends
+        low, high = low / 1.5, high * 1.5
+    return ScalarMappable((LogNorm if setting.log2 else Normalize)(low, high), COLOR_MAP)
+
+
+def draw_color_bar(
+    figure: Figure, axes: Any, colors: ScalarMappable, setting: Setting, values: Sequence[float]
+) -> None:
+    bar = figure.colorbar(colors, ax=axes, pad=0.015, aspect=35, label=setting.label)
+    bar.outline.set_visible(False)
+    bar.minorticks_off()
+    bar.set_ticks(list(values), labels=[f"{value:g}" for value in values])
+
+
+def set_ticks(ax: Any, setting: Setting, values: Sequence[float]) -> None:
+    """A tick at each value that was run, or at powers of ten."""
+    if setting.log10:
+        ax.set_xscale("log")
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        return
+    if setting.log2:
+        ax.set_xscale("log", base=2)
+        ax.minorticks_off()
+    ax.set_xticks(list(values), labels=[f"{value:g}" for value in values])
+
+
+def part_handles() -> list[Any]:
+    """Entries of a legend that tell training from validation where colours mean something else."""
+    return [
+        Line2D([], [], color="0.3", linestyle=PART_STYLES[part], label=name) for part, name in PARTS
+    ]

@@ -1,0 +1,120 @@
+"""The folder of a sweep: what is asked for, the trials, and what they come to.
+
+    sweep.json      the experiment, its scale, and the settings of every trial
+    NAME/           one folder a trial (see `experiments.train.records`)
+    trials.jsonl    a line a trial: settings, steps, and the numbers of the experiment
+    results.md, results.json, *.png, *.pdf
+
+DuckDB and polars read trials.jsonl and */metrics.jsonl as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.results.results import write_results
+from experiments.train import records
+from experiments.train.loop import ended
+from experiments.train.records import VERSION, RecordError, TrialRecord
+
+if TYPE_CHECKING:
+    from experiments.sweep.experiment import Experiment, Options
+
+SMALL_SAID = "SMALL SCALE: shows that everything works, says nothing about models."
+
+
+def check(experiment: Experiment, options: Options, folder: Path) -> None:
+    """ValueError if a folder holds something else than what is to be run in it.
+
+    RecordError if what it holds is damaged, OSError if it cannot be a folder. Writes nothing.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{folder}: {there} is no folder")
+    path = folder / "sweep.json"
+    if options.resume and not path.exists():
+        raise ValueError(f"{folder} holds nothing to resume")
+    if not options.resume and (path.exists() or any(folder.glob("*/settings.json"))):
+        raise ValueError(f"{folder} holds trials: go on with --resume, or choose another --out")
+    if options.resume:
+        before = read_sweep(folder)
+        for name, value in (("experiment", experiment.name), ("scale", options.scale)):
+            if before[name] != value:
+                raise ValueError(f"{folder} holds {name} {before[name]}, not {value}")
+    for name, trial in options.trials().items():
+        ended(trial, folder / name)
+        records.check_checkpoint(folder / name)
+
+
+def prepare(experiment: Experiment, options: Options, folder: Path) -> None:
+    """Make the folder, and write down what is to be run. OSError if that cannot be."""
+    records.fit_for_writing(folder)
+    path = folder / "sweep.json"
+    before = read_sweep(folder)["trials"] if path.exists() else {}
+    trials = before | {name: trial.settings() for name, trial in options.trials().items()}
+    about = {"version": VERSION, "experiment": experiment.name, "scale": options.scale}
+    records.write_json(path, about | {"trials": trials})
+
+
+def read_sweep(folder: Path) -> dict[str, Any]:
+    """sweep.json. RecordError if it is damaged, ValueError if of another version."""
+    path = folder / "sweep.json"
+    found = records.read_json(path)
+    records.check_version(path, found)
+    for name, kind in (("experiment", str), ("scale", str), ("trials", dict)):
+        if not isinstance(found.get(name), kind):
+            raise RecordError(
+                f"{path}: damaged, expected {name}; put it right, or choose another --out"
+            )
+    return found
+
+
+def read_trials(folder: Path) -> list[TrialRecord]:
+    """The trials of a sweep that have recorded a step. RecordError if one is not what is listed."""
+    trials, listed = records.read_trials(folder), read_sweep(folder)["trials"]
+    for trial in trials:
+        for name, wanted in listed.get(trial.folder.name, {}).items():
+            found = trial.settings.get(name)
+            if name != "steps" and found != wanted:
+                text = f"{trial.folder / 'settings.json'}: damaged, {name} is {found}, not {wanted}"
+                raise records.damaged(trial.folder, f"{text}, as sweep.json lists")
+    return trials
+
+
+def report(experiment: Experiment, folder: Path) -> list[Path]:
+    """Write the results of the trials in a folder, from their records alone."""
+    trials = read_trials(folder)
+    rows = [row(trial, experiment.numbers(trial)) for trial in trials]
+    records.rewrite(folder / "trials.jsonl", rows)
+    results = experiment.results(trials)
+    title, said = experiment.title, protocol(read_sweep(folder), trials)
+    return [folder / "trials.jsonl", *write_results(results, folder, title=title, protocol=said)]
+
+
+def row(trial: TrialRecord, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial as a line of trials.jsonl."""
+    status = {k: trial.status.get(k) for k in ("step", "finished", "diverged", "seconds")}
+    settings = {k: v for k, v in trial.settings.items() if k != "version"}
+    return {"name": trial.folder.name, **settings, **status, **numbers}
+
+
+def protocol(sweep: Mapping[str, Any], trials: Sequence[TrialRecord]) -> str:
+    """What was run and what was not, in words."""
+    listed, last = sweep["trials"], {t.folder.name: t.records[-1]["step"] for t in trials}
+    whole = {t.folder.name for t in trials if t.status.get("finished")}
+    missing = [name for name in listed if name not in last]
+    parts = [name for name in listed if name in last and name not in whole]
+    steps = sorted({settings["steps"] for settings in listed.values()})
+    lines = [
+        f"{len(whole & set(listed))} of {len(listed)} trials, run to the end: "
+        f"{' or '.join(f'{n:,}' for n in steps)} steps each."
+    ]
+    if sweep["scale"] == "small":
+        lines.insert(0, f"**{SMALL_SAID}**")
+    if parts:
+        lines.append("Begun: " + ", ".join(f"{n} ({last[n]:,} steps)" for n in parts) + ".")
+    if missing:
+        lines.append("Not run: " + ", ".join(missing) + ".")
+    return " ".join(lines)

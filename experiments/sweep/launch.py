@@ -1,0 +1,139 @@
+"""Run the jobs of an experiment, here one after the other or elsewhere side by side."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.sweep import cli, folder
+from experiments.sweep.estimate import seconds_of
+from experiments.sweep.jobs import (
+    Job,
+    Signals,
+    TrialFailed,
+    caught_signals,
+    jobs_of,
+    run_job,
+)
+from experiments.sweep.on_ray import check_reachable, connect, run_on_ray
+from experiments.sweep.processes import run_in_processes
+from experiments.sweep.progress import Overview, Progress
+from experiments.train import records
+from experiments.train.loop import Interrupted, ended
+from minigrad import device as devices
+from minigrad import use_kernels
+
+if TYPE_CHECKING:
+    from experiments.sweep.experiment import Experiment, Options
+
+
+def device_of(options: Options) -> str:
+    """Where trials compute; on Ray with --gpus the GPU that it gives them, seen there as the first.
+
+    DeviceError if they cannot, as far as this machine knows.
+    """
+    if options.launcher == "ray":
+        return "cuda:0" if options.gpus else "cpu"
+    if options.device == "auto":
+        return "cuda:0" if devices.available() else "cpu"
+    return devices.parse(options.device)
+
+
+def set_up(options: Options, path: Path) -> None:
+    """What a launcher needs. ValueError, in one line, before any trial is written below a folder.
+
+    OSError if the folder cannot be made.
+    """
+    if options.launcher == "ray":
+        connect(options.address)
+        records.fit_for_writing(path)
+        check_reachable(path)
+
+
+def run(experiment: Experiment, options: Options, path: Path, device: str) -> int:
+    """Run into a folder what is not finished; the exit status."""
+    prog = experiment.prog
+    options = without_missing_kernels(options, prog)
+    jobs = jobs_of(options, path)
+    with caught_signals() as signals, options.how():
+        with cli.one_line(prog):  # a task with a mistake shows it before anything is written
+            seconds = announced(experiment, options, jobs, device)
+            folder.prepare(experiment, options, path)
+        try:
+            run_all(jobs, signals, options, device=device, seconds=seconds)
+        except Interrupted:
+            print(f"{prog}: stopped and saved; go on with --resume", file=sys.stderr)
+            return 128 + (signals.received or 0)
+        except (TrialFailed, ValueError, OSError) as error:
+            cli.fail(prog, error, status=1)
+    return 0
+
+
+def without_missing_kernels(options: Options, prog: str) -> Options:
+    """Where kernels are wanted and cannot be had, one line says why, and they are not wanted."""
+    try:
+        with use_kernels(options.kernels):
+            return options
+    except ImportError as error:
+        print(f"{prog}: running without kernels: {error}", file=sys.stderr)
+        return replace(options, kernels=False)
+
+
+def announced(
+    experiment: Experiment, options: Options, jobs: Sequence[Job], device: str
+) -> list[float] | None:
+    """Say on stderr what is about to run; the seconds that each job should take, if known."""
+    here = device == "cpu" or devices.available()  # else the nodes of a Ray cluster have the GPUs
+    seconds = seconds_of(jobs, device) if here else None
+    pairs = [pair for job in jobs for pair in job]
+    to_go = [trial for trial, path in pairs if not ended(trial, path)]
+    text = f"{experiment.name}, {options.scale} scale: {len(pairs)} trials"
+    if finished := len(pairs) - len(to_go):
+        text += f" ({finished} finished)"
+    text += f" of {sum(trial.steps for trial in to_go):,} steps in all to go"
+    if seconds and sum(seconds) > 0:
+        text += f", about {duration(sum(seconds))} on this machine, by a few steps of each kind"
+    print(text, file=sys.stderr)
+    return seconds
+
+
+def duration(seconds: float) -> str:
+    """Of at least a second, for people."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def run_all(
+    jobs: Sequence[Job],
+    signals: Signals,
+    options: Options,
+    *,
+    device: str = "cpu",
+    seconds: Sequence[float] | None = None,
+) -> None:
+    """Run every job, as far as its trials are not finished, where `options.launcher` says.
+
+    seconds: how long each job should take, by which the end is foretold.
+
+    Whatever kills a process or a node, the job starts again from its checkpoint, `jobs.RESTARTS`
+    times. Raises Interrupted when a signal was received and every running job has saved a
+    checkpoint, TrialFailed if a job failed in a process of its own, whose words are on stderr.
+    """
+    overview = Overview([[path for _, path in job] for job in jobs], seconds)
+    elsewhere = {"processes": run_in_processes, "ray": run_on_ray}.get(options.launcher)
+    try:
+        if elsewhere is not None:
+            elsewhere(jobs, signals, options, device, overview)
+            return
+        for i, job in enumerate(jobs):
+            overview.start(i)
+            run_job(job, device, Progress(job, signals.stopping, overview=overview))
+            overview.end(i)
+    finally:
+        overview.close()

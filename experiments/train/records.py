@@ -1,0 +1,376 @@
+"""The folder that a trial writes, and how it is read back.
+
+    settings.json            what was asked for
+    metrics.jsonl            one JSON object a recorded step
+    times.jsonl              of these steps: seconds of training so far, and the most memory
+    checkpoint.safetensors   everything that a continuation needs
+    status.json              steps done, whether and how it has ended, what proves its metrics
+    environment.json         a list: where each session of the trial ran
+
+Files are replaced as a whole or extended by whole lines, so an interruption at any moment leaves a
+folder that reads. Metrics hold no time, for they are the same on every run. Figures and tables are
+made from these folders alone, and a folder that is damaged is refused, in one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, NoReturn
+
+import numpy as np
+
+import minigrad as mg
+from minigrad import device as devices
+from minigrad import kernel
+from minigrad.files import CheckpointError, read_file, write_file
+
+Record = dict[str, Any]  # one line of metrics.jsonl: the step, and numbers by name
+VERSION = 1  # of these files; settings.json says it, and where it does not it is this
+CHECKPOINT = "checkpoint.safetensors"
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+class RecordError(ValueError):
+    """A file of records is damaged, or does not fit those beside it."""
+
+
+def damaged(folder: Path, problem: object) -> RecordError:
+    """The error for a trial whose files are damaged, with what can be done."""
+    return RecordError(f"{problem}; without {folder} --resume runs this trial again")
+
+
+# --- writing ------------------------------------------------------------------------------------
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError inside, such as of a full disk, names the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file. ValueError for NaN and infinities, which JSON does not have."""
+    with naming(path):
+        write_file(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
+
+
+def line(record: Record) -> str:
+    return json.dumps(record, allow_nan=False) + "\n"
+
+
+def append(path: Path, record: Record) -> None:
+    """Add one line to a JSON lines file."""
+    with naming(path), open(path, "a", encoding="utf-8") as file:
+        file.write(line(record))
+
+
+def rewrite(path: Path, records: Iterable[Record]) -> None:
+    """Replace a JSON lines file."""
+    with naming(path):
+        write_file(path, "".join(map(line, records)).encode())
+
+
+def on_disk(path: Path) -> None:
+    """Force what was appended to the disk, before a checkpoint counts on it."""
+    with naming(path), open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+# --- reading ------------------------------------------------------------------------------------
+def read_json(path: Path, kind: type = dict) -> Any:
+    """The content of a JSON file. RecordError that names the file if it is no JSON of this kind."""
+    try:
+        return decoded(path.read_bytes(), kind)
+    except ValueError as error:
+        raise RecordError(f"{path}: {error}") from None
+
+
+def decoded(text: bytes, kind: type = dict) -> Any:
+    """A JSON value of one kind. ValueError for others, NaN and infinities among them."""
+
+    def refuse(constant: str) -> NoReturn:
+        raise ValueError(f"not JSON: {constant}")
+
+    try:
+        found = json.loads(text.decode("utf-8"), parse_constant=refuse)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"damaged, not JSON: {error}") from None
+    if not isinstance(found, kind):
+        names = {dict: "an object", list: "a list"}
+        raise ValueError(f"damaged, expected {names[kind]}, got {type(found).__name__}")
+    return found
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON lines file; a last line that was cut off is left out.
+
+    RecordError, which names file and line, for what is none.
+    """
+    if not path.exists():
+        return []
+    found = []
+    *lines, _ = path.read_bytes().split(b"\n")
+    for i, text in enumerate(lines, 1):
+        try:
+            found.append(decoded(text))
+        except ValueError as error:
+            raise RecordError(f"{path}: line {i}: {error}") from None
+    return found
+
+
+def read_records(path: Path) -> list[Record]:
+    """Lines of metrics or times: numbers by name, the same names in each, at growing steps."""
+    found = read_lines(path)
+    for i, record in enumerate(found):
+        try:
+            check_record(record, found[i - 1] if i else None)
+        except ValueError as error:
+            raise RecordError(f"{path}: line {i + 1}: {error}") from None
+    return found
+
+
+def check_record(record: Record, before: Record | None) -> None:
+    """ValueError unless it is a record, and can follow the one before."""
+    strange = [k for k, v in record.items() if not isinstance(v, int | float | None)]
+    if strange or not isinstance(record.get("step"), int):
+        raise ValueError(f"damaged, expected numbers and a step, got {str(record)!r:.60}")
+    if before is not None and (record.keys() != before.keys() or record["step"] <= before["step"]):
+        raise ValueError(f"damaged, does not continue the line before: {str(record)!r:.60}")
+
+
+def check_version(path: Path, content: Mapping[str, Any]) -> None:
+    """ValueError unless a file is of this version."""
+    if (found := content.get("version", VERSION)) != VERSION:
+        raise ValueError(f"{path}: is of version {found}; this program reads version {VERSION}")
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """settings.json of a trial. ValueError, which names it, if it is none or of another version."""
+    path = folder / "settings.json"
+    settings = read_json(path)
+    check_version(path, settings)
+    if type(settings.get("steps")) is not int:
+        raise RecordError(f"{path}: damaged, expected settings, got {str(settings)!r:.60}")
+    return settings
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """status.json of a trial, or what it would be before the first step. RecordError if damaged."""
+    path = folder / "status.json"
+    found = {"step": 0, "steps": 0, "finished": False, "diverged": False, "seconds": 0.0}
+    if not path.exists():
+        return found
+    expected = {"step": int, "steps": int, "finished": bool, "diverged": bool, "seconds": float}
+    found = read_json(path)
+    for name, kind in expected.items():
+        value = found.get(name)
+        if type(value) not in (kind, int if kind is float else kind) or not value >= 0:
+            raise RecordError(f"{path}: damaged, expected {name}: {kind.__name__}, got {value!r}")
+    return found
+
+
+def last_step(folder: Path) -> int:
+    """The last recorded step of a trial; 0 if there is none yet."""
+    try:
+        with open(folder / "metrics.jsonl", "rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 4096))  # a line has some hundred bytes
+            lines = [s for s in file.read().splitlines(True) if s.endswith(b"}\n")]
+        return int(json.loads(lines[-1])["step"])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What a trial has left: its settings, one dict a recorded step, and how far it came."""
+
+    folder: Path
+    settings: dict[str, Any]
+    records: list[Record]
+    status: dict[str, Any]
+
+
+def read_trial(folder: Path) -> TrialRecord:
+    """The records in a folder; without status or metrics if it never got that far.
+
+    RecordError, which names the file and what can be done, if they are damaged or do not belong
+    together. ValueError for those of another version.
+    """
+    try:
+        if not (folder / "settings.json").exists():
+            raise RecordError(f"{folder / 'settings.json'}: missing beside what a trial has left")
+        found = TrialRecord(
+            folder=folder,
+            settings=read_settings(folder),
+            records=read_records(folder / "metrics.jsonl"),
+            status=read_status(folder),
+        )
+        if found.status["finished"]:
+            check_end(found)
+        return found
+    except RecordError as error:
+        raise damaged(folder, error) from None
+
+
+def check_end(trial: TrialRecord) -> None:
+    """RecordError unless the metrics are those of the trial whose end the status tells.
+
+    Before digests were kept, the last step is all that it says of them.
+    """
+    path, status = trial.folder / "metrics.jsonl", trial.status
+    steps = [record["step"] for record in trial.records]
+    if not steps or steps[-1] != status["step"]:
+        where = f"ends at step {steps[-1]}" if steps else "is empty"
+        raise RecordError(f"{path}: {where}, and status.json says {status['step']}")
+    if status.get("metrics") not in (None, digest(trial.records)):
+        raise RecordError(f"{path}: damaged, is not what status.json says that was written")
+
+
+def digest(records: Iterable[Record]) -> str:
+    """SHA-256 of records as a file holds them."""
+    return hashlib.sha256("".join(map(line, records)).encode()).hexdigest()
+
+
+def check_checkpoint(folder: Path) -> None:
+    """RecordError if the trial in a folder has a checkpoint that cannot be read."""
+    path = folder / CHECKPOINT
+    try:
+        if path.exists():
+            read_file(path, checked=True)
+    except CheckpointError as error:
+        raise damaged(folder, error) from None
+
+
+def check_settings(folder: Path, settings: Mapping[str, Any], usual: Mapping[str, Any]) -> None:
+    """ValueError if a folder holds a trial with other settings. Only `steps` may grow.
+
+    usual: the defaults, which hold where old records have no such setting.
+    """
+    if not (folder / "settings.json").exists():
+        return
+    found = {**usual, **read_settings(folder)}
+    for k, wanted in settings.items():
+        if k != "steps" and found.get(k) != wanted:
+            raise ValueError(f"{folder}: holds a trial with {k}={found.get(k)}, not {wanted}")
+    if settings["steps"] < found["steps"]:
+        raise ValueError(
+            f"{folder}: holds a trial of {found['steps']} steps, more than {settings['steps']}"
+        )
+
+
+def read_trials(folder: Path) -> list[TrialRecord]:
+    """Every trial directly below a folder that has recorded at least one step, by name.
+
+    FileNotFoundError if there is none. RecordError as `read_trial`.
+    """
+    names = ("settings.json", "metrics.jsonl", "status.json", CHECKPOINT)
+    found = sorted({path.parent for name in names for path in folder.glob(f"*/{name}")})
+    trials = [trial for trial in map(read_trial, found) if trial.records]
+    if not trials:
+        raise FileNotFoundError(f"{folder} holds no trial with metrics")
+    return trials
+
+
+# --- where a trial ran --------------------------------------------------------------------------
+def environment(device: str) -> dict[str, Any]:
+    """Commit, versions, device and threads: what else can change a number or a time."""
+    blas: Any = np.show_config(mode="dicts")
+    blas = blas.get("Build Dependencies", {}).get("blas", {}) if isinstance(blas, dict) else {}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found: dict[str, Any] = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": f"{blas.get('name')} {blas.get('version')}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": device,
+        "cores": cores,
+        "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
+        "kernels": kernel.enabled(),
+    }
+    if device != "cpu":
+        cupy = devices.cupy()
+        properties = cupy.cuda.runtime.getDeviceProperties(int(device[5:]))
+        found["gpu"] = properties["name"].decode()
+        found["cupy"] = cupy.__version__
+        found["cuda"] = cupy.cuda.runtime.runtimeGetVersion()
+    return found
+
+
+def commit() -> str | None:
+    """The commit of this code, with "+" if files differ from it; None outside a repository."""
+
+    def git(*args: str) -> str:
+        return subprocess.run(
+            ["git", *args], cwd=Path(__file__).parents[2], capture_output=True, text=True,
+            check=True, timeout=10,
+        ).stdout.strip()  # fmt: skip
+
+    try:
+        changed = git("status", "--porcelain", "experiments", "models", "minigrad", "kernels")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def peak_bytes(device: str) -> int:
+    """The most bytes that this process has had in memory, or in CuPy's pool on a GPU."""
+    if device == "cpu":
+        return mg.debug.peak()
+    memory = devices.memory_of(int(device[5:]))
+    return memory.used + memory.kept
+
+
+def fit_for_writing(folder: Path) -> None:
+    """Make a folder and try to write in it. OSError says why that cannot be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f".probe.{os.getpid()}"
+    probe.write_bytes(b"")
+    probe.unlink()
+
+
+HOLD_SECONDS = 30.0  # what a process whose node or parent has died takes to end
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make a folder and keep other processes from writing into it.
+
+    One that holds it already gets `HOLD_SECONDS` to end, then BlockingIOError names the folder. The
+    system takes the lock of a process away when it ends, however it ends. Where there are no such
+    locks (Windows), nothing is held.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    place, deadline = os.open(folder, os.O_RDONLY), monotonic() + HOLD_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if monotonic() > deadline:
+                    raise BlockingIOError(f"{folder}: another process writes into it") from None
+                sleep(0.1)
+        yield
+    finally:
+        os.close(place)
