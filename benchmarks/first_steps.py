@@ -44,14 +44,14 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from tyro.conf import Positional
-
-from benchmarks.rank_tests import exchange_test, holm, placement_test, quantile
 from experiments.analysis.metrics import first_step
 from experiments.analysis.results import Drawing, Results, Table, write_results
 from experiments.sweeps import cli
 from experiments.trial import records, training
 from experiments.trial.records import Record
+from tyro.conf import Positional
+
+from benchmarks.rank_tests import exchange_test, holm, placement_test, quantile
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -327,9 +327,8 @@ def seed_table(sides: Mapping[str, FirstSteps]) -> Table:
 def figure(sides: Mapping[str, FirstSteps]) -> Figure:
     """A panel a threshold: the share of seeds that are there, against the step, of both sides."""
     import matplotlib as mpl
-    from matplotlib.figure import Figure
-
     from experiments.analysis.figures import STYLE, draw_grid
+    from matplotlib.figure import Figure
 
     styles = {"minigrad": ("#0072B2", "-"), "torch": ("#D55E00", "--")}  # Okabe and Ito
     end = training.Trial.steps

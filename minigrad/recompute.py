@@ -53,7 +53,7 @@ def checkpoint(f: Callable[..., Tensor], *args: Any) -> Tensor:
         root, targets = again.node, frozenset(outside)
         for node in reachable([root], targets) if root is not None else ():
             if node not in targets:
-                check_unchanged(node, made, began)
+                check_unchanged(node, since=made, until=began)
         if root is None or (isinstance(value, np.ndarray) and not repeated(value, again.data)):
             raise RuntimeError(
                 "f gave another result than in the forward pass, so its gradient would be wrong. "

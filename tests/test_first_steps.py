@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import reference_models
 import torch
+from experiments.trial import records, training
 
 import minigrad as mg
 from benchmarks import first_steps, rank_tests
-from experiments.trial import records, training
 from models import LSTMConfig
 
 INF = math.inf
