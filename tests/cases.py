@@ -300,6 +300,11 @@ LINALG = {
         case("ij,kj", x(2, 3), x(4, 3)),
         case("ij->j", x(2, 3)),
         case("bij,ij->b", x(2, 3, 4), x(3, 4)),
+        case("iji->j", x(3, 4, 3)),
+        case("ii", x(3, 3)),
+        case("...ii->...i", x(2, 3, 3)),
+        case("iii,ij->j", x(3, 3, 3), x(3, 2)),
+        case("iijj->ij", x(2, 2, 3, 3)),
     ],
 }
 

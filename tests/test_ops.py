@@ -558,6 +558,21 @@ def test_shapes_that_do_not_broadcast_are_an_error_with_both():
                 getattr(mg, name)(a, b)
 
 
+# --- diagonals ------------------------------------------------------------------------------------
+def test_a_letter_twice_in_a_term_is_a_diagonal():
+    """By hand: of x_iji with i, j in {0, 1}, y_j = x_0j0 + x_1j1, and the gradient is 1 there."""
+    x = mg.tensor(np.arange(8.0).reshape(2, 2, 2), requires_grad=True)
+    y = mg.einsum("iji->j", x)
+    y.sum().backward()
+    assert y.tolist() == [0.0 + 5.0, 2.0 + 7.0]
+    assert x.grad.tolist() == [[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]]
+    assert mg.einsum("ii", x[0]).item() == 0.0 + 3.0  # without an arrow, the trace
+    with pytest.raises(ValueError, match=r"einsum: 'i' in 'ii' has the lengths 2, 3  \[.*\(2, 3\)"):
+        mg.einsum("ii->i", mg.tensor(np.ones((2, 3))))
+    with pytest.raises(ValueError, match=r"einsum: .*more than once"):
+        mg.einsum("i->ii", mg.tensor(np.ones(3)))
+
+
 # --- dtypes ---------------------------------------------------------------------------------------
 SCALARS = {
     "float": 2.0,
