@@ -236,42 +236,15 @@ class Tensor(Operators):
     # --- in place ---
     def assign_(self, value: Any) -> Tensor:
         """Copy `value` (this shape, or a scalar) into the tensor's memory, unrecorded."""
-        shape = np.shape(value)
+        shape = np.shape(raw(value))
         if shape not in (self.shape, ()):
             raise ValueError(f"assign_: expected shape {self.shape}, got {shape}")
         self[...] = value
         return self
 
-    def _update(self, op: Any, other: Any) -> Tensor:
-        """`t += other`. Only a leaf that requires a gradient is changed in place, under `no_grad`.
-
-        Every other tensor is left as it is, and the name gets the new one.
-        """
-        if self.node is None or not self.is_leaf:
-            return op(self, other)
-        if MODE.get() != OFF:
-            raise RuntimeError(
-                "a leaf that requires a gradient cannot be changed in place: write w = w + x for a "
-                "new tensor, or change it under mg.no_grad()"
-            )
-        return self.assign_(op(self, other))
-
-    def __iadd__(self, other: Any) -> Tensor:
-        return self._update(type(self).__add__, other)
-
-    def __isub__(self, other: Any) -> Tensor:
-        return self._update(type(self).__sub__, other)
-
-    def __imul__(self, other: Any) -> Tensor:
-        return self._update(type(self).__mul__, other)
-
-    def __itruediv__(self, other: Any) -> Tensor:
-        return self._update(type(self).__truediv__, other)
-
     def __setitem__(self, index: Any, value: Any) -> None:
         """Write in place, unrecorded, for tensors without history or under `no_grad`."""
-        recorded = self.node is not None or (isinstance(value, Tensor) and value.node is not None)
-        if recorded and MODE.get() != OFF:
+        if MODE.get() != OFF and (self.node is not None or carries_gradient(value)):
             raise RuntimeError(
                 "a tensor that carries a gradient cannot be changed in place: use mg.where, "
                 "mg.scatter_add or mg.concatenate to make a new one, or write under mg.no_grad()"
@@ -291,9 +264,16 @@ class Tensor(Operators):
 
 
 def raw(x: Any) -> Any:
-    """x with tensors replaced by their arrays, one level into tuples and lists."""
+    """x with tensors replaced by their arrays, also in lists and tuples of any depth."""
     if isinstance(x, Tensor):
         return x.data
     if isinstance(x, (tuple, list)):
         return type(x)(raw(item) for item in x)
     return x
+
+
+def carries_gradient(x: Any) -> bool:
+    """Whether a tensor needs a gradient, or one in lists and tuples of any depth."""
+    if isinstance(x, (list, tuple)):
+        return any(map(carries_gradient, x))
+    return isinstance(x, Tensor) and x.node is not None
