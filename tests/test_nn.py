@@ -696,8 +696,9 @@ def test_orthogonal_and_constants():
         nn.init.xavier_uniform_(mg.tensor([1.0]))
     with pytest.raises(ValueError, match="fan_in"):
         nn.init.kaiming_normal_(t, mode="fan")
-    with pytest.raises(ValueError, match="more than 2 std"):
-        nn.init.trunc_normal_(t, mean=10.0)
+    for bad in ({"low": 2.0}, {"std": 0.0}, {"mean": np.nan}, {"high": np.nan}, {"mean": np.inf}):
+        with pytest.raises(ValueError, match="trunc_normal_: expected low < high, std > 0"):
+            nn.init.trunc_normal_(t, **bad)
 
 
 def test_init_is_reproducible():

@@ -33,7 +33,7 @@ __all__ = [
     # elementwise: arithmetic, exponentials, smooth functions, choices
     "add", "sub", "mul", "div", "pow", "neg", "abs", "sign", "square", "sqrt", "rsqrt",
     "reciprocal", "exp", "expm1", "log", "log1p", "logaddexp", "sin", "cos", "tanh", "sigmoid",
-    "erf", "maximum", "minimum", "where", "masked_fill", "clip", "lerp",
+    "erf", "erfc", "maximum", "minimum", "where", "masked_fill", "clip", "lerp",
     # elementwise: questions and bits
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isfinite",
     "logical_not", "logical_and", "logical_or",

@@ -13,6 +13,7 @@ from minigrad.joining import stacked
 from minigrad.kernel import Routine
 from minigrad.stacked import part
 from minigrad.tensor import Tensor
+from minigrad.wide import widen
 
 
 def clip_grad_norm(
@@ -56,7 +57,7 @@ def clip_arrays(grads: Sequence[Array], max_norm: float, replicas: int | None) -
     if replicas is not None:
         parts = (part(tuple(grads), r) for r in range(replicas))
         return stacked([clip_arrays.body(each, max_norm, None) for each in parts])
-    norm = np.sqrt(sum(np.square(np.linalg.norm(g)) for g in grads))
+    norm = np.sqrt(sum(np.square(np.linalg.norm(widen(g))) for g in grads))
     coefficient = np.minimum(max_norm / (norm + 1e-6), 1.0)
     for g in grads:
         np.multiply(g, coefficient, out=g)
