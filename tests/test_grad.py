@@ -379,6 +379,18 @@ def test_a_checkpointed_function_that_changes_before_the_backward_pass_is_refuse
     assert x.grad is None
 
 
+def test_a_checkpointed_function_that_does_other_ops_with_equal_results_is_refused():
+    x, cut = f64(3).requires_grad_(), []
+    y = mg.checkpoint(lambda x: mg.sin(x) * (x.detach() if cut else x), x)
+    cut.append(True)
+    with pytest.raises(RuntimeError, match="f gave another result"):
+        y.sum().backward()
+    y = mg.checkpoint(lambda x: x.detach() if len(cut) > 1 else x, x)
+    cut.append(True)
+    with pytest.raises(RuntimeError, match="f gave another result"):
+        y.sum().backward()
+
+
 def test_a_checkpointed_function_that_draws_elsewhere_is_refused(rng):
     x = f64(100).requires_grad_()
     y = mg.checkpoint(lambda x: x * (rng.random(100) > 0.5), x)
@@ -495,7 +507,7 @@ def test_in_place_operators_change_the_tensor_in_place(name):
     assert np.array_equal(alias.data, expected)
     assert np.array_equal(view.data, expected.reshape(-1))
     box = [alias]
-    box[0] = update(box[0], mg.tensor(operand))
+    box[0] = update(box[0], mg.tensor(np.asarray(operand)))
     assert np.array_equal(alias.data, compute(expected, operand))
 
 
@@ -520,7 +532,7 @@ def test_in_place_operators_refuse_what_does_not_fit():
     whole, row = mg.tensor([1, 2]), mg.tensor([1.0, 2.0])
     with pytest.raises(TypeError, match="/=: a result of float32 does not fit into int64"):
         whole /= 2
-    with pytest.raises(ValueError, match=r"\+=: a result of shape \(3, 2\) does not fit into \(2,\)"):
+    with pytest.raises(ValueError, match=r"\+=: a result of shape \(3, 2\) does not fit into"):
         row += np.ones((3, 2))
     assert (whole.tolist(), row.tolist()) == ([1, 2], [1.0, 2.0])
 
