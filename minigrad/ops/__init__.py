@@ -13,7 +13,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.modes import is_grad_enabled
-from minigrad.ops import elementwise, index, linalg
+from minigrad.ops import elementwise, index, linalg, move
 from minigrad.ops.activation import *
 from minigrad.ops.attention import *
 from minigrad.ops.elementwise import *
@@ -31,11 +31,13 @@ from minigrad.tensor import Tensor, carries_gradient
 # fmt: off
 __all__ = [
     # elementwise: arithmetic, exponentials, smooth functions, choices
-    "add", "sub", "mul", "div", "pow", "neg", "abs", "sign", "square", "sqrt", "rsqrt",
+    "add", "sub", "mul", "div", "floor_divide", "remainder", "pow", "neg", "abs", "sign", "floor",
+    "ceil", "round", "square", "sqrt", "rsqrt",
     "reciprocal", "exp", "expm1", "log", "log1p", "logaddexp", "sin", "cos", "tanh", "sigmoid",
     "erf", "erfc", "maximum", "minimum", "where", "masked_fill", "clip", "lerp",
     # elementwise: questions and bits
-    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isfinite",
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isinf",
+    "isfinite",
     "logical_not", "logical_and", "logical_or",
     "invert", "bitwise_and", "bitwise_or", "bitwise_xor",
     # activation
@@ -116,6 +118,7 @@ def is_operand(x: Any) -> bool:
 
 
 Tensor.__neg__ = elementwise.neg
+Tensor.__pos__ = move.clone
 Tensor.__abs__ = elementwise.abs
 Tensor.__invert__ = elementwise.invert
 Tensor.__getitem__ = index.getitem
@@ -124,6 +127,8 @@ for _name, _symbol, _fn in (
     ("sub", "-", elementwise.sub),
     ("mul", "*", elementwise.mul),
     ("truediv", "/", elementwise.div),
+    ("floordiv", "//", elementwise.floor_divide),
+    ("mod", "%", elementwise.remainder),
     ("pow", "**", elementwise.pow),
     ("matmul", "@", linalg.matmul),
     ("and", "&", elementwise.bitwise_and),
