@@ -30,7 +30,7 @@ class Tensor(Operators):
     graph, None where no gradient is needed. The graph does not see what is written to `data`.
     """
 
-    __slots__ = ("__weakref__", "data", "node")
+    __slots__ = ("__weakref__", "data", "frozen", "node")
     __array_priority__ = 1000
 
     def __init__(self, data: Array, node: Node | None = None) -> None:
@@ -166,33 +166,46 @@ class Tensor(Operators):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that backward() left here; further calls add to it. None before."""
-        return None if self.node is None else self.node.grad
+        node = self.node or self.frozen_node
+        return None if node is None else node.grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if self.node is None:
-            raise RuntimeError("grad: the tensor does not require a gradient")
-        if value is not None and not isinstance(value, Tensor):
-            raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
-        if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
-            raise ValueError(
-                f"grad: expected {self.shape} {self.dtype}, got {value.shape} {value.dtype}"
-            )
-        self.node.grad = value
+        node = self.node or self.frozen_node
+        if value is not None:
+            if node is None:
+                raise RuntimeError("grad: the tensor does not require a gradient")
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+            if (value.shape, value.dtype) != (self.shape, self.dtype):
+                raise ValueError(
+                    f"grad: expected {self.shape} {self.dtype}, got {value.shape} {value.dtype}"
+                )
+        if node is not None:
+            node.grad = value
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Switch a leaf's need for a gradient, in place. TypeError unless it is floating point."""
+        """Switch a leaf's need for a gradient, in place. TypeError unless it is floating point.
+
+        Switched off (frozen), it is a constant for what is computed from then on. It keeps `.grad`
+        and its hooks, and a gradient of what was computed before still arrives.
+        """
         if not self.is_leaf:
             raise RuntimeError("requires_grad_: only for leaves; use detach()")
-        if not requires_grad:
-            self.node = None
-        elif self.node is None:
+        if requires_grad and self.node is None:
             if self.dtype.kind != "f":
                 raise TypeError(
                     f"requires_grad: only floating point tensors carry gradients, got {self.dtype}"
                 )
-            self.node = Node(None, (), None, self.shape, self.dtype)
+            self.node = self.frozen_node or Node(None, (), None, self.shape, self.dtype)
+        elif not requires_grad and self.node is not None:
+            self.frozen, self.node = self.node, None
         return self
+
+    @property
+    def frozen_node(self) -> Node | None:
+        """The node that a leaf had before it was frozen, and has again afterwards."""
+        return getattr(self, "frozen", None)
 
     def detach(self) -> Tensor:
         """The same memory without the history."""
