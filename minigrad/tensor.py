@@ -246,6 +246,30 @@ class Tensor(Operators):
         node.hooks = (*node.hooks, hook)
         return remove
 
+    # --- copies, and processes ---
+    def __getstate__(self) -> tuple[Any, ...]:
+        """For pickle and copy: values, `.grad`, and whether it needs one; hooks stay behind.
+
+        RuntimeError for what an op computed and needs a gradient: the copy's would not get back.
+        """
+        if self.node is not None and not self.is_leaf:
+            raise RuntimeError(
+                f"a tensor from {self.node.name} that needs a gradient cannot be pickled or "
+                f"copied, for the gradient of the copy would not get back; use t.detach()"
+            )
+        return self.data, self.requires_grad, self.grad, getattr(self, "__dict__", {})
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """A leaf of this process, for which node numbers by another clock mean nothing."""
+        data, requires_grad, grad, attributes = state
+        read_only = isinstance(data, np.ndarray) and not data.flags.writeable  # as Ray's are
+        self.data, self.node = data.copy() if read_only else data, None
+        self.requires_grad_(requires_grad or grad is not None)
+        self.grad = grad
+        self.requires_grad_(requires_grad)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
     # --- in place ---
     def assign_(self, value: Any) -> Tensor:
         """Copy `value` (this shape, or a scalar) into the tensor's memory, unrecorded."""
