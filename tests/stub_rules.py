@@ -4,12 +4,15 @@
 """
 
 import contextlib
+import gc
 
 import cupy as cp
 import numpy as np
 import pytest
 from cupy.cuda import runtime
 from gpu_stub import log
+
+from minigrad.capture import no_collection
 
 H2D, D2H = runtime.memcpyHostToDevice, runtime.memcpyDeviceToHost
 
@@ -34,6 +37,14 @@ class Recording:
     def __exit__(self, *error):
         self.inside.__exit__(None, None, None)
         self.graph = self.stream.end_capture()
+
+
+@pytest.fixture(autouse=True)
+def no_garbage():
+    """An earlier recording in it would be freed in a later one, which that would end."""
+    gc.collect()
+    with no_collection():
+        yield
 
 
 @pytest.fixture
@@ -76,9 +87,18 @@ def test_a_new_array_holds_zeros_where_another_one_was():
 
 
 def test_the_result_of_all_is_true_so_that_checks_find_nothing_wrong():
-    x = cp.zeros(3)
-    assert bool((x > 0).all())
-    assert not bool((x > 0).any())
+    for x in (cp.zeros(3), cp.zeros((3, 4)), cp.zeros((300, 400))):
+        assert bool((x > 0).all())
+        assert (x > 0).all(axis=0).get().all()
+        assert (x > 0).all(axis=-1).get().all()
+        assert not bool((x > 0).any())
+
+
+def test_what_is_filled_with_one_number_has_it():
+    x = cp.full((2, 3), -5, np.int64)
+    assert x.tolist() == [[-5] * 3] * 2
+    x.fill(7)
+    assert x.tolist() == [[7] * 3] * 2
 
 
 def test_there_are_two_gpus_with_memory_of_their_own():
@@ -164,10 +184,24 @@ def wait_for_event(x):
     event.synchronize()
 
 
+@contextlib.contextmanager
+def ended_recording(x):
+    """Records what is launched inside, which must end it: nothing more can go into it."""
+    stream = cp.cuda.Stream(non_blocking=True)
+    with stream:
+        stream.begin_capture()
+        try:
+            yield
+            with pytest.raises(cp.cuda.driver.CUDADriverError, match="error during capture"):
+                x + 1.0
+        finally:
+            with pytest.raises(runtime.CUDARuntimeError, match="CaptureInvalidated"):
+                stream.end_capture()
+
+
 HOST = np.zeros(3)
 FORBIDDEN = {
     "waiting for the stream": lambda x: cp.cuda.get_current_stream().synchronize(),
-    "asking the stream": lambda x: cp.cuda.get_current_stream().done,
     "waiting for the GPU": lambda x: cp.cuda.Device().synchronize(),
     "waiting for an event in it": wait_for_event,
     "a copy of pageable memory": lambda x: copy_async(x.data.ptr, HOST.ctypes.data, H2D),
@@ -178,14 +212,13 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("call", FORBIDDEN.values(), ids=FORBIDDEN)
 def test_what_a_capture_forbids_is_refused_and_ends_it(call, x):
-    r = Recording()
-    r.__enter__()
-    with pytest.raises(runtime.CUDARuntimeError, match="not permitted"):
+    with ended_recording(x), pytest.raises(runtime.CUDARuntimeError, match="not permitted"):
         call(x)
-    with pytest.raises(cp.cuda.driver.CUDADriverError, match="error during capture"):
-        x + 1.0
-    with pytest.raises(runtime.CUDARuntimeError, match="cudaErrorStreamCaptureInvalidated"):
-        r.__exit__()
+
+
+def test_asking_whether_a_stream_is_done_ends_its_recording(x):
+    with ended_recording(x):
+        assert not cp.cuda.get_current_stream().done
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from minigrad import device as devices
+from minigrad.capture import no_collection
 
 Call = Callable[[], Any]
 
@@ -65,7 +66,7 @@ def replayed(call: Call, launches: int = 20) -> Call:
     call()
     synchronize()
     kept: list[Any] = []
-    with cuda.using_allocator(pool.malloc), stream:
+    with cuda.using_allocator(pool.malloc), stream, no_collection():
         stream.begin_capture()
         try:
             kept += [call() for _ in range(launches)]

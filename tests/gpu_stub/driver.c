@@ -59,17 +59,21 @@ CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute attribute, int va
   return 0;
 }
 
-// As CuPy gives a kernel an array of one axis (its carray.cuh); one of no axis ends with the size.
+// An array of one axis, as CuPy gives it to a kernel (its carray.cuh); one of none ends with size.
 struct carray { char *data; int64_t size, shape, stride; };
 
-// The kernels by which CuPy writes one number everywhere, (T x, CArray<T> y), are computed: so a
-// program marks memory in which it will look for something else.
-static void fill(const char *name, void **args) {
-  if (strcmp(name, "cupy_fill") && strcmp(name, "cupy_copy__int_int64")) return;
-  const struct carray *y = args[1];
+// Of what CuPy's kernels compute, as much as programs need to go on: one number written everywhere,
+// (T x, CArray<T> y), and `all`, (CArray<T> x, CArray<bool> y), which is true.
+static int is(const char *name, const char *other) { return !strcmp(name, other); }
+static void fill(const void *x, const struct carray *y) {
   int one_axis = y->shape == y->size && y->stride > 0 && y->stride <= 16;
-  for (int64_t i = 0; one_axis && i < y->size; i++)
-    memcpy(y->data + i * y->stride, args[0], y->stride);
+  for (int64_t i = 0; one_axis && i < y->size; i++) memcpy(y->data + i * y->stride, x, y->stride);
+}
+static void all(const void *x, const struct carray *y) { memset(y->data, 1, y->size); }
+static void compute(const char *name, void **args) {
+  if (is(name, "cupy_fill") || is(name, "cupy_copy__int_int64")) fill(args[0], args[1]);
+  if (is(name, "cupy_all") || is(name, "cupy_cub_all") || is(name, "cupy_cub_all_pass2"))
+    all(args[0], args[1]);
 }
 
 CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
@@ -79,7 +83,7 @@ CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, uns
   dim3 grid = {gx, gy, gz}, block = {bx, by, bz};
   if (f->device != current()) return refuse(f->name, cudaErrorInvalidResourceHandle);
   cudaError_t error = stub_launch(f->name, grid, block, shared, f->shared, s, &place);
-  if (!error && place != NODE) fill(f->name, args);
+  if (!error && place != NODE) compute(f->name, args);
   return (CUresult)error;
 }
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *n, CUfunction f, int threads,

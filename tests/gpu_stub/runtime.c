@@ -243,9 +243,6 @@ void stub_born(char *start, size_t bytes) {
   stub_note(BORN, outside(), "", start, bytes);
 }
 
-// What `all` computes is read back as true, so that checks find nothing wrong.
-static __thread const char *last_kernel = "";
-
 static int overruns(const struct range *r, const void *p, size_t bytes) {
   return r && (char *)p + bytes > r->start + r->bytes;
 }
@@ -263,7 +260,6 @@ static cudaError_t copy(const char *call, void *to, const void *from, size_t n, 
     stub_note(on_device(source) ? ON_DEVICE : TO_DEVICE, place, call, to, n);
   } else if (on_device(source)) {
     stub_note(TO_HOST, place, call, from, n);
-    if (n == 1 && place != NODE && strstr(last_kernel, "_all")) *(char *)to = 1;
   }
   return 0;
 }
@@ -305,7 +301,7 @@ cudaError_t stub_launch(const char *name, dim3 grid, dim3 block, size_t shared, 
   if (!grid.x || !grid.y || !grid.z || grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535 ||
       !threads || threads > 1024 || shared > most)
     return stub_refuse(name, cudaErrorInvalidConfiguration);
-  stub_note(LAUNCH, *place, last_kernel = name, NULL, 0);
+  stub_note(LAUNCH, *place, name, NULL, 0);
   return 0;
 }
 
