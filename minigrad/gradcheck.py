@@ -13,7 +13,8 @@ and one random u sees a mistake anywhere in g. What makes this a check and not a
 - a direction for each argument. In a common direction an argument of size 1e4 hides one of 1e-4.
 - float64. In float32 a difference quotient has three digits.
 
-`tests/test_ops.py` plants wrong gradients in every op and requires that this check refuses them.
+`tests/ops/test_ops.py` plants wrong gradients in every op and requires that this check refuses
+them.
 """
 
 from __future__ import annotations

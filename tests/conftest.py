@@ -1,6 +1,7 @@
 """Settings for all tests: small arrays need one BLAS thread; random tests repeat exactly."""
 
 import os
+from pathlib import Path
 
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # before NumPy is imported
@@ -12,6 +13,9 @@ import pytest  # noqa: E402
 import minigrad as mg  # noqa: E402
 from minigrad.op import OPS  # noqa: E402
 from minigrad.protocols import NUMPY  # noqa: E402
+
+HELPERS = Path(__file__).parent / "helpers"
+pytest.register_assert_rewrite(*(path.stem for path in HELPERS.glob("*.py")))
 
 hypothesis.settings.register_profile(
     "stable", derandomize=True, database=None, deadline=None, max_examples=60

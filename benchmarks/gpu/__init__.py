@@ -7,6 +7,5 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# The cases of the ops and the bounds of attention are those of the tests, by the names that pytest
-# gives them; the package `tests` might be another's.
-sys.path.append(str(ROOT / "tests"))
+# The cases of the ops and the bounds of attention are those of the tests.
+sys.path.append(str(ROOT / "tests" / "helpers"))

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from benchmarks.gpu import ROOT
 from benchmarks.gpu.rows import Row, left_out
 
-FILES = ("tests/triton_attention.py", "tests/triton_fused.py", "tests/triton_gemm.py")
+FILES = tuple(f"tests/kernels/triton_{name}.py" for name in ("attention", "fused", "gemm"))
 
 
 def tests() -> Iterator[Row]:

@@ -14,7 +14,7 @@ from minigrad.graph import Array
 # to the relative error that it causes in erf: 9.5e-8. In float32 arithmetic the worst relative
 # error over 2.2 million points is 2.6e-7 (a little over two units in the last place). The leading
 # coefficient is positive and P(u) > 1.1 everywhere, so beyond the fit the tanh is 1 in float32 and
-# nothing has to be clipped. `tests/test_special.py` measures it again.
+# nothing has to be clipped. `tests/ops/test_special.py` measures it again.
 ERF = (
     1.128379225730896,
     0.10276905447244644,
