@@ -409,7 +409,8 @@ MISTAKES = {
 # Mistakes that change nothing, by op or by case. Every other one must be refused.
 ANY = {"sign", "zero", "half", "1e-4", "rolled", "swapped"}
 EQUIVALENT = {
-    "sign": (ANY, "its gradient is 0"),
+    **dict.fromkeys(("sign", "floor", "ceil", "round"), (ANY, "its gradient is 0")),
+    "floor_divide": (ANY, "its gradient is 0"),
     "dropout-2": (ANY, "p = 1: everything is dropped, and the gradient is 0"),
     "pow-6": (ANY, "x⁰ has gradient 0"),
     "matmul-7": (ANY, "no rows: the gradient of the right side is an empty sum"),
@@ -510,6 +511,8 @@ BROADCASTING = {
     "sub": torch.sub,
     "mul": torch.mul,
     "div": torch.div,
+    "floor_divide": lambda a, b: torch.floor(a / b),
+    "remainder": torch.remainder,
     "pow": torch.pow,
     "maximum": torch.maximum,
     "minimum": torch.minimum,
@@ -590,6 +593,8 @@ OPERATORS = {
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
     "/": lambda a, b: a / b,
+    "//": lambda a, b: a // b,
+    "%": lambda a, b: a % b,
     "**": lambda a, b: a**b,
     "maximum": mg.maximum,
     "where": lambda a, b: mg.where(np.array([True, False, True]), a, b),
@@ -633,6 +638,40 @@ def test_two_floating_dtypes_do_not_mix():
     for f in (mg.add, mg.matmul, lambda a, b: mg.concatenate([a, b]), mg.lerp):
         with pytest.raises(TypeError, match="float32 and float64"):
             f(a, b) if f is not mg.lerp else f(a, b, 0.5)
+
+
+def test_division_with_a_remainder_is_pythons():
+    """a = b (a // b) + a % b with whole a // b, and a % b between 0 and b, whatever the signs."""
+    numbers = [7, -7, 0, 3, -3]
+    a, b = (grid.ravel() for grid in np.meshgrid(numbers, [n for n in numbers if n]))
+    for dtype in (np.int64, np.float32):
+        x, y = mg.tensor(a, dtype), mg.tensor(b, dtype)
+        assert (x // y).tolist() == [i // j for i, j in zip(a, b, strict=True)]
+        assert (x % y).tolist() == [i % j for i, j in zip(a, b, strict=True)]
+        assert (7 // y).tolist() == [7 // j for j in b]
+        assert (7 % y).tolist() == [7 % j for j in b]
+    assert (+x).tolist() == x.tolist()
+    assert not np.shares_memory((+x).data, x.data)
+
+
+def test_integers_over_zero_are_refused_and_floats_are_not_finite():
+    for f in (lambda n: n // 0, lambda n: n % 0, lambda n: 5 // (n - n), lambda n: 5 % (n - n)):
+        with pytest.raises(ZeroDivisionError, match=r"(floor_divide|remainder): integers over 0"):
+            f(mg.tensor([1, 2]))
+    x = mg.tensor([1.0, -1.0, 0.0])
+    assert mg.isinf(x // 0).tolist() == [True, True, False]
+    assert mg.isnan(x // 0).tolist() == [False, False, True]
+    assert mg.isnan(x % 0).tolist() == [True] * 3
+
+
+def test_integers_that_a_dtype_cannot_hold_are_refused_by_name():
+    n = mg.tensor([1], np.uint8)
+    for f in (lambda: n + 300, lambda: 300 + n, lambda: mg.maximum(n, 300), lambda: n * -1):
+        with pytest.raises(
+            OverflowError, match=r"(add|maximum|mul): .*uint8  \[.*\(1,\) uint8.*\]"
+        ):
+            f()
+    assert (n < 300).tolist() == [True]  # that has an answer
 
 
 def test_integers_stay_integers_and_divide_into_float32():

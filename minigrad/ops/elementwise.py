@@ -95,6 +95,53 @@ def sign(x: Array) -> Result:
     return np.sign(x), lambda g: g * 0.0
 
 
+@op(numpy=np.floor)
+def floor(x: Array) -> Result:
+    """y = the largest whole number that is at most x.    dy/dx = 0"""
+    return np.floor(x), lambda g: g * 0.0
+
+
+@op(numpy=np.ceil)
+def ceil(x: Array) -> Result:
+    """y = the smallest whole number that is at least x.    dy/dx = 0"""
+    return np.ceil(x), lambda g: g * 0.0
+
+
+@op(numpy=np.round)
+def round(x: Array, decimals: int = 0) -> Result:
+    """y = x to so many decimals, halves to the even side.    dy/dx = 0"""
+    return np.round(x, decimals), lambda g: g * 0.0
+
+
+@op(broadcast=True, numpy=np.floor_divide)
+def floor_divide(a: Array, b: Array) -> Result:
+    """y = a // b, the floor of a / b.    dy/da = dy/db = 0
+
+    ZeroDivisionError for integers over 0, on the CPU.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = refuse_zero(b, a // b)
+    return y, (lambda g: g * 0.0, lambda g: g * 0.0)
+
+
+@op(broadcast=True, numpy=np.remainder)
+def remainder(a: Array, b: Array) -> Result:
+    """y = a % b = a - b (a // b), with the sign of b.    dy/da = 1    dy/db = -(a // b)
+
+    ZeroDivisionError for integers over 0, on the CPU.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = refuse_zero(b, a % b)
+    return y, (lambda g: g, lambda g: -g * np.floor_divide(a, b))
+
+
+def refuse_zero(b: Array, y: Array) -> Array:
+    """y, a result over b. Of floats it is infinite or NaN over 0; integers would have a number."""
+    if isinstance(y, np.ndarray) and y.dtype.kind != "f" and not np.all(b):
+        raise ZeroDivisionError("integers over 0")
+    return y
+
+
 @op(numpy=np.square)
 def square(x: Array) -> Result:
     """y = x².    dy/dx = 2 x"""
@@ -359,6 +406,12 @@ def greater_equal(a: Array, b: Array) -> Result:
 def isnan(x: Array) -> Result:
     """y = whether x is NaN"""
     return np.isnan(x), None
+
+
+@op(numpy=np.isinf)
+def isinf(x: Array) -> Result:
+    """y = whether x is infinite, of either sign"""
+    return np.isinf(x), None
 
 
 @op(numpy=np.isfinite)

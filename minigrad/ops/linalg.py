@@ -96,7 +96,13 @@ def outer(a: Array, b: Array) -> Result:
 
 
 # --- linear -----------------------------------------------------------------------------------
-@op(stacked=("weight", 2))
+def linear_composite(x: Any, weight: Any, bias: Any = None) -> Any:
+    """`linear` spelled in smaller ops."""
+    y = matmul(x, mT(weight))
+    return y if bias is None else y + bias
+
+
+@op(stacked=("weight", 2), composite=linear_composite)
 def linear(x: Array, weight: Array, bias: Array = None) -> Result:
     """y = x Wᵀ + b.    x (..., in), weight (out, in), bias (out,) -> y (..., out)
 
