@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
 from experiments.results.results import Results
@@ -82,11 +82,12 @@ class Options:
                 f"--device: on Ray expected cuda with --gpus, such as 0.25, or cpu without, got "
                 f"{self.device} and --gpus {self.gpus:g}"
             )
-        before: set[str | None] = {None}
+        before: set[PurePath] = set()
         for name, trial in self.trials().items():  # impossible settings are found at once
-            if trial.after() not in before:
-                raise ValueError(f"{name}: comes after {trial.after()}, which is no earlier trial")
-            before.add(name)
+            first = trial.after()
+            if first is not None and PurePath(name).parent / first not in before:
+                raise ValueError(f"{name}: comes after {first}, which is no earlier trial")
+            before.add(PurePath(name))
 
     # --- what an experiment adds
     def trials(self) -> dict[str, Trial]:

@@ -12,7 +12,6 @@ With y = x̂ w + b:  ĝ = g w,  gw = Σ g x̂,  gb = Σ g  over all normalized g
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,25 +37,25 @@ def as_rows(x: Array) -> Array:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def inverse_root(x: Array, n: int, eps: float, total: Callable[[Array], Array]) -> Array:
-    """1 / √(Σ x² / n + ε), where total(x) is Σ x².
+def inverse_root(x: Array, axes: tuple[int, ...], eps: float) -> Array:
+    """1 / √(mean(x²) + ε) over the axes, which are kept with length 1.
 
     In float64 where float32 does not hold the squares; on a GPU, which would have to be waited for
     to know that, always.
     """
+    n = max(1, math.prod(x.shape[i] for i in axes))
 
     def inverse(z: Array) -> Array:
-        return (1.0 / np.sqrt(z / n + eps)).astype(x.dtype)
+        return np.divide(1.0, np.sqrt(z / n + eps), dtype=x.dtype)
+
+    def exact() -> Array:
+        return inverse(np.sum(np.multiply(x, x, dtype=np.float64), axis=axes, keepdims=True))
 
     if not isinstance(x, np.ndarray):
-        return inverse(total(x.astype(np.float64)))
+        return exact()
     with np.errstate(over="ignore"):
-        r = inverse(total(x))
-    return r if r.all() else np.where(r == 0.0, inverse(total(x.astype(np.float64))), r)
-
-
-def squares(x: Array) -> Array:
-    return row_dot(x, x)
+        r = inverse(row_dot(x, x) if axes == (-1,) else np.sum(x * x, axis=axes, keepdims=True))
+    return r if r.all() else np.where(r == 0.0, exact(), r)
 
 
 # --- layer_norm -------------------------------------------------------------------------------
@@ -79,7 +78,7 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
     check_affine(x, weight, bias, axis=-1)
     x2, size = as_rows(x), max(1, x.shape[-1])
     xhat = x2 - row_sum(x2) / size
-    r = inverse_root(xhat, size, eps, squares)
+    r = inverse_root(xhat, (-1,), eps)
     xhat *= r
     y = xhat.copy() if weight is None else xhat * weight
     if bias is not None:
@@ -115,7 +114,7 @@ def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Result:
     """
     check_affine(x, weight, None, axis=-1)
     x2, size = as_rows(x), max(1, x.shape[-1])
-    r = inverse_root(x2, size, eps, squares)
+    r = inverse_root(x2, (-1,), eps)
     xhat = x2 * r
 
     def pull(g: Array) -> tuple[Any, ...]:
@@ -147,8 +146,7 @@ def standardize(x: Array, eps: float = 1e-5) -> Result:
     """x̂ = (x - μ) / √(σ² + ε) with the statistics of each channel.    x (N, C) or (N, C, L)"""
     axes = (0, *range(2, x.ndim))
     xhat = x - x.mean(axis=axes, keepdims=True)
-    n = math.prod(x.shape[i] for i in axes)
-    r = inverse_root(xhat, n, eps, lambda x: (x * x).sum(axis=axes, keepdims=True))
+    r = inverse_root(xhat, axes, eps)
     xhat *= r
 
     def pull(g: Array) -> Array:
