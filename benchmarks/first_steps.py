@@ -10,7 +10,7 @@ minigrad's side, before `compare`, is `python -m experiments.sanity --model lstm
 The question: the LSTM of the sanity experiment comes late to full validation accuracy, at step
 9,200 or not within 10,001, and seed 000 reports 8,100 ± 500. Is that minigrad, or the protocol?
 
-Both sides train the same model by the same protocol (`experiments.trial.training`): data and split
+Both sides train the same model by the same protocol (`experiments.grokking.task`): data and split
 of a seed, rows of each batch, AdamW, clipping, loss, evaluated steps. The weights start from the
 same distribution, that of the seeds' code (gates Xavier-uniform over [x; h], their biases zero, the
 rest as PyTorch does by default), and each side draws them from its own generator. PyTorch computes
@@ -37,7 +37,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from time import perf_counter
@@ -47,11 +47,14 @@ import numpy as np
 from tyro.conf import Positional
 
 from benchmarks.rank_tests import exchange_test, holm, placement_test, quantile
-from experiments.analysis.metrics import first_step
-from experiments.analysis.results import Drawing, Results, Table, write_results
-from experiments.sweeps import cli
-from experiments.trial import records, training
-from experiments.trial.records import Record
+from experiments.data import modular
+from experiments.grokking.task import Grokking, data_of
+from experiments.results.curves import first_step
+from experiments.results.results import Drawing, Results, Table, write_results
+from experiments.sweep import cli
+from experiments.train import records
+from experiments.train.records import Record, TrialRecord
+from experiments.train.task import number, shuffled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,7 +85,7 @@ class Settings:
 
 
 # --- PyTorch's side -------------------------------------------------------------------------------
-def initial_model(trial: training.Trial, vocabulary: int) -> Any:
+def initial_model(trial: Grokking, vocabulary: int) -> Any:
     """`torch.nn.LSTM` with the weights of the seeds' code, drawn by PyTorch from the trial's seed.
 
     Each gate is Xavier-uniform over [x; h]: fan_in = 2 d, fan_out = d. Its bias is zero.
@@ -102,8 +105,8 @@ def initial_model(trial: training.Trial, vocabulary: int) -> Any:
     return model
 
 
-def train(trial: training.Trial, model: Any) -> Iterator[Record]:
-    """Train a PyTorch model as `training.run_trial` trains ours; the records of evaluated steps.
+def train(trial: Grokking, model: Any) -> Iterator[Record]:
+    """Train a PyTorch model as `experiments.train.loop` trains ours; records of evaluated steps.
 
     For sums of two numbers: the right-hand side has two tokens in each, so the mean over all of
     them is the mean over samples of their means.
@@ -111,7 +114,7 @@ def train(trial: training.Trial, model: Any) -> Iterator[Record]:
     import torch
     from torch.nn import functional as F
 
-    parts = training.data_of(trial)
+    parts = data_of(trial)
     start = int(parts[0].eq_position[0]) + 1
     inputs, val_inputs = (torch.tensor(part.inputs) for part in parts)
     targets, val_targets = (torch.tensor(part.targets[:, start:]) for part in parts)
@@ -133,79 +136,75 @@ def train(trial: training.Trial, model: Any) -> Iterator[Record]:
             record[f"{name}_loss"] = loss.item()
             record[f"{name}_accuracy"] = right.sum().item() / len(y)
         record["norm"] = math.sqrt(math.fsum(p.double().square().sum().item() for p in trained))
-        return training.record_of(step, record)
+        return {"step": step, **{name: number(name, value) for name, value in record.items()}}
 
     batch_size = min(trial.batch_size, len(inputs))
-    total = training.total_steps(trial.steps, len(inputs), batch_size)
-    batches = training.batch_rows(len(inputs), batch_size, trial.seed, 0)
-    yield measure(0)
-    for step in range(1, total + 1):
-        rows = torch.from_numpy(next(batches))
-        adam.zero_grad()
-        loss_and_logits(inputs[rows], targets[rows])[0].backward()
-        torch.nn.utils.clip_grad_norm_(trained, trial.clip)
-        adam.step()
-        if training.evaluated(step, total, trial):
-            yield measure(step)
+    per_epoch = math.ceil(len(inputs) / batch_size)
+    epochs = math.ceil(trial.steps / per_epoch)
+    step = 0
+    yield measure(step)
+    for epoch in range(epochs):
+        for rows in map(torch.from_numpy, shuffled(len(inputs), batch_size, trial.seed, epoch)):
+            adam.zero_grad()
+            loss_and_logits(inputs[rows], targets[rows])[0].backward()
+            torch.nn.utils.clip_grad_norm_(trained, trial.clip)
+            adam.step()
+            step += 1
+            if trial.due(step, per_epoch) or step == epochs * per_epoch:
+                yield measure(step)
 
 
-def write_seed(trial: training.Trial, path: Path) -> None:
+def write_seed(trial: Grokking, path: Path) -> None:
     """Train one seed, and write its file when it has ended: a head, then a line a record."""
     import torch
 
     torch.set_num_threads(1)  # sums are rounded differently with more
     environment = records.environment("cpu") | {"torch": torch.__version__}
-    words = training.modular.vocabulary(trial.p, trial.operator)
+    words = modular.vocabulary(trial.p, trial.operator)
     start = perf_counter()
     lines = list(train(trial, initial_model(trial, len(words))))
     head = {
         "version": records.VERSION,
-        "settings": settings_of(trial),
+        "settings": trial.settings(),
         "environment": environment | {"seconds": round(perf_counter() - start, 3)},
     }
     records.rewrite(path, [head, *lines])
 
 
-def settings_of(trial: training.Trial) -> dict[str, Any]:
-    """The settings of a trial that both sides have."""
-    return {k: v for k, v in training.in_json(asdict(trial)).items() if k != "share_prefixes"}
-
-
 # --- reading both sides ---------------------------------------------------------------------------
-def read_torch(folder: Path) -> dict[int, list[Record]]:
-    """The records of each seed in a folder of files. ValueError for one of other settings."""
-    found: dict[int, list[Record]] = {}
+def read_torch(folder: Path) -> dict[int, TrialRecord]:
+    """The run of each seed in a folder of files. ValueError for one of other settings."""
+    runs: dict[int, TrialRecord] = {}
     for path in sorted(folder.glob("seed*.jsonl")):
-        head, *lines = records.read_records(path)
+        head, *lines = records.read_lines(path)
         records.check_version(path, head)
-        add(found, path, head["settings"], lines)
-    return found
+        add(runs, path, TrialRecord(folder, head["settings"], lines, {"finished": True}))
+    return runs
 
 
-def read_minigrad(folder: Path) -> dict[int, list[Record]]:
+def read_minigrad(folder: Path) -> dict[int, TrialRecord]:
     """The same of a folder of trials, of those that have ended."""
-    found: dict[int, list[Record]] = {}
+    runs: dict[int, TrialRecord] = {}
     for path in sorted(folder.glob("*/settings.json")):
-        trial = records.read_trial(path.parent)
-        if trial.status.get("finished"):
-            add(found, path, trial.settings, trial.records)
-    return found
+        run = records.read_trial(path.parent)
+        if run.status["finished"]:
+            add(runs, path, run)
+    return runs
 
 
-def add(
-    found: dict[int, list[Record]], path: Path, settings: Mapping[str, Any], lines: list[Record]
-) -> None:
-    """Take up the records of a seed. ValueError unless they are of the whole protocol."""
-    expected = settings_of(training.Trial(seed=settings["seed"]))
+def add(runs: dict[int, TrialRecord], path: Path, run: TrialRecord) -> None:
+    """Take up the run of a seed. ValueError unless it is of the whole protocol."""
+    expected = Grokking(seed=run.settings["seed"]).settings()
     for name, value in expected.items():
-        if settings.get(name) != value:
-            raise ValueError(f"{path}: expected {name} {value}, got {settings.get(name)}")
-    if lines[-1]["step"] != expected["steps"]:
-        raise ValueError(f"{path}: expected {expected['steps']} steps, got {lines[-1]['step']}")
-    found[settings["seed"]] = lines
+        if run.settings.get(name) != value:
+            raise ValueError(f"{path}: expected {name} {value}, got {run.settings.get(name)}")
+    last = run.records[-1]["step"]
+    if last != expected["steps"]:
+        raise ValueError(f"{path}: expected {expected['steps']} steps, got {last}")
+    runs[run.settings["seed"]] = run
 
 
-def first_steps(runs: Mapping[int, Sequence[Record]]) -> FirstSteps:
+def first_steps(runs: Mapping[int, TrialRecord]) -> FirstSteps:
     """Of the runs of `SEEDS`, by seed, the first steps with the accuracies of `THRESHOLDS`."""
     found: dict[int, list[float]] = {}
     for seed in sorted(runs.keys() & set(SEEDS)):
@@ -237,7 +236,7 @@ def column(runs: FirstSteps, i: int) -> list[float]:
 
 
 def shown(step: float) -> str:
-    return f"{step:,.0f}" if math.isfinite(step) else f"> {training.Trial.steps:,}"
+    return f"{step:,.0f}" if math.isfinite(step) else f"> {Grokking.steps:,}"
 
 
 def in_json(steps: Sequence[float]) -> list[float | None]:
@@ -329,10 +328,10 @@ def figure(sides: Mapping[str, FirstSteps]) -> Figure:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from experiments.analysis.figures import STYLE, draw_grid
+    from experiments.results.figures import STYLE, draw_grid
 
     styles = {"minigrad": ("#0072B2", "-"), "torch": ("#D55E00", "--")}  # Okabe and Ito
-    end = training.Trial.steps
+    end = Grokking.steps
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(9, 3.1), layout="constrained")
         panels = drawn.subplots(1, len(THRESHOLDS), sharey=True)
@@ -378,7 +377,7 @@ def power(
     steps = mean + std * generator.standard_normal((2, repeats, len(SEEDS)))
     steps[1] -= shift
     evaluated = 100 * np.ceil(steps / 100)
-    evaluated[evaluated > training.Trial.steps] = math.inf
+    evaluated[evaluated > Grokking.steps] = math.inf
     return float((exchange_test(*evaluated)[1] < level).mean())
 
 
@@ -404,7 +403,7 @@ def power_table() -> Table:
 def main(args: Sequence[str] | None = None) -> int:
     settings = cli.parse(Settings, args, prog=PROG, description=__doc__)
     folder = settings.folder
-    try:
+    with cli.one_line(PROG):
         if settings.command == "power":
             print(power_table().markdown())
         elif settings.command == "train":
@@ -412,7 +411,7 @@ def main(args: Sequence[str] | None = None) -> int:
             for seed in settings.seeds:
                 path = folder / "torch" / f"seed{seed}.jsonl"
                 if not path.exists():
-                    write_seed(training.Trial(seed=seed), path)
+                    write_seed(Grokking(seed=seed), path)
                     print(path, flush=True)
         else:
             sides = {
@@ -423,8 +422,6 @@ def main(args: Sequence[str] | None = None) -> int:
                 compare(sides), folder, title=TITLE, protocol=protocol(sides)
             ):
                 print(path)
-    except (ValueError, OSError) as error:
-        cli.fail(PROG, error)
     return 0
 
 

@@ -28,6 +28,7 @@ from minigrad import device as devices
 from minigrad.inplace import check_unchanged, clock
 from minigrad.kernel import Unusable
 from minigrad.observers import OBSERVERS, Event, notify, seconds_since
+from minigrad.wide import narrow, widen
 
 Array = Any  # numpy.ndarray or cupy.ndarray; inside a higher derivative also a Tensor
 NUMBER = attrgetter("number")
@@ -83,7 +84,8 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     axes = tuple(range(extra)) + tuple(
         extra + i for i, n in enumerate(shape) if n == 1 and g.shape[extra + i] != 1
     )
-    return np.reshape(np.sum(g, axis=axes), shape)
+    total = np.sum(widen(g), axis=axes)
+    return np.reshape(total if total.dtype == g.dtype else narrow(total), shape)
 
 
 def reachable(roots: Iterable[Node], targets: frozenset[Node] | None) -> list[Node]:

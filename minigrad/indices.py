@@ -17,6 +17,7 @@ from minigrad import device as devices
 from minigrad.device import namespace
 from minigrad.kernel import Routine
 from minigrad.lines import line_of, user_place
+from minigrad.wide import narrow, widen
 
 Array = Any
 
@@ -204,11 +205,17 @@ def add_at(out: Array, index: Any, values: Array) -> None:
     """out[index] += values, adding up where the index names a place several times.
 
     index: an integer array, or a tuple as in out[index]. The order of the sum is fixed, so two
-    runs agree bitwise; atomic additions (np.add.at on a GPU) would not.
+    runs agree bitwise; atomic additions (np.add.at on a GPU) would not. float16 is summed in
+    float32.
 
     Any index picks whole rows once the trailing axes that it does not mention are flattened, so
     the numbers of those rows are found by indexing an arange.
     """
+    if out.dtype == np.float16:
+        total = widen(out)
+        add_at(total, index, widen(values))
+        out[...] = narrow(total)
+        return
     index = index if isinstance(index, tuple) else (index,)
     named = [i for i in index if i is not None and i is not ...]
     if any(i is ... for i in index):  # the axes after it are named, so all are

@@ -3,7 +3,8 @@
 A write is stamped with the same clock as the nodes of the graph, so "was this array changed after
 the op that saved it?" is one comparison, and a step that writes its parameters before the next
 forward pass pays nothing more. The stamp belongs to the array that owns the memory, so writes
-through a view are seen too. Writes of other libraries to shared memory are not.
+through a view are seen too. Memory that came from another library (`mg.from_dlpack`) has no such
+array here; what shares it is found by its addresses. Writes of other libraries are not seen.
 """
 
 from __future__ import annotations
@@ -16,17 +17,38 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 Array = Any
 clock = itertools.count(1).__next__  # numbers nodes and in-place writes on one scale
-_written: dict[int, tuple[Any, int]] = {}
+_written: dict[int, tuple[Any, int]] = {}  # by the id of the owner: a weak reference, and when
+_written_abroad: dict[tuple[int, int], int] = {}  # by the addresses of other libraries' memory
 _last_write = 0
 
 
 def owner(array: Array) -> Array:
-    """The array that owns the memory of a view."""
+    """The array that owns the memory of a view, or the first one on memory of another library."""
     while isinstance(getattr(array, "base", None), type(array)):
         array = array.base
     return array
+
+
+def is_abroad(memory: Array) -> bool:
+    """Whether the memory of an owner is another library's."""
+    if isinstance(memory, np.ndarray):
+        return memory.base is not None
+    return type(getattr(getattr(memory, "data", None), "mem", None)).__name__ == "UnownedMemory"
+
+
+def addresses(memory: Array) -> tuple[int, int]:
+    """Where an array begins in memory, and where it has ended."""
+    if not memory.size:
+        return 0, 0
+    on_host = isinstance(memory, np.ndarray)
+    first: int = memory.__array_interface__["data"][0] if on_host else memory.data.ptr
+    spans = [(n - 1) * stride for n, stride in zip(memory.shape, memory.strides, strict=True)]
+    low = first + sum(span for span in spans if span < 0)
+    return low, first + sum(span for span in spans if span > 0) + memory.itemsize
 
 
 def stamp_write(array: Array) -> None:
@@ -35,20 +57,43 @@ def stamp_write(array: Array) -> None:
     memory = owner(array)
     key = id(memory)
     _last_write = clock()
-    _written[key] = (weakref.ref(memory, lambda _: _written.pop(key, None)), _last_write)
+    if is_abroad(memory):
+        _written_abroad[addresses(memory)] = _last_write
+    else:
+        _written[key] = (weakref.ref(memory, lambda _: _written.pop(key, None)), _last_write)
 
 
-def check_unchanged(node: Any, since: int | None = None, until: float = math.inf) -> None:
+def last_write(array: Array) -> int:
+    """When the memory of an array was last written; 0 for never.
+
+    An address is enough, for memory is not given to another as long as an op keeps it.
+    """
+    memory = owner(array)
+    _, time = _written.get(id(memory), (None, 0))
+    abroad = is_abroad(memory)
+    if abroad or _written_abroad:
+        low, high = addresses(memory)
+        written = [*_written_abroad.items()]
+        if abroad:
+            owners = [(ref(), when) for ref, when in [*_written.values()]]
+            written += [(addresses(m), when) for m, when in owners if type(m) is type(memory)]
+        time = max(time, *(when for (start, end), when in written if start < high and low < end), 0)
+    return time
+
+
+def check_unchanged(
+    node: Any, held: Any = None, since: int | None = None, until: float = math.inf
+) -> None:
     """RuntimeError if an array that the node's pullbacks hold was written after the op ran.
 
+    held:         what holds the arrays instead of the pullbacks.
     since, until: look at writes between these two times instead.
     """
     after: int = node.number if since is None else since
     if _last_write < after:
         return
-    for array in saved_arrays(node.pull):
-        entry = _written.get(id(owner(array)))
-        if entry is not None and after < entry[1] < until:
+    for array in saved_arrays(node.pull if held is None else held):
+        if after < last_write(array) < until:
             raise RuntimeError(
                 f"{node.name}: an array of shape {array.shape} that its gradient needs was changed "
                 f"in place after the forward pass. Change a copy, or write after backward()."

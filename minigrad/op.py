@@ -28,6 +28,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad import graph
 from minigrad.graph import Node
+from minigrad.inplace import check_unchanged
 from minigrad.kernel import Routine
 from minigrad.modes import KEEP_INPUTS, MODE, OFF
 from minigrad.observers import OBSERVERS, Event, notify, seconds_since
@@ -83,6 +84,7 @@ class Op(Routine):
                 f"mg.grad(mg.grad(f))(x)."
             )
         args, kwargs = node.inputs
+        check_unchanged(node, held=args)
         useful = {p for p in node.parents if p is not None}
         form = self if self.stacked is None else self.stacked.form(args)
         if form.composite is None:

@@ -76,9 +76,30 @@ def uniform(
     device: str | None = None,
     stream: str = "values",
 ) -> Tensor:
-    """Numbers uniform in [low, high)."""
-    draw = generator(stream).random(shape, dtype=np.dtype(dtype).type)
-    return _tensor(draw * (high - low) + low, dtype, device)
+    """Numbers uniform in [low, high): never high, however they are rounded; low if it is high.
+
+    ValueError unless low <= high, and if `dtype` has no number in [low, high) or not high - low.
+    """
+    dtype = floating("uniform", dtype)
+    if not 0.0 <= high - low <= float(np.finfo(dtype).max):
+        raise ValueError(f"uniform: expected low <= high, finite in {dtype}, got {low} and {high}")
+    values = generator(stream).random(shape, dtype=drawn(dtype)) * (high - low) + low
+    return _tensor(within(values, low, high, dtype), dtype, device)
+
+
+def within(values: Any, low: float, high: float, dtype: Any, closed: bool = False) -> Any:
+    """Values in a dtype, where rounding has brought them to or beyond the bounds moved back.
+
+    They are then in [low, high), if closed in [low, high]. ValueError if no number of the dtype is.
+    """
+    with np.errstate(over="ignore"):
+        least, most = dtype.type(low), dtype.type(high)
+    least = np.nextafter(least, dtype.type(np.inf)) if float(least) < low else least
+    beyond = float(most) > high or (float(most) == high and not closed and low < high)
+    most = np.nextafter(most, dtype.type(-np.inf)) if beyond else most
+    if not least <= most:
+        raise ValueError(f"expected bounds with a number of {dtype} between, got {low} and {high}")
+    return np.clip(np.asarray(values, dtype), least, most)
 
 
 def normal(
@@ -91,13 +112,27 @@ def normal(
     stream: str = "values",
 ) -> Tensor:
     """Numbers from a normal distribution."""
-    draw = generator(stream).standard_normal(shape, dtype=np.dtype(dtype).type)
-    return _tensor(draw * std + mean, dtype, device)
+    dtype = floating("normal", dtype)
+    values = generator(stream).standard_normal(shape, dtype=drawn(dtype)) * std + mean
+    return _tensor(values, dtype, device)
 
 
 def permutation(n: int, *, stream: str = "order") -> np.ndarray[Any, Any]:
     """The integers 0..n-1 in random order, as a NumPy array for indexing."""
     return generator(stream).permutation(n)
+
+
+def floating(name: str, dtype: Any) -> np.dtype[Any]:
+    """The dtype, or a TypeError."""
+    dtype = np.dtype(dtype)
+    if dtype.kind != "f":
+        raise TypeError(f"{name}: expected a floating point dtype, got {dtype}")
+    return dtype
+
+
+def drawn(dtype: np.dtype[Any]) -> Any:
+    """The dtype of the numbers that are drawn: NumPy draws no float16."""
+    return np.float64 if dtype == np.float64 else np.float32
 
 
 def _tensor(array: Any, dtype: Any, device: str | None) -> Tensor:

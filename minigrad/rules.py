@@ -70,7 +70,16 @@ def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
 
 
 # of a GPU come MemoryError and, from the driver, RuntimeError
-EXPLAINED = (IndexError, TypeError, ValueError, MemoryError, RuntimeError, AttributeError)
+EXPLAINED = (
+    IndexError,
+    TypeError,
+    ValueError,
+    MemoryError,
+    RuntimeError,
+    AttributeError,
+    OverflowError,
+    ZeroDivisionError,
+)
 
 
 def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:

@@ -8,7 +8,7 @@ end of `minigrad/ops/__init__.py`, and `backward` of `minigrad/transforms.py`; h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,19 +17,20 @@ from minigrad.graph import Array, Node
 from minigrad.indices import prepared
 from minigrad.inplace import stamp_write
 from minigrad.modes import MODE, OFF
+from minigrad.operators import Operators
 from minigrad.protocols import numpy_op
 
 DEFAULT_DTYPE = np.dtype(np.float32)
 
 
-class Tensor:
+class Tensor(Operators):
     """An n-dimensional array of numbers whose history can be recorded.
 
     Made by `mg.tensor` and by ops. `data` is the NumPy or CuPy array; `node` its place in the
     graph, None where no gradient is needed. The graph does not see what is written to `data`.
     """
 
-    __slots__ = ("__weakref__", "data", "node")
+    __slots__ = ("__weakref__", "data", "frozen", "node")
     __array_priority__ = 1000
 
     def __init__(self, data: Array, node: Node | None = None) -> None:
@@ -165,33 +166,46 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The gradient that backward() left here; further calls add to it. None before."""
-        return None if self.node is None else self.node.grad
+        node = self.node or self.frozen_node
+        return None if node is None else node.grad
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if self.node is None:
-            raise RuntimeError("grad: the tensor does not require a gradient")
-        if value is not None and not isinstance(value, Tensor):
-            raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
-        if value is not None and (value.shape, value.dtype) != (self.shape, self.dtype):
-            raise ValueError(
-                f"grad: expected {self.shape} {self.dtype}, got {value.shape} {value.dtype}"
-            )
-        self.node.grad = value
+        node = self.node or self.frozen_node
+        if value is not None:
+            if node is None:
+                raise RuntimeError("grad: the tensor does not require a gradient")
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+            if (value.shape, value.dtype) != (self.shape, self.dtype):
+                raise ValueError(
+                    f"grad: expected {self.shape} {self.dtype}, got {value.shape} {value.dtype}"
+                )
+        if node is not None:
+            node.grad = value
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Switch a leaf's need for a gradient, in place. TypeError unless it is floating point."""
+        """Switch a leaf's need for a gradient, in place. TypeError unless it is floating point.
+
+        Switched off (frozen), it is a constant for what is computed from then on. It keeps `.grad`
+        and its hooks, and a gradient of what was computed before still arrives.
+        """
         if not self.is_leaf:
             raise RuntimeError("requires_grad_: only for leaves; use detach()")
-        if not requires_grad:
-            self.node = None
-        elif self.node is None:
+        if requires_grad and self.node is None:
             if self.dtype.kind != "f":
                 raise TypeError(
                     f"requires_grad: only floating point tensors carry gradients, got {self.dtype}"
                 )
-            self.node = Node(None, (), None, self.shape, self.dtype)
+            self.node = self.frozen_node or Node(None, (), None, self.shape, self.dtype)
+        elif not requires_grad and self.node is not None:
+            self.frozen, self.node = self.node, None
         return self
+
+    @property
+    def frozen_node(self) -> Node | None:
+        """The node that a leaf had before it was frozen, and has again afterwards."""
+        return getattr(self, "frozen", None)
 
     def detach(self) -> Tensor:
         """The same memory without the history."""
@@ -232,45 +246,42 @@ class Tensor:
         node.hooks = (*node.hooks, hook)
         return remove
 
+    # --- copies, and processes ---
+    def __getstate__(self) -> tuple[Any, ...]:
+        """For pickle and copy: values, `.grad`, and whether it needs one; hooks stay behind.
+
+        RuntimeError for what an op computed and needs a gradient: the copy's would not get back.
+        """
+        if self.node is not None and not self.is_leaf:
+            raise RuntimeError(
+                f"a tensor from {self.node.name} that needs a gradient cannot be pickled or "
+                f"copied, for the gradient of the copy would not get back; use t.detach()"
+            )
+        return self.data, self.requires_grad, self.grad, getattr(self, "__dict__", {})
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """A leaf of this process, for which node numbers by another clock mean nothing."""
+        data, requires_grad, grad, attributes = state
+        read_only = isinstance(data, np.ndarray) and not data.flags.writeable  # as Ray's are
+        self.data, self.node = data.copy() if read_only else data, None
+        self.requires_grad_(requires_grad or grad is not None)
+        self.grad = grad
+        self.requires_grad_(requires_grad)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
     # --- in place ---
     def assign_(self, value: Any) -> Tensor:
         """Copy `value` (this shape, or a scalar) into the tensor's memory, unrecorded."""
-        shape = np.shape(value)
+        shape = np.shape(raw(value))
         if shape not in (self.shape, ()):
             raise ValueError(f"assign_: expected shape {self.shape}, got {shape}")
         self[...] = value
         return self
 
-    def _update(self, op: Any, other: Any) -> Tensor:
-        """`t += other`. Only a leaf that requires a gradient is changed in place, under `no_grad`.
-
-        Every other tensor is left as it is, and the name gets the new one.
-        """
-        if self.node is None or not self.is_leaf:
-            return op(self, other)
-        if MODE.get() != OFF:
-            raise RuntimeError(
-                "a leaf that requires a gradient cannot be changed in place: write w = w + x for a "
-                "new tensor, or change it under mg.no_grad()"
-            )
-        return self.assign_(op(self, other))
-
-    def __iadd__(self, other: Any) -> Tensor:
-        return self._update(type(self).__add__, other)
-
-    def __isub__(self, other: Any) -> Tensor:
-        return self._update(type(self).__sub__, other)
-
-    def __imul__(self, other: Any) -> Tensor:
-        return self._update(type(self).__mul__, other)
-
-    def __itruediv__(self, other: Any) -> Tensor:
-        return self._update(type(self).__truediv__, other)
-
     def __setitem__(self, index: Any, value: Any) -> None:
         """Write in place, unrecorded, for tensors without history or under `no_grad`."""
-        recorded = self.node is not None or (isinstance(value, Tensor) and value.node is not None)
-        if recorded and MODE.get() != OFF:
+        if MODE.get() != OFF and (self.node is not None or carries_gradient(value)):
             raise RuntimeError(
                 "a tensor that carries a gradient cannot be changed in place: use mg.where, "
                 "mg.scatter_add or mg.concatenate to make a new one, or write under mg.no_grad()"
@@ -288,37 +299,18 @@ class Tensor:
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return numpy_op(func)(*args, **kwargs)
 
-    if TYPE_CHECKING:  # attached by minigrad/ops/__init__.py; backward by minigrad/transforms.py
-
-        def __getattr__(self, name: str) -> Any: ...
-        def __getitem__(self, index: Any) -> Tensor: ...
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
-        def __pow__(self, other: Any) -> Tensor: ...
-        def __rpow__(self, other: Any) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __rmatmul__(self, other: Any) -> Tensor: ...
-        def __neg__(self) -> Tensor: ...
-        def __abs__(self) -> Tensor: ...
-        def __invert__(self) -> Tensor: ...
-        def __lt__(self, other: Any) -> Tensor: ...
-        def __le__(self, other: Any) -> Tensor: ...
-        def __gt__(self, other: Any) -> Tensor: ...
-        def __ge__(self, other: Any) -> Tensor: ...
-        def __eq__(self, other: object) -> Any: ...
-        def __ne__(self, other: object) -> Any: ...
-
 
 def raw(x: Any) -> Any:
-    """x with tensors replaced by their arrays, one level into tuples and lists."""
+    """x with tensors replaced by their arrays, also in lists and tuples of any depth."""
     if isinstance(x, Tensor):
         return x.data
     if isinstance(x, (tuple, list)):
         return type(x)(raw(item) for item in x)
     return x
+
+
+def carries_gradient(x: Any) -> bool:
+    """Whether a tensor needs a gradient, or one in lists and tuples of any depth."""
+    if isinstance(x, (list, tuple)):
+        return any(map(carries_gradient, x))
+    return isinstance(x, Tensor) and x.node is not None

@@ -201,6 +201,22 @@ ELEMENTWISE = {
     "neg": unary(x),
     "abs": unary(apart),
     "sign": unary(apart),
+    "floor": unary(apart),
+    "ceil": unary(apart),
+    "round": [
+        *unary(apart),
+        case(x(3, 4), 1, torch=lambda t, n: torch.round(t, decimals=n)),
+    ],
+    "floor_divide": [
+        *binary(x, pos, torch=lambda a, b: torch.floor(a / b)),
+        case(ids(9, 3), 4, order=0),
+    ],
+    "remainder": [
+        *binary(pos, unit),
+        case(x(4), -0.75),
+        case(2.5, pos(3), torch=lambda a, b: torch.remainder(torch.full_like(b, a), b)),
+        case(ids(9, 3), 4, order=0),
+    ],
     "square": unary(x),
     "sqrt": unary(pos),
     "rsqrt": unary(pos),
@@ -214,6 +230,7 @@ ELEMENTWISE = {
     "tanh": unary(x),
     "sigmoid": unary(x),
     "erf": unary(x),
+    "erfc": unary(x),
     "maximum": binary(apart, x),
     "minimum": binary(apart, x),
     "logaddexp": binary(x, x),
@@ -236,6 +253,7 @@ ELEMENTWISE = {
     },
     "equal": [case(ids(3, 3, 4), ids(3, 4), order=0, torch=torch.eq)],
     "isnan": unary(x, order=0),
+    "isinf": unary(x, order=0),
     "isfinite": unary(x, order=0),
     "logical_not": [case(ids(2, 5), order=0), case(mask(3), order=0)],
     "logical_and": [case(ids(2, 5), ids(2, 3, 5), order=0)],
@@ -299,6 +317,11 @@ LINALG = {
         case("ij,kj", x(2, 3), x(4, 3)),
         case("ij->j", x(2, 3)),
         case("bij,ij->b", x(2, 3, 4), x(3, 4)),
+        case("iji->j", x(3, 4, 3)),
+        case("ii", x(3, 3)),
+        case("...ii->...i", x(2, 3, 3)),
+        case("iii,ij->j", x(3, 3, 3), x(3, 2)),
+        case("iijj->ij", x(2, 2, 3, 3)),
     ],
 }
 
@@ -522,6 +545,14 @@ def scattered(g, index, shape):
     return torch.zeros(shape, dtype=g.dtype).index_add(0, index, g)
 
 
+def torch_layer_norm(t, w=None, b=None, eps=1e-5):
+    return F.layer_norm(t, t.shape[-1:], w, b, eps)
+
+
+def torch_rms_norm(t, w=None):
+    return F.rms_norm(t, t.shape[-1:], w, 1e-6)
+
+
 NETWORKS = {
     "softmax": [
         case(x(3, 4), torch=lambda t: t.softmax(-1)),
@@ -557,20 +588,17 @@ NETWORKS = {
     ],
     "one_hot": [case(ids(5, 3, 2), 5, order=0, torch=lambda i, n: F.one_hot(i, n).double())],
     "layer_norm": [
-        case(x(3, 4), x(4), x(4), torch=lambda t, w, b: F.layer_norm(t, (4,), w, b)),
-        case(x(2, 3, 4), torch=lambda t: F.layer_norm(t, (4,))),
-        case(x(3, 4), x(4), eps=0.1, torch=lambda t, w: F.layer_norm(t, (4,), w, eps=0.1)),
-        case(x(0, 4), x(4), x(4), torch=lambda t, w, b: F.layer_norm(t, (4,), w, b)),
-        case(
-            *(x(2, 3, 4), x(2, 4), x(2, 4)),
-            torch=each_replica(lambda t, w, b: F.layer_norm(t, (4,), w, b)),
-        ),
-        case(x(2, 3, 2, 4), x(2, 4), torch=each_replica(lambda t, w: F.layer_norm(t, (4,), w))),
+        case(x(3, 4), x(4), x(4), torch=torch_layer_norm),
+        case(x(2, 3, 4), torch=torch_layer_norm),
+        case(x(3, 4), x(4), eps=0.1, torch=lambda t, w: torch_layer_norm(t, w, eps=0.1)),
+        case(x(0, 4), x(4), x(4), torch=torch_layer_norm),
+        case(x(2, 3, 4), x(2, 4), x(2, 4), torch=each_replica(torch_layer_norm)),
+        case(x(2, 3, 2, 4), x(2, 4), torch=each_replica(torch_layer_norm)),
     ],
     "rms_norm": [
-        case(x(3, 4), x(4), torch=lambda t, w: F.rms_norm(t, (4,), w, 1e-6)),
-        case(x(2, 3, 4), torch=lambda t: F.rms_norm(t, (4,), None, 1e-6)),
-        case(x(2, 3, 4), x(2, 4), torch=each_replica(lambda t, w: F.rms_norm(t, (4,), w, 1e-6))),
+        case(x(3, 4), x(4), torch=torch_rms_norm),
+        case(x(2, 3, 4), torch=torch_rms_norm),
+        case(x(2, 3, 4), x(2, 4), torch=each_replica(torch_rms_norm)),
     ],
     "standardize": [
         case(x(5, 3), torch=lambda t: F.batch_norm(t, None, None, training=True)),
@@ -683,7 +711,7 @@ def torch_alibi(q, keys, causal):
 
 def torch_gathered(q, k, v, keys, scale=None):
     listed, index = (keys >= 0)[:, None], keys.clamp(min=0)
-    s = torch.einsum("mhd,mshd->mhs", q, k[index]) * (scale or q.shape[-1] ** -0.5)
+    s = torch.einsum("mhd,mshd->mhs", q, k[index]) * (scale or max(1, q.shape[-1]) ** -0.5)
     e = torch.exp(s - s.detach().max(-1, keepdim=True).values) * listed
     p = e / e.sum(-1, keepdim=True).clamp(min=1e-30)  # 0 where nothing is listed
     return torch.einsum("mhs,mshe->mhe", p, v[index])

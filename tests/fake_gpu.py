@@ -114,10 +114,15 @@ def first_outside(ids, low, high, ignored, place, size):
 KERNELS = {f"minigrad_{f.__name__}": f for f in (segment_sum, scanned_sum, first_outside)}
 
 
-def erf(values):
-    """What CuPy computes: float64 of all that is not float32."""
-    exact = np.vectorize(math.erf, otypes=[np.float64])(values)
-    return exact.astype(np.float32) if values.dtype == np.float32 else exact
+def of_each(function):
+    """A function of `cupyx.scipy.special`, which has loops for float32 and float64 alone."""
+    exact = np.vectorize(function, otypes=[np.float64])
+
+    def of_array(values):
+        wide = np.result_type(values.dtype, np.float16) == np.float64
+        return exact(values).astype(np.float64 if wide else np.float32)
+
+    return lambda a: called(of_array, (a,), {})
 
 
 # --- in the place of CuPy -------------------------------------------------------------------------
@@ -136,7 +141,7 @@ def install(monkeypatch):
     for kept in (indices.segment_sum, indices.scanned_sum, indices.first_outside, streams):
         afresh = functools.cache(kept.__wrapped__)
         monkeypatch.setattr(sys.modules[kept.__module__], kept.__name__, afresh)
-    special = types.SimpleNamespace(erf=lambda a: called(erf, (a,), {}))
+    special = types.SimpleNamespace(erf=of_each(math.erf), erfc=of_each(math.erfc))
     special.scipy = special.special = special
     for name in ("cupyx", "cupyx.scipy", "cupyx.scipy.special"):
         monkeypatch.setitem(sys.modules, name, special)

@@ -3,7 +3,6 @@
 import json
 import math
 import shutil
-from dataclasses import asdict
 from itertools import permutations
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import torch
 
 import minigrad as mg
 from benchmarks import first_steps, rank_tests
-from experiments.trial import records, training
+from experiments.grokking.task import Grokking, data_of, model_of
+from experiments.train import loop, records
 from models import LSTMConfig
 
 INF = math.inf
@@ -27,13 +27,13 @@ def test_pytorch_trains_as_minigrad_does(tmp_path):
     Gradients are clipped down to the size of Adam's eps, for their common scale would not show.
     The tolerance is that of `sides.check_agreement`: 4 d eps of each value.
     """
-    trial = training.Trial(p=5, d=16, r_train=0.8, batch_size=12, steps=60, lr=0.02, clip=1e-6)
-    training.run_trial(trial, tmp_path)
+    trial = Grokking(p=5, d=16, r_train=0.8, batch_size=12, steps=60, lr=0.02, clip=1e-6)
+    loop.run(trial, tmp_path)
     ours = records.read_records(tmp_path / "metrics.jsonl")
-    words = training.modular.vocabulary(trial.p, trial.operator)
+    data, _ = data_of(trial)
     mg.random.seed(trial.seed)
-    model = first_steps.initial_model(trial, len(words))
-    model.load({k: v.copy() for k, v in training.model_of(trial, words, 6).state_dict().items()})
+    model = first_steps.initial_model(trial, len(data.vocabulary))
+    model.load({k: v.copy() for k, v in model_of(trial, data).state_dict().items()})
     theirs = list(first_steps.train(trial, model))
     assert [r["step"] for r in theirs] == [r["step"] for r in ours] == list(range(61))
     for a, b in zip(theirs, ours, strict=True):
@@ -43,15 +43,15 @@ def test_pytorch_trains_as_minigrad_does(tmp_path):
 
 
 def test_the_model_is_the_reference_and_starts_as_ours():
-    trial = training.Trial(seed=3)
+    trial = Grokking(seed=3)
     model = first_steps.initial_model(trial, 36)
     reference = reference_models.LSTMLanguageModel(LSTMConfig(padding_id=35))
     reference.load_state_dict(model.state_dict())
-    ids = torch.tensor(training.data_of(trial)[0].inputs)
+    data, _ = data_of(trial)
+    ids = torch.tensor(data.inputs)
     assert torch.equal(model(ids), reference(ids))
     mg.random.seed(3)
-    words = training.modular.vocabulary(31, "+")
-    ours = training.model_of(trial, words, 6).state_dict()
+    ours = model_of(trial, data).state_dict()
     for name, theirs in reference_models.trained_state(model).items():
         theirs = theirs.numpy()
         assert theirs.shape == ours[name].shape
@@ -128,7 +128,7 @@ def lines(seed, last=10_001, beyond=False):
 
 
 def write(folder, seed, side, **changes):
-    settings = first_steps.settings_of(training.Trial(seed=seed)) | changes.pop("settings", {})
+    settings = Grokking(seed=seed).settings() | changes.pop("settings", {})
     if side == "torch":
         head = {"version": 1, "settings": settings, "environment": {}}
         (folder / "torch").mkdir(exist_ok=True)
@@ -137,8 +137,12 @@ def write(folder, seed, side, **changes):
         trial = folder / "minigrad" / f"lstm-seed{seed}"
         trial.mkdir(parents=True)
         records.write_json(trial / "settings.json", {**settings, "share_prefixes": True})
-        records.write_json(trial / "status.json", {"finished": changes.pop("finished", True)})
-        records.rewrite(trial / "metrics.jsonl", lines(seed, **changes))
+        finished = changes.pop("finished", True)
+        metrics = lines(seed, **changes)
+        status = {"step": metrics[-1]["step"], "steps": 10_001, "finished": finished}
+        status |= {"diverged": False, "seconds": 0.0}
+        records.write_json(trial / "status.json", status)
+        records.rewrite(trial / "metrics.jsonl", metrics)
 
 
 def test_a_seed_is_written_whole_and_not_trained_again(tmp_path, monkeypatch, capsys):
@@ -152,14 +156,14 @@ def test_a_seed_is_written_whole_and_not_trained_again(tmp_path, monkeypatch, ca
     command = ["train", "--seeds", "4", "7", "--folder", str(tmp_path)]
     write(tmp_path, 7, "torch")
     first_steps.main(command)
-    assert trained == [training.Trial(seed=4)]
+    assert trained == [Grokking(seed=4)]
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / "torch" / "seed4.jsonl")]
     head = json.loads((tmp_path / "torch" / "seed4.jsonl").read_text().splitlines()[0])
     assert head["version"] == 1
     assert head["environment"]["torch"] == torch.__version__
-    expected = training.in_json(asdict(trained[0]))
-    assert head["settings"] | {"share_prefixes": True} == expected
-    assert first_steps.read_torch(tmp_path / "torch") == {4: lines(4), 7: lines(7)}
+    assert head["settings"] == trained[0].settings()
+    runs = first_steps.read_torch(tmp_path / "torch")
+    assert {seed: run.records for seed, run in runs.items()} == {4: lines(4), 7: lines(7)}
     first_steps.main(command)
     assert len(trained) == 1
 

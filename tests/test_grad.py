@@ -1,5 +1,8 @@
 """Functions of functions: mg.grad to any order, value_and_grad, checkpoint, hooks, no_grad."""
 
+import operator
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -376,6 +379,18 @@ def test_a_checkpointed_function_that_changes_before_the_backward_pass_is_refuse
     assert x.grad is None
 
 
+def test_a_checkpointed_function_that_does_other_ops_with_equal_results_is_refused():
+    x, cut = f64(3).requires_grad_(), []
+    y = mg.checkpoint(lambda x: mg.sin(x) * (x.detach() if cut else x), x)
+    cut.append(True)
+    with pytest.raises(RuntimeError, match="f gave another result"):
+        y.sum().backward()
+    y = mg.checkpoint(lambda x: x.detach() if len(cut) > 1 else x, x)
+    cut.append(True)
+    with pytest.raises(RuntimeError, match="f gave another result"):
+        y.sum().backward()
+
+
 def test_a_checkpointed_function_that_draws_elsewhere_is_refused(rng):
     x = f64(100).requires_grad_()
     y = mg.checkpoint(lambda x: x * (rng.random(100) > 0.5), x)
@@ -458,23 +473,97 @@ def test_an_op_may_be_called_as_one_of_minigrad_is(name):
 
 
 # --- writes that a gradient must not miss ---------------------------------------------------------
-def test_in_place_operators_write_to_a_leaf_under_no_grad_alone():
-    w = mg.tensor([1.0, 2.0], requires_grad=True)
-    same, memory = w, w.data
-    with pytest.raises(RuntimeError, match="cannot be changed in place"):
-        w -= 1.0
+IN_PLACE = {  # by the operator: the function, an operand for [1, 2, 3, 4], and for a mask
+    "+=": (operator.iadd, operator.add, 2.0),
+    "-=": (operator.isub, operator.sub, 2.0),
+    "*=": (operator.imul, operator.mul, 2.0),
+    "/=": (operator.itruediv, operator.truediv, 2.0),
+    "//=": (operator.ifloordiv, operator.floordiv, 2.0),
+    "%=": (operator.imod, operator.mod, 3.0),
+    "**=": (operator.ipow, operator.pow, 2.0),
+    "@=": (operator.imatmul, operator.matmul, np.array([[0.0, 1.0], [1.0, 0.0]])),
+    "&=": (operator.iand, operator.and_, np.array([[True, False], [True, False]])),
+    "|=": (operator.ior, operator.or_, np.array([[True, False], [True, False]])),
+    "^=": (operator.ixor, operator.xor, np.array([[True, False], [True, False]])),
+}
+
+
+def of_kind(name):
+    """The values to start with."""
+    numbers = np.array([[1.0, 2.0], [3.0, 4.0]])
+    return numbers > 2 if name in ("&=", "|=", "^=") else numbers
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place_operators_change_the_tensor_in_place(name):
+    """What NumPy does with the same numbers, seen through another name and through a view."""
+    update, compute, operand = IN_PLACE[name]
+    t = mg.tensor(of_kind(name))
+    alias, memory, view = t, t.data, t.reshape(-1)
+    t = update(t, operand)
+    expected = compute(of_kind(name), operand)
+    assert t is alias
+    assert t.data is memory
+    assert np.array_equal(alias.data, expected)
+    assert np.array_equal(view.data, expected.reshape(-1))
+    box = [alias]
+    box[0] = update(box[0], mg.tensor(np.asarray(operand)))
+    assert np.array_equal(alias.data, compute(expected, operand))
+
+
+@pytest.mark.parametrize("name", [name for name in IN_PLACE if name not in ("&=", "|=", "^=")])
+def test_in_place_operators_write_to_a_leaf_under_no_grad_alone(name):
+    update, compute, operand = IN_PLACE[name]
+    w = mg.tensor(of_kind(name), requires_grad=True)
+    memory, h = w.data, w * 1.0
+    for t, x in ((w, operand), (h, operand), (mg.tensor(of_kind(name)), w)):
+        before = t.tolist()
+        with pytest.raises(RuntimeError, match=rf"{re.escape(name)}: .*no_grad"):
+            update(t, x)
+        assert t.tolist() == before
     with mg.no_grad():
-        w -= 1.0
-        w *= mg.tensor([2.0, 3.0])
-    assert w is same
+        assert update(w, operand) is w
     assert w.data is memory
     assert w.requires_grad
-    assert w.tolist() == [0.0, 3.0]
-    y = w * 2.0
-    before = y
-    y += 1.0  # not a leaf: a new tensor, and the old one is as it was
-    assert before.tolist() == [0.0, 6.0]
-    assert y.tolist() == [1.0, 7.0]
+    assert np.array_equal(memory, compute(of_kind(name), operand))
+
+
+def test_in_place_operators_refuse_what_does_not_fit():
+    whole, row = mg.tensor([1, 2]), mg.tensor([1.0, 2.0])
+    with pytest.raises(TypeError, match="/=: a result of float32 does not fit into int64"):
+        whole /= 2
+    with pytest.raises(ValueError, match=r"\+=: a result of shape \(3, 2\) does not fit into"):
+        row += np.ones((3, 2))
+    assert (whole.tolist(), row.tolist()) == ([1, 2], [1.0, 2.0])
+
+
+def test_a_gradient_is_scaled_in_place():
+    p = mg.tensor([1.0, 2.0], requires_grad=True)
+    (p * p).sum().backward()
+    g = p.grad
+    g *= 0.5
+    assert p.grad.tolist() == [1.0, 2.0]
+    p.grad /= 2.0
+    p.grad[0] = 7.0
+    assert p.grad.tolist() == g.tolist() == [7.0, 1.0]
+
+
+def test_an_array_that_was_saved_is_not_changed_by_an_operator_unseen():
+    x, h = mg.tensor([1.0, 2.0], requires_grad=True), mg.tensor([3.0, 4.0])
+    y = (x * h).sum()
+    h += 1.0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_a_gradient_is_not_lost_in_a_list_that_is_written():
+    t, w = mg.tensor(np.zeros(2)), mg.tensor(1.0, np.float64, requires_grad=True)
+    for write in (lambda: t.assign_([w, w]), lambda: t.__setitem__(slice(None), [w, 2.0])):
+        with pytest.raises(RuntimeError, match="in place"):
+            write()
+        with mg.no_grad():
+            write()
+    assert t.tolist() == [1.0, 2.0]
 
 
 def test_a_checkpoint_sees_that_its_weights_were_written():

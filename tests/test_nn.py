@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import minigrad as mg
-from minigrad import nn
+from minigrad import nn, optim
 
 EPS = {"float32": 2.0**-23, "float64": 2.0**-52}
 DTYPES = ["float64", "float32"]
@@ -499,6 +499,46 @@ def test_load_converts_byte_order():
     assert model.weight.dtype.isnative
 
 
+def test_freezing_keeps_gradients_hooks_and_what_is_under_way():
+    layer, seen = nn.Linear(2, 1), []
+    x = mg.tensor([[1.0, 2.0]])
+    layer.weight.register_hook(lambda g: seen.append(g.tolist()))
+    layer(x).sum().backward()
+    under_way = layer(x).sum()
+    layer.requires_grad_(False)
+    assert not layer.weight.requires_grad
+    assert layer.weight.grad.tolist() == [[1.0, 2.0]]
+    assert not layer(x).requires_grad  # a constant from now on
+    under_way.backward()  # from before
+    assert layer.weight.grad.tolist() == [[2.0, 4.0]]
+    layer.requires_grad_(False).requires_grad_(True)
+    layer(x).sum().backward()
+    assert layer.weight.grad.tolist() == [[3.0, 6.0]]
+    assert seen == [[[1.0, 2.0]]] * 3
+
+
+def test_frozen_parameters_are_not_stepped_nor_clipped_nor_lost():
+    layer = nn.Linear(2, 1)
+    layer(mg.tensor([[3.0, 4.0]])).sum().backward()
+    layer.weight.requires_grad_(False)
+    before = layer.weight.tolist()
+    norm = optim.clip_grad_norm(layer.parameters(), 0.5)
+    assert norm.item() == 1.0  # of the bias only
+    optim.SGD(layer.parameters(), lr=0.1).step()
+    assert layer.weight.tolist() == before
+    assert layer.weight.grad.tolist() == [[3.0, 4.0]]
+    layer.astype(np.float64).weight.requires_grad_()
+    layer(mg.tensor(np.array([[1.0, 1.0]]))).sum().backward()
+    assert layer.weight.grad.tolist() == [[4.0, 5.0]]
+    layer.weight.requires_grad_(False)
+    layer.zero_grad()
+    assert layer.weight.grad is None
+    layer.weight.grad = None  # also where there was never one
+    mg.tensor([1.0]).grad = None
+    with pytest.raises(RuntimeError, match="does not require a gradient"):
+        mg.tensor([1.0]).grad = mg.tensor([1.0])
+
+
 def test_switches():
     model = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 1)))
     assert all(m.training for m in model.modules())
@@ -696,8 +736,9 @@ def test_orthogonal_and_constants():
         nn.init.xavier_uniform_(mg.tensor([1.0]))
     with pytest.raises(ValueError, match="fan_in"):
         nn.init.kaiming_normal_(t, mode="fan")
-    with pytest.raises(ValueError, match="more than 2 std"):
-        nn.init.trunc_normal_(t, mean=10.0)
+    for bad in ({"low": 2.0}, {"std": 0.0}, {"mean": np.nan}, {"high": np.nan}, {"mean": np.inf}):
+        with pytest.raises(ValueError, match="trunc_normal_: expected low < high, std > 0"):
+            nn.init.trunc_normal_(t, **bad)
 
 
 def test_init_is_reproducible():

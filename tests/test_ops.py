@@ -1,13 +1,16 @@
 """Every op through every check. The cases are in `cases.py`; an op without one fails here."""
 
+import contextlib
 import inspect
 import itertools
+import warnings
+from dataclasses import replace
 
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
-from cases import ALL, CASES, INTERNAL
+from cases import ALL, CASES, INTERNAL, Values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -192,6 +195,91 @@ def test_layout_in_memory_does_not_matter(case, layout, rng):
             close(g, h, 2 * case.terms)
 
 
+# --- empty axes -----------------------------------------------------------------------------------
+def lengths(args):
+    """The lengths of all axes of the arrays to be drawn."""
+    found = set()
+    for a in args:
+        found |= lengths(a) if isinstance(a, list) else set()
+        found |= set(a.shape) if isinstance(a, Values) else set()
+    return found
+
+
+def without(args, length):
+    """The arguments with every axis of this length empty."""
+
+    def shorter(a):
+        if isinstance(a, list):
+            return [shorter(b) for b in a]
+        if not isinstance(a, Values):
+            return a
+        return replace(a, shape=tuple(0 if n == length else n for n in a.shape))
+
+    return [shorter(a) for a in args]
+
+
+def emptied(cases):
+    """Each case with each length of an axis in turn made 0, also where arguments then disagree."""
+    for c in cases:
+        for length in sorted(lengths(c.args) - {0}):
+            name = f"{c.id}-without-{length}"
+            if name not in OTHERWISE:
+                yield pytest.param(replace(c, args=without(c.args, length)), id=name)
+
+
+OTHERWISE = {
+    "squeeze-1-without-1": "an axis of 0 is not one of length 1, as NumPy says",
+    "squeeze-2-without-1": "an axis of 0 is not one of length 1, as NumPy says",
+    "scatter-1-without-2": "nothing is no gradient of two elements; PyTorch's function takes any",
+    "standardize-0-without-5": "batch_norm refuses it",
+    "standardize-1-without-4": "batch_norm refuses it",
+    "standardize-1-without-2": "batch_norm refuses it",
+    "batch_norm-0-without-5": "nothing has no mean to take over into the running one",
+    "scaled_dot_product_attention-2-without-1": "0 and 3 heads do not broadcast",
+    "scaled_dot_product_attention-4-without-4": "the mask is for 4 keys",
+}
+
+
+@pytest.mark.parametrize("case", list(emptied(ALL)))
+def test_empty_axes(case):
+    """Value and gradient are PyTorch's, for one that is differentiated again too.
+
+    What PyTorch refuses gives no error but of the arguments.
+    """
+    with np.errstate(all="ignore"):
+        arrays = case.arrays()
+    args, torch_args = convert(arrays, leaf), convert(arrays, torch_leaf)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            refs = case.theirs(*torch_args)
+        except Exception:
+            refs = None
+    if refs is None:
+        with contextlib.suppress(IndexError, TypeError, ValueError):
+            case.ours(*args)
+        return
+    ys = case.ours(*args)
+    for y, ref in zip(ys, refs, strict=True):
+        close(y.data, ref.detach().numpy(), case.terms, "forward")
+    if case.order == 0:
+        return
+    gs = our_gradients(case, args, [np.ones(y.shape) for y in floating(ys)])
+    roots = [r for r in floating(refs) if r.requires_grad]
+    wanted = torch.autograd.grad(
+        roots, leaves_of(torch_args), [torch.ones_like(r) for r in roots], allow_unused=True
+    )
+    for i, (g, ref) in enumerate(zip(gs, wanted, strict=True)):
+        close(g, np.zeros(g.shape) if ref is None else ref.numpy(), case.terms, f"gradient {i}")
+    with set_mode(KEEP_INPUTS):  # as recorded, for a second derivative
+        ys = floating(case.ours(*args))
+        roots = [(y.node, Tensor(np.ones_like(y.data))) for y in ys if y.node is not None]
+        found = graph.walk(roots, create_graph=True)
+    for t, g in zip(leaves_of(args), gs, strict=True):
+        if t.node in found:
+            close(found[t.node].data, g, 2 * case.terms)
+
+
 # --- memory ---------------------------------------------------------------------------------------
 @each([c for c in ALL if c.order])
 def test_gradients_share_memory_with_nothing(case, rng):
@@ -321,7 +409,8 @@ MISTAKES = {
 # Mistakes that change nothing, by op or by case. Every other one must be refused.
 ANY = {"sign", "zero", "half", "1e-4", "rolled", "swapped"}
 EQUIVALENT = {
-    "sign": (ANY, "its gradient is 0"),
+    **dict.fromkeys(("sign", "floor", "ceil", "round"), (ANY, "its gradient is 0")),
+    "floor_divide": (ANY, "its gradient is 0"),
     "dropout-2": (ANY, "p = 1: everything is dropped, and the gradient is 0"),
     "pow-6": (ANY, "x⁰ has gradient 0"),
     "matmul-7": (ANY, "no rows: the gradient of the right side is an empty sum"),
@@ -422,6 +511,8 @@ BROADCASTING = {
     "sub": torch.sub,
     "mul": torch.mul,
     "div": torch.div,
+    "floor_divide": lambda a, b: torch.floor(a / b),
+    "remainder": torch.remainder,
     "pow": torch.pow,
     "maximum": torch.maximum,
     "minimum": torch.minimum,
@@ -470,6 +561,21 @@ def test_shapes_that_do_not_broadcast_are_an_error_with_both():
                 getattr(mg, name)(a, b)
 
 
+# --- diagonals ------------------------------------------------------------------------------------
+def test_a_letter_twice_in_a_term_is_a_diagonal():
+    """By hand: of x_iji with i, j in {0, 1}, y_j = x_0j0 + x_1j1, and the gradient is 1 there."""
+    x = mg.tensor(np.arange(8.0).reshape(2, 2, 2), requires_grad=True)
+    y = mg.einsum("iji->j", x)
+    y.sum().backward()
+    assert y.tolist() == [0.0 + 5.0, 2.0 + 7.0]
+    assert x.grad.tolist() == [[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]]
+    assert mg.einsum("ii", x[0]).item() == 0.0 + 3.0  # without an arrow, the trace
+    with pytest.raises(ValueError, match=r"einsum: 'i' in 'ii' has the lengths 2, 3  \[.*\(2, 3\)"):
+        mg.einsum("ii->i", mg.tensor(np.ones((2, 3))))
+    with pytest.raises(ValueError, match=r"einsum: .*more than once"):
+        mg.einsum("i->ii", mg.tensor(np.ones(3)))
+
+
 # --- dtypes ---------------------------------------------------------------------------------------
 SCALARS = {
     "float": 2.0,
@@ -487,6 +593,8 @@ OPERATORS = {
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
     "/": lambda a, b: a / b,
+    "//": lambda a, b: a // b,
+    "%": lambda a, b: a % b,
     "**": lambda a, b: a**b,
     "maximum": mg.maximum,
     "where": lambda a, b: mg.where(np.array([True, False, True]), a, b),
@@ -530,6 +638,40 @@ def test_two_floating_dtypes_do_not_mix():
     for f in (mg.add, mg.matmul, lambda a, b: mg.concatenate([a, b]), mg.lerp):
         with pytest.raises(TypeError, match="float32 and float64"):
             f(a, b) if f is not mg.lerp else f(a, b, 0.5)
+
+
+def test_division_with_a_remainder_is_pythons():
+    """a = b (a // b) + a % b with whole a // b, and a % b between 0 and b, whatever the signs."""
+    numbers = [7, -7, 0, 3, -3]
+    a, b = (grid.ravel() for grid in np.meshgrid(numbers, [n for n in numbers if n]))
+    for dtype in (np.int64, np.float32):
+        x, y = mg.tensor(a, dtype), mg.tensor(b, dtype)
+        assert (x // y).tolist() == [i // j for i, j in zip(a, b, strict=True)]
+        assert (x % y).tolist() == [i % j for i, j in zip(a, b, strict=True)]
+        assert (7 // y).tolist() == [7 // j for j in b]
+        assert (7 % y).tolist() == [7 % j for j in b]
+    assert (+x).tolist() == x.tolist()
+    assert not np.shares_memory((+x).data, x.data)
+
+
+def test_integers_over_zero_are_refused_and_floats_are_not_finite():
+    for f in (lambda n: n // 0, lambda n: n % 0, lambda n: 5 // (n - n), lambda n: 5 % (n - n)):
+        with pytest.raises(ZeroDivisionError, match=r"(floor_divide|remainder): integers over 0"):
+            f(mg.tensor([1, 2]))
+    x = mg.tensor([1.0, -1.0, 0.0])
+    assert mg.isinf(x // 0).tolist() == [True, True, False]
+    assert mg.isnan(x // 0).tolist() == [False, False, True]
+    assert mg.isnan(x % 0).tolist() == [True] * 3
+
+
+def test_integers_that_a_dtype_cannot_hold_are_refused_by_name():
+    n = mg.tensor([1], np.uint8)
+    for f in (lambda: n + 300, lambda: 300 + n, lambda: mg.maximum(n, 300), lambda: n * -1):
+        with pytest.raises(
+            OverflowError, match=r"(add|maximum|mul): .*uint8  \[.*\(1,\) uint8.*\]"
+        ):
+            f()
+    assert (n < 300).tolist() == [True]  # that has an answer
 
 
 def test_integers_stay_integers_and_divide_into_float32():
@@ -579,7 +721,29 @@ KINKS = {  # name: (function, x, value, gradient), conventions of PyTorch
     "tanh far out": (mg.tanh, [-1e4, 1e4], [-1.0, 1.0], [0.0, 0.0]),
     "gelu far out": (mg.gelu, [-1e4, 1e4], [0.0, 1e4], [0.0, 1.0]),
     "silu far out": (mg.silu, [-1e4, 1e4], [0.0, 1e4], [0.0, 1.0]),
-    "logaddexp of -inf": (lambda x: mg.logaddexp(x, -INF), [0.0], [0.0], [1.0]),
+    # half for each of two that are inf, nothing for two that are -inf; with a number, as the limit
+    "logaddexp(x, -inf)": (
+        lambda x: mg.logaddexp(x, -INF),
+        [-INF, 0.0, INF],
+        [-INF, 0.0, INF],
+        [0.0, 1.0, 1.0],
+    ),
+    "logaddexp(x, inf)": (
+        lambda x: mg.logaddexp(INF, x),
+        [-INF, 0.0, INF],
+        [INF, INF, INF],
+        [0.0, 0.0, 0.5],
+    ),
+    "logaddexp(x, 0)": (lambda x: mg.logaddexp(x, 0.0), [-INF, INF], [0.0, INF], [0.0, 1.0]),
+    "logaddexp far from 0": (  # e^(a-y) would keep three digits of e / (1 + e)
+        lambda x: mg.logaddexp(x, 9999.0),
+        [1e4],
+        [1e4 + 0.31326168751822286],
+        [0.731058578630004878],
+    ),
+    "logsumexp with inf": (lambda x: mg.logsumexp(x), [INF, 1.0, INF], INF, [0.5, 0.0, 0.5]),
+    "logsumexp with -inf": (lambda x: mg.logsumexp(x), [-INF, 1.0], 1.0, [0.0, 1.0]),
+    "logsumexp of -inf": (lambda x: mg.logsumexp(x), [-INF, -INF], -INF, [0.0, 0.0]),
 }
 
 
@@ -593,6 +757,14 @@ def test_ties_kinks_and_ends(name, dtype):
     y.backward(np.ones(y.shape))
     np.testing.assert_allclose(y.data, np.asarray(value, dtype), rtol=1e-6)
     np.testing.assert_allclose(x.grad.data, np.asarray(gradient, dtype), rtol=1e-6)
+
+
+@pytest.mark.parametrize("f", [lambda x: mg.logsumexp(x), lambda x: mg.logaddexp(x[0], x[1])])
+@pytest.mark.parametrize("pair", [(INF, INF), (INF, -INF), (INF, 1.0), (-INF, -INF), (-INF, 1.0)])
+def test_at_infinities_the_sums_of_exponentials_are_straight(f, pair):
+    """Their second derivative, p (δ - p), is 0 where p is 0 or 1; the shares of infinities stay."""
+    second = mg.grad(lambda x: (mg.grad(f)(x) * np.array([1.0, 2.0])).sum())
+    assert second(mg.tensor(np.array(pair))).tolist() == [0.0, 0.0]
 
 
 # --- properties of random shapes, axes and indices ------------------------------------------------

@@ -432,6 +432,10 @@ def test_wrong_counts_are_refused_and_change_nothing():
     with pytest.raises(ValueError, match="lr: 2 numbers"):
         optimizer.lr = [1.0, 2.0]
     assert optimizer.lr == (0.1, 0.2, 0.3)
+    single = nn.Parameter(mg.tensor([1.0, 2.0]))
+    groups = [{"params": [p], "weight_decay": [0.1] * 3}, {"params": [single]}]
+    with pytest.raises(ValueError, match=r"weight_decay: 3 numbers .* one has shape \(2,\)"):
+        optim.AdamW(groups)  # all are updated by replicas, or none
     with pytest.raises(ValueError, match="one lr > 0"):
         optim.SGD([{"params": [p], "lr": 0.1}], lr=[0.1, 0.2, 0.3])
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import fake_gpu
 import numpy as np
 import pytest
+import test_digits
 import triton
 import triton.language as tl
 
@@ -421,11 +422,82 @@ def test_float16_is_computed_in_float32(call, body, rest, rng):
         assert error <= 2 * float(np.finfo(np.float16).eps) * np.abs(b).max()
 
 
+@pytest.mark.parametrize("scale", [1e20, 1e38, 3e18])
+def test_layer_norm_of_great_numbers(scale, rng):
+    """(s, -s, 0) has the variance 2 s² / 3, which float32 does not hold; x̂ = (√1.5, -√1.5, 0).
+
+    The rows around it are what they are alone, and gradients, times s, those of float64.
+    """
+    rows = np.float32([[1.0, 2.0, 3.0], [scale, -scale, 0.0], [-1.0, 0.5, 0.25]])
+    g = rng.standard_normal(rows.shape).astype(np.float32)
+    y, pull = layer_norm.layer_norm(to_device(rows))
+    gx = pulled(pull, to_device(g))[0]
+    alone, _ = layer_norm.layer_norm(to_device(rows[::2].copy()))
+    (y,), (alone,) = to_host(y), to_host(alone)
+    np.testing.assert_allclose(y[1], np.array([1.5**0.5, -(1.5**0.5), 0.0]), rtol=4 * EPS)
+    assert np.array_equal(y[::2], alone)
+    exact = ops.layer_norm.op.body(rows.astype(np.float64))[1](g.astype(np.float64))[0]
+    size = np.float64([[1.0], [scale], [1.0]])
+    assert (np.abs(gx - exact) * size <= 16 * EPS * np.abs(exact * size).max()).all()
+
+
 def test_gelu_without_gradients_is_the_same(rng):
     v = to_device(rng.standard_normal(1030).astype(np.float32))
     with mg.no_grad():
         (y,) = to_host(gelu.gelu(v)[0])
     assert np.array_equal(y, to_host(gelu.gelu(v)[0])[0])
+
+
+@pytest.mark.parametrize("how", ["none", "tanh"])
+def test_gelu_keeps_its_digits_where_it_is_small(how):
+    """To the tolerance of `test_digits`, which has the right values."""
+    name = "gelu" if how == "none" else "gelu tanh"
+    _, value, derivative, points, amplified = test_digits.EXACT[name]
+    v = np.float32(points)
+    y, pull = gelu.gelu(to_device(v), how)
+    found = *to_host(y), *pulled(pull, to_device(np.ones_like(v)))
+    for ours, exact in zip(found, (value, derivative), strict=True):
+        wanted = np.array([exact(float(a)) for a in v])
+        limit = (8.0 + 4.0 * np.array([amplified(float(a)) for a in v])) * EPS
+        assert (np.abs(ours - wanted) <= limit * np.abs(wanted)).all()
+
+
+def test_the_tanh_form_of_gelu_has_a_slope_where_x_cubed_overflows():
+    y, pull = gelu.gelu(to_device(np.float32([-1e38, -1e3, 1e3, 1e38])), "tanh")
+    (slope,) = pulled(pull, to_device(np.ones(4, np.float32)))
+    assert to_host(y)[0].tolist() == np.float32([0.0, 0.0, 1e3, 1e38]).tolist()
+    assert slope.tolist() == [0.0, 0.0, 1.0, 1.0]
+
+
+def test_gates_that_are_nearly_closed():
+    """Fourteen roundings a number, see `test_digits`."""
+    arrays, values, gradients = test_digits.closed_gates()
+    (h, c), pull = lstm.lstm_cell(*to_device([*arrays, None]))
+    (*_, bias, _) = pulled(pull, to_device((np.ones((1, 1), np.float32), np.zeros_like(arrays[2]))))
+    found = [*to_host(h)[0].ravel(), *to_host(c)[0].ravel(), *bias]
+    np.testing.assert_allclose(found, [*values, *gradients], rtol=14 * EPS, atol=1e-25)
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("how", ["mean", "sum", "none"])
+def test_logits_of_an_ignored_place_are_not_looked_at(how, bad):
+    """By hand: of the logits (-inf, 0, 1), class 1 has the probability p = 1 / (1 + e)."""
+    v = np.float32([[bad, 1.0, 2.0], [-np.inf, 0.0, 1.0]])
+    y, (pull, _) = fused(entropy(v, np.array([-100, 1]), reduction=how), [v, np.array([-100, 1])])
+    p = 1.0 / (1.0 + np.e)
+    wanted = np.array([0.0, -np.log(p)]) if how == "none" else -np.log(p)
+    np.testing.assert_allclose(to_host(y)[0], wanted, rtol=10 * EPS)
+    g = np.full(y.shape, 2.0, np.float32)
+    gradient = [[0.0, 0.0, 0.0], [0.0, 2.0 * (p - 1.0), 2.0 * (1.0 - p)]]
+    np.testing.assert_allclose(to_host(pull(to_device(g)))[0], gradient, rtol=10 * EPS)
+
+
+@pytest.mark.parametrize("how", ["mean", "sum", "none"])
+def test_where_all_places_are_ignored_the_gradient_is_0(how):
+    v, target = np.float32([[1.0, np.inf], [np.nan, 2.0]]), np.array([-100, -100])
+    y, (pull, _) = fused(entropy(v, target, reduction=how), [v, target])
+    g = np.full(y.shape, np.nan if how == "none" else 1.0, np.float32)
+    assert to_host(pull(to_device(g)))[0].tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
 def test_a_first_tile_of_nothing_but_minus_infinity(rng):

@@ -25,7 +25,7 @@ import numba
 import numpy as np
 
 from minigrad.kernel import Declined
-from minigrad.ops import activation, special
+from minigrad.ops import special
 
 PARTS = numba.get_num_threads()  # NUMBA_NUM_THREADS, or the cores of the process
 LOCK = threading.Lock()  # one kernel at a time: each has all cores, and not every pool is reentrant
@@ -39,12 +39,12 @@ OPTIONS: dict[str, Any] = {"fastmath": FAST, "error_model": "numpy"}
 def cache_folder() -> str:
     """Where compiled code is kept: beside the source, or in the home folder if that is read-only.
 
-    The name holds a hash of all sources here, of the files whose constants they use, and of where
+    The name holds a hash of all sources here, of the file whose constants they use, and of where
     NumPy is: Numba itself notices only a change of the file that a function stands in.
     """
     here = Path(__file__).parent
     digest = hashlib.sha256(f"{np.__version__} {np.__file__}".encode())
-    for path in (*sorted(here.glob("*.py")), Path(special.__file__), Path(activation.__file__)):
+    for path in (*sorted(here.glob("*.py")), Path(special.__file__)):
         digest.update(path.read_bytes())
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     folder = here / "__pycache__" if os.access(here, os.W_OK) else Path.home() / ".cache/minigrad"

@@ -14,7 +14,7 @@ from minigrad.kernel import Declined, kernel
 from minigrad.ops.loss import class_weights
 from minigrad.tensor import raw
 
-ONE = np.float32(1.0)
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
 
 @inner
@@ -43,10 +43,13 @@ def multiplied(x, factor, y):
 
 @compiled("void(f4[:, ::1], i8[::1], f4[:, ::1], f4[::1], i8)")
 def rows_forward(x, target, p, loss, parts):
-    """p = softmax(x) and -log p[target] of each row."""
+    """p = softmax(x) and -log p[target] of each row; no row is read whose target is -1."""
     for part in prange(parts):
         low, high = share(x.shape[0], parts, part)
         for i in range(low, high):
+            loss[i] = ZERO
+            if target[i] < 0:
+                continue
             top = greatest(x[i])
             total = exponentials(x[i], top, p[i])
             multiplied(p[i], ONE / total, p[i])
@@ -55,10 +58,13 @@ def rows_forward(x, target, p, loss, parts):
 
 @compiled("void(f4[:, ::1], i8[::1], f4[::1], f4[:, ::1], i8)")
 def rows_backward(p, target, scale, gx, parts):
-    """gx = scale (p - onehot)"""
+    """gx = scale (p - onehot), 0 where the target is -1."""
     for part in prange(parts):
         low, high = share(p.shape[0], parts, part)
         for i in range(low, high):
+            if target[i] < 0:
+                gx[i, :] = ZERO
+                continue
             multiplied(p[i], scale[i], gx[i])
             gx[i, target[i]] -= scale[i]
 
@@ -80,9 +86,10 @@ def cross_entropy(
     if not (logits.ndim and logits.size):
         return Declined("nothing to do")
     weight = None if weight is None else raw(weight).astype(np.float32)
-    ids, place, _ = class_weights(logits, target, weight, ignore_index)
+    ids, place, counted = class_weights(logits, target, weight, ignore_index)
     x = rows_of(logits).reshape(-1, logits.shape[-1])
-    flat, place = np.ascontiguousarray(ids, np.int64).reshape(-1), place.reshape(-1)
+    flat = np.ascontiguousarray(np.where(counted, ids, -1), np.int64).reshape(-1)
+    place = place.reshape(-1)
     p, loss = np.empty_like(x), np.empty(len(x), np.float32)
     parts = parts_for(x.size)
     rows_forward(x, flat, p, loss, parts)

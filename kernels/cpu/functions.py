@@ -49,12 +49,6 @@ def tanh(x):
     return y
 
 
-@inner
-def sigmoid(x):
-    """1 / (1 + e⁻ˣ), as the plain LSTM has it."""
-    return tanh(x * HALF) * HALF + HALF
-
-
 # e^x = 2^n e^r with n = round(x / log 2), so |r| <= log(2) / 2, where the Taylor polynomial of
 # degree 6 is off by at most |r|⁷/7! = 1.2e-7, relative to e^r 1.7e-7. log 2 is subtracted in two
 # parts, the first exact in float32 with 9 bits, so that n times it is exact too. Operations stay in
@@ -79,3 +73,10 @@ def exp(x):
     if x < LOWEST:
         y = ZERO
     return y
+
+
+@inner
+def sigmoid(x):
+    """1 / (1 + e⁻ˣ), with all its digits where it is small; 0 below -87.3."""
+    e = exp(-abs(x))
+    return (e if x < ZERO else ONE) / (ONE + e)

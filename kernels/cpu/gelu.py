@@ -8,37 +8,42 @@ import numpy as np
 from numba import prange
 
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
-from kernels.cpu.functions import exp, tanh
+from kernels.cpu.functions import exp
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 from minigrad.modes import is_grad_enabled
-from minigrad.ops.activation import GELU_P
-from minigrad.ops.elementwise import SQRT_2PI
+from minigrad.ops.elementwise import SQRT_2, SQRT_2PI
+from minigrad.ops.special import ERFC_P, ERFC_Q, NOTHING
 
-P0, P1, P2, P3, P4, P5, P6 = map(np.float32, GELU_P)
-HALF, ONE, DENSITY = np.float32(0.5), np.float32(1.0), np.float32(1.0 / SQRT_2PI)
+P0, P1, P2, P3, P4 = map(np.float32, ERFC_P)
+Q0, Q1, Q2, Q3, Q4, Q5 = map(np.float32, ERFC_Q)
+ZERO, HALF, ONE, END = map(np.float32, (0.0, 0.5, 1.0, NOTHING))
+INVERSE_SQRT_2, DENSITY = np.float32(1.0 / SQRT_2), np.float32(1.0 / SQRT_2PI)
 
 
 @inner
 def normal(x):
-    """Φ(x) = (1 + tanh(x P(x²))) / 2"""
-    u = x * x
-    p = P0 + u * (P1 + u * (P2 + u * (P3 + u * (P4 + u * (P5 + u * P6)))))
-    return HALF + HALF * tanh(x * p)
+    """Φ(x) = erfc(-x/√2) / 2, and e^(-x²/2)"""
+    z = min(abs(x) * INVERSE_SQRT_2, END)
+    e = exp(-z * z)
+    p = P0 + z * (P1 + z * (P2 + z * (P3 + z * P4)))
+    q = Q0 + z * (Q1 + z * (Q2 + z * (Q3 + z * (Q4 + z * Q5))))
+    tail = HALF * e * p / q
+    return (tail if x < ZERO else ONE - tail), e
 
 
 @inner
 def values(x, y):
     for i in range(x.size):
-        y[i] = x[i] * normal(x[i])
+        y[i] = x[i] * normal(x[i])[0]
 
 
 @inner
 def values_and_slopes(x, y, slope):
     for i in range(x.size):
-        distribution = normal(x[i])
+        distribution, e = normal(x[i])
         y[i] = x[i] * distribution
-        slope[i] = distribution + x[i] * DENSITY * exp(-HALF * x[i] * x[i])
+        slope[i] = distribution + x[i] * DENSITY * e
 
 
 @compiled("void(f4[::1], f4[::1], f4[::1], i8)")

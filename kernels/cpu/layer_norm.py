@@ -12,6 +12,8 @@ from minigrad import ops
 from minigrad.kernel import Declined, kernel
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
+MOST = np.float32(3e38)
+SMALL = np.float32(2.0**-76)  # brings the largest float32 to 4.5e15, of which squares can be summed
 
 
 # --- one row ----------------------------------------------------------------------------------
@@ -30,6 +32,16 @@ def centered(x, mean, y):
     for j in range(x.size):
         d = x[j] - mean
         y[j] = d
+        total += d * d
+    return total / np.float32(x.size)
+
+
+@inner
+def small_mean_square(x):
+    """Of SMALL x."""
+    total = ZERO
+    for j in range(x.size):
+        d = x[j] * SMALL
         total += d * d
     return total / np.float32(x.size)
 
@@ -77,7 +89,10 @@ def rows_forward(x, weight, bias, eps, xhat, r, y, parts):
         low, high = share(x.shape[0], parts, part)
         for i in range(low, high):
             variance = centered(x[i], mean_of(x[i]), xhat[i])
-            r[i] = ONE / np.sqrt(variance + eps)
+            if variance > MOST:  # the squares overflow; what they come to is far above eps
+                r[i] = SMALL / np.sqrt(small_mean_square(xhat[i]))
+            else:
+                r[i] = ONE / np.sqrt(variance + eps)
             scaled(xhat[i], r[i], weight, bias, y[i])
 
 

@@ -2,7 +2,7 @@
 
     loss_i = w_i (log Σ_c e^(x_ic - m_i) - (x_it - m_i))        m the maximum, t the target
     mean   = Σ loss_i / Σ w_i                                   w_i = 0 where t is ignored
-    gx_ic  = g w_i (p_ic - [c = t]) / Σ w_i
+    gx_ic  = g w_i (p_ic - [c = t]) / Σ w_i                     0 where t is ignored
 
 Rows may be longer than a tile. The sum is then made along with the maximum: where a later part
 raises the maximum from m to m', what was summed so far is multiplied by e^(m - m'). Kept: m and
@@ -56,7 +56,8 @@ def forward_kernel(
     w = counted.to(tl.float32)
     if WEIGHT:
         w *= tl.load(weight + t, mask=known, other=float("nan"))
-    tl.store(loss + i, w * (tl.log(total) - (picked - shift)), mask=i < rows)
+    lost = tl.where(counted, w * (tl.log(total) - (picked - shift)), 0.0)
+    tl.store(loss + i, lost, mask=i < rows)
     tl.store(place + i, w, mask=i < rows)
     tl.store(top + i, shift, mask=i < rows)
     tl.store(inverse + i, 1.0 / total, mask=i < rows)
@@ -93,12 +94,12 @@ def backward_kernel(
     else:
         factor *= tl.load(g) * tl.load(scale)
     t = tl.load(target + i, mask=i < rows, other=0)
-    t = tl.where(t == ignore_index, 0, t)
+    counted = t != ignore_index
     shift = tl.load(top + i, mask=i < rows, other=0.0)
     p = tl.exp(tl.load(x + at, mask=here, other=0.0) - shift[:, None])
     p *= tl.load(inverse + i, mask=i < rows, other=0.0)[:, None]
     hit = (j[None, :] == t[:, None]).to(tl.float32)
-    tl.store(gx + at, factor[:, None] * (p - hit), mask=here)
+    tl.store(gx + at, tl.where(counted[:, None], factor[:, None] * (p - hit), 0.0), mask=here)
 
 
 @kernel(ops.cross_entropy, device="cuda")

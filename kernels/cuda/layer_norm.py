@@ -29,6 +29,9 @@ from minigrad.stacked import stack_of
 WIDEST = 4096  # columns: a row is held in registers
 PROGRAMS = 256
 SUM_ROWS, SUM_COLS = 32, 32  # the tile of the second step
+# From here on, squares of a row could overflow when they are summed; this brings the largest
+# float32 to 4.5e15, of which they cannot, and is a power of two, so that nothing is rounded.
+LARGE, SMALL = tl.constexpr(2.0**50), tl.constexpr(2.0**-76)
 
 
 @triton.jit
@@ -48,7 +51,10 @@ def forward_kernel(
     v = tl.load(x + at, mask=here, other=0.0).to(tl.float32)
     mu = tl.sum(v, axis=1) / size
     centered = tl.where(here, v - mu[:, None], 0.0)
-    r = 1.0 / tl.sqrt(tl.sum(centered * centered, axis=1) / size + eps)
+    large = tl.max(tl.abs(centered), axis=1) > LARGE  # then eps is as nothing
+    factor = tl.where(large, SMALL, 1.0)
+    part = centered * factor[:, None]
+    r = factor / tl.sqrt(tl.sum(part * part, axis=1) / size + tl.where(large, 0.0, eps))
     out = centered * r[:, None]
     if WEIGHT:
         out *= tl.load(weight + j, mask=j < size, other=0.0).to(tl.float32)[None, :]

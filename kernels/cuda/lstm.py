@@ -10,8 +10,8 @@ everything elementwise, which is one launch:
 
 With replicas (`minigrad.stacked`) all arrays have an axis of them in front: their products are one
 call, and a step of all is one launch. The batch stands before the numbers of a state, as in
-`kernels.cpu.lstm`. Kept: the gates and c of every step; tanh(c)
-is made again, since a read from memory costs more.
+`kernels.cpu.lstm`. Kept: the gates and c of every step; tanh(c) is made again, since a read from
+memory costs more.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ fan in is in × the rest, its fan out is out × the rest.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,19 +54,64 @@ def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 def trunc_normal_(
     t: Tensor, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0
 ) -> Tensor:
-    """Normal with this mean and standard deviation, drawn again until it is in [low, high].
+    """Normal with this mean and standard deviation, given that it is in [low, high].
 
-    ValueError if the mean is more than 2 standard deviations outside of [low, high].
+    Numbers are proposed, and proposed again where they are not kept. At least .49 are kept, however
+    improbable the interval is: see `proposals`. ValueError unless low < high and std > 0.
     """
-    if not low < high or mean < low - 2 * std or mean > high + 2 * std:
+    if not (low < high and std > 0.0 and math.isfinite(mean)):
         raise ValueError(
-            f"trunc_normal_: mean {mean} is more than 2 std ({std}) outside of [{low}, {high}]"
+            f"trunc_normal_: expected low < high, std > 0 and a finite mean, got low {low}, "
+            f"high {high}, std {std}, mean {mean}"
         )
-    generator = random.generator(STREAM)
-    values = generator.normal(mean, std, t.shape)
-    while (outside := (values < low) | (values > high)).any():
-        values[outside] = generator.normal(mean, std, int(outside.sum()))
-    return _fill(t, devices.move(values.astype(t.dtype), t.device))
+    propose = proposals(random.generator(STREAM), mean, std, low, high)
+    values, kept = propose(t.size)
+    while not kept.all():
+        values[~kept], kept[~kept] = propose(int((~kept).sum()))
+    values = random.within(values.reshape(t.shape), low, high, t.dtype, closed=True)
+    return _fill(t, devices.move(values, t.device))
+
+
+def proposals(
+    generator: np.random.Generator, mean: float, std: float, low: float, high: float
+) -> Callable[[int], tuple[Any, Any]]:
+    """What proposes n numbers of a truncated normal distribution, and says which to keep.
+
+    With the bounds in standard deviations from the mean, a and b, w = b - a, and u uniform:
+        a <= 0 <= b, w > √(2π)   normal numbers; those between the bounds are kept
+        a <= 0 <= b              a + u w, kept with probability e^(-z²/2)
+        0 < a                    a + d, d from the density e^(-λd) on [0, w], kept with probability
+                                 e^(((c - δ)² - (d - δ)²) / 2), c = min(w, δ)
+        b < 0                    the same, from the other end
+    where λ = (a + √(a² + 4)) / 2 and δ = λ - a. Of these .49, .49 and .76 are kept, or more.
+    Source: Robert, Simulation of Truncated Normal Variables (1995), sections 2.1 and 2.2.
+    """
+    a, b, width = (low - mean) / std, (high - mean) / std, (high - low) / std
+    if a <= 0.0 <= b and width > math.sqrt(2.0 * math.pi):
+
+        def normal(n: int) -> tuple[Any, Any]:
+            values = generator.normal(mean, std, n)
+            return values, (values >= low) & (values <= high)
+
+        return normal
+    if a <= 0.0 <= b:
+
+        def uniform(n: int) -> tuple[Any, Any]:
+            part = generator.random(n)
+            probability = np.exp(-0.5 * (a + part * width) ** 2)
+            return low + part * (high - low), generator.random(n) <= probability
+
+        return uniform
+    near, end, way = (a, low, std) if a > 0.0 else (-b, high, -std)
+    delta = 2.0 / (math.hypot(near, 2.0) + near)
+    rate, best = near + delta, min(width, delta) - delta
+
+    def exponential(n: int) -> tuple[Any, Any]:
+        d = -np.log1p(generator.random(n) * np.expm1(-rate * width)) / rate
+        probability = np.exp(0.5 * (best * best - (d - delta) ** 2))
+        return end + way * d, generator.random(n) <= probability
+
+    return exponential
 
 
 def fans(t: Tensor) -> tuple[int, int]:

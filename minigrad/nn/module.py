@@ -164,7 +164,7 @@ class Module:
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Freeze (False) or release all parameters. Optimizers skip frozen ones."""
+        """Freeze (False) or release all parameters. Optimizers and clipping skip frozen ones."""
         for p in self.parameters():
             p.requires_grad_(requires_grad)
         return self
@@ -172,8 +172,7 @@ class Module:
     def zero_grad(self) -> None:
         """Set every `.grad` to None."""
         for p in self.parameters():
-            if p.node is not None:
-                p.node.grad = None
+            p.grad = None
 
     def to(self, device: str) -> Self:
         """Move parameters, gradients and buffers to "cpu", "cuda" or "cuda:N", in place.
@@ -193,9 +192,10 @@ class Module:
     def _convert(self, change: Any) -> Self:
         for t in {id(t): t for _, t in self._tensors()}.values():
             t.data = change(t.data)
-            if t.node is not None:
-                t.node.dtype = t.dtype
-                t.node.grad = None if t.node.grad is None else Tensor(change(t.node.grad.data))
+            node = t.node or t.frozen_node
+            if node is not None:
+                node.dtype = t.dtype
+                node.grad = None if node.grad is None else Tensor(change(node.grad.data))
         return self
 
     # --- state ---

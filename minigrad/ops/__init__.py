@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.ops import elementwise, index, linalg
+from minigrad.modes import is_grad_enabled
+from minigrad.ops import elementwise, index, linalg, move
 from minigrad.ops.activation import *
 from minigrad.ops.attention import *
 from minigrad.ops.elementwise import *
@@ -25,16 +26,18 @@ from minigrad.ops.nn import *
 from minigrad.ops.norm import *
 from minigrad.ops.reduce import *
 from minigrad.ops.shape import *
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, carries_gradient
 
 # fmt: off
 __all__ = [
     # elementwise: arithmetic, exponentials, smooth functions, choices
-    "add", "sub", "mul", "div", "pow", "neg", "abs", "sign", "square", "sqrt", "rsqrt",
+    "add", "sub", "mul", "div", "floor_divide", "remainder", "pow", "neg", "abs", "sign", "floor",
+    "ceil", "round", "square", "sqrt", "rsqrt",
     "reciprocal", "exp", "expm1", "log", "log1p", "logaddexp", "sin", "cos", "tanh", "sigmoid",
-    "erf", "maximum", "minimum", "where", "masked_fill", "clip", "lerp",
+    "erf", "erfc", "maximum", "minimum", "where", "masked_fill", "clip", "lerp",
     # elementwise: questions and bits
-    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isfinite",
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "isnan", "isinf",
+    "isfinite",
     "logical_not", "logical_and", "logical_or",
     "invert", "bitwise_and", "bitwise_or", "bitwise_xor",
     # activation
@@ -85,28 +88,56 @@ def reflected(fn: Binary) -> Binary:
     return lambda a, b: fn(b, a) if is_operand(b) else NotImplemented
 
 
+def in_place(name: str, fn: Binary) -> Binary:
+    """`t += x` and its like: the values of fn(t, x), written into the memory of t.
+
+    RuntimeError where a gradient would be lost, that is, unless under `no_grad`; ValueError and
+    TypeError if the result does not fit into t, as in NumPy.
+    """
+
+    def update(t: Tensor, x: Any) -> Tensor:
+        if is_grad_enabled() and (t.node is not None or carries_gradient(x)):
+            raise RuntimeError(
+                f"{name}=: a tensor that carries a gradient cannot be changed in place; write "
+                f"t = t {name} x for a new tensor, or change it under mg.no_grad()"
+            )
+        y = fn(t, x)
+        if y.shape != t.shape:
+            raise ValueError(f"{name}=: a result of shape {y.shape} does not fit into {t.shape}")
+        if not np.can_cast(y.dtype, t.dtype, "same_kind"):
+            raise TypeError(f"{name}=: a result of {y.dtype} does not fit into {t.dtype}")
+        t[...] = y
+        return t
+
+    return update
+
+
 def is_operand(x: Any) -> bool:
     numbers = (Tensor, int, float, np.generic, list, tuple)
     return isinstance(x, numbers) or devices.is_array(x)
 
 
 Tensor.__neg__ = elementwise.neg
+Tensor.__pos__ = move.clone
 Tensor.__abs__ = elementwise.abs
 Tensor.__invert__ = elementwise.invert
 Tensor.__getitem__ = index.getitem
-for _name, _fn in {
-    "add": elementwise.add,
-    "sub": elementwise.sub,
-    "mul": elementwise.mul,
-    "truediv": elementwise.div,
-    "pow": elementwise.pow,
-    "matmul": linalg.matmul,
-    "and": elementwise.bitwise_and,
-    "or": elementwise.bitwise_or,
-    "xor": elementwise.bitwise_xor,
-}.items():
+for _name, _symbol, _fn in (
+    ("add", "+", elementwise.add),
+    ("sub", "-", elementwise.sub),
+    ("mul", "*", elementwise.mul),
+    ("truediv", "/", elementwise.div),
+    ("floordiv", "//", elementwise.floor_divide),
+    ("mod", "%", elementwise.remainder),
+    ("pow", "**", elementwise.pow),
+    ("matmul", "@", linalg.matmul),
+    ("and", "&", elementwise.bitwise_and),
+    ("or", "|", elementwise.bitwise_or),
+    ("xor", "^", elementwise.bitwise_xor),
+):
     setattr(Tensor, f"__{_name}__", _fn)
     setattr(Tensor, f"__r{_name}__", reflected(_fn))
+    setattr(Tensor, f"__i{_name}__", in_place(_symbol, _fn))
 for _name, _fn in {
     "eq": elementwise.equal,
     "ne": elementwise.not_equal,

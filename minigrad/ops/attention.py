@@ -22,12 +22,18 @@ from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import where
 from minigrad.ops.index import take
-from minigrad.ops.linalg import einsum, matmul
+from minigrad.ops.linalg import einsum, matmul, one_dtype
 from minigrad.ops.nn import softmax
 from minigrad.ops.products import mT, product, row_max, row_sum
 from minigrad.tensor import Tensor, raw
+from minigrad.wide import wide
 
 CHUNK = 1 << 14  # keys that are gathered at a time
+
+
+def scale_of(q: Array) -> float:
+    """1/√d of q (..., d); vectors without numbers have products of 0 anyway."""
+    return 1.0 / math.sqrt(max(1, q.shape[-1]))
 
 
 def allowed_keys(q: Array, k: Array, mask: Array, causal: bool) -> Array:
@@ -50,7 +56,7 @@ def alibi_bias(q: Array, k: Array) -> Array:
     if q.ndim < 3:
         raise ValueError("alibi: expected q (..., H, T, d)")
     xp, (heads, rows), columns = devices.namespace(q), q.shape[-3:-1], k.shape[-2]
-    slopes = 2.0 ** (-8.0 / heads * xp.arange(1, heads + 1))
+    slopes = 2.0 ** (-8.0 / max(1, heads) * xp.arange(1, heads + 1))
     distance = xp.abs(xp.arange(rows)[:, None] + (columns - rows) - xp.arange(columns))
     return (-slopes[:, None, None] * distance).astype(q.dtype)
 
@@ -67,7 +73,7 @@ def attention_composite(
     return_weights: bool = False,
 ) -> Any:
     """`scaled_dot_product_attention` spelled in smaller ops."""
-    scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scale = scale_of(q) if scale is None else scale
     s = matmul(q, k.mT) * scale
     if alibi:
         s = s + Tensor(alibi_bias(q.data, k.data))
@@ -87,6 +93,7 @@ def attention_composite(
 
 
 @op(composite=attention_composite)
+@wide
 def scaled_dot_product_attention(
     q: Array,
     k: Array,
@@ -115,7 +122,8 @@ def scaled_dot_product_attention(
         raise ValueError("expected q (..., T, d), k (..., S, d), v (..., S, e)")
     if mask is not None and mask.dtype.kind not in "bf":
         raise TypeError(f"expected a boolean or floating point mask, got {mask.dtype}")
-    scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    q, k, v = one_dtype(q, k, v)
+    scale = scale_of(q) if scale is None else scale
     s = product(q, mT(k))
     s *= scale
     if alibi:
@@ -155,7 +163,7 @@ def gathered_attention_composite(
     q: Any, k: Any, v: Any, keys: Any, *, scale: float | None = None
 ) -> Any:
     """`gathered_attention` spelled in smaller ops."""
-    scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scale = scale_of(q) if scale is None else scale
     listed = raw(keys) >= 0
     index = Tensor(np.where(listed, raw(keys), 0))
     s = einsum("mhd,mshd->mhs", q, take(k, index, axis=0)) * scale
@@ -176,6 +184,7 @@ def mixture(p: Array, v: Array) -> Array:
 
 
 @op(composite=gathered_attention_composite)
+@wide
 def gathered_attention(
     q: Array, k: Array, v: Array, keys: Array, *, scale: float | None = None
 ) -> Result:
@@ -193,7 +202,8 @@ def gathered_attention(
     if k.shape[:2] != v.shape[:2] or keys.ndim != 2 or len(keys) != len(q):
         raise ValueError("expected k (N, H, d), v (N, H, e), keys (M, S)")
     check_ids(keys, len(k), "key", lowest=-1)
-    scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    q, k, v = one_dtype(q, k, v)
+    scale = scale_of(q) if scale is None else scale
     (queries, heads, _), length = q.shape, keys.shape[1]
     p = devices.empty((queries, heads, length), q)
     y = devices.empty((queries, heads, v.shape[2]), v)

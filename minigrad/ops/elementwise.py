@@ -16,7 +16,9 @@ import numpy as np
 
 from minigrad.graph import Array
 from minigrad.op import Result, op
-from minigrad.ops.special import erf_array
+from minigrad.ops.special import erf_array, erfc_array
+from minigrad.tensor import Tensor, raw
+from minigrad.wide import wide
 
 SQRT_2, SQRT_PI, SQRT_2PI = math.sqrt(2), math.sqrt(math.pi), math.sqrt(2 * math.pi)
 
@@ -93,6 +95,53 @@ def sign(x: Array) -> Result:
     return np.sign(x), lambda g: g * 0.0
 
 
+@op(numpy=np.floor)
+def floor(x: Array) -> Result:
+    """y = the largest whole number that is at most x.    dy/dx = 0"""
+    return np.floor(x), lambda g: g * 0.0
+
+
+@op(numpy=np.ceil)
+def ceil(x: Array) -> Result:
+    """y = the smallest whole number that is at least x.    dy/dx = 0"""
+    return np.ceil(x), lambda g: g * 0.0
+
+
+@op(numpy=np.round)
+def round(x: Array, decimals: int = 0) -> Result:
+    """y = x to so many decimals, halves to the even side.    dy/dx = 0"""
+    return np.round(x, decimals), lambda g: g * 0.0
+
+
+@op(broadcast=True, numpy=np.floor_divide)
+def floor_divide(a: Array, b: Array) -> Result:
+    """y = a // b, the floor of a / b.    dy/da = dy/db = 0
+
+    ZeroDivisionError for integers over 0, on the CPU.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = refuse_zero(b, a // b)
+    return y, (lambda g: g * 0.0, lambda g: g * 0.0)
+
+
+@op(broadcast=True, numpy=np.remainder)
+def remainder(a: Array, b: Array) -> Result:
+    """y = a % b = a - b (a // b), with the sign of b.    dy/da = 1    dy/db = -(a // b)
+
+    ZeroDivisionError for integers over 0, on the CPU.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        y = refuse_zero(b, a % b)
+    return y, (lambda g: g, lambda g: -g * np.floor_divide(a, b))
+
+
+def refuse_zero(b: Array, y: Array) -> Array:
+    """y, a result over b. Of floats it is infinite or NaN over 0; integers would have a number."""
+    if isinstance(y, np.ndarray) and y.dtype.kind != "f" and not np.all(b):
+        raise ZeroDivisionError("integers over 0")
+    return y
+
+
 @op(numpy=np.square)
 def square(x: Array) -> Result:
     """y = x².    dy/dx = 2 x"""
@@ -100,6 +149,7 @@ def square(x: Array) -> Result:
 
 
 @op(numpy=np.sqrt)
+@wide
 def sqrt(x: Array) -> Result:
     """y = √x.    dy/dx = 1 / (2 y), infinite at 0"""
     with np.errstate(invalid="ignore"):
@@ -108,6 +158,7 @@ def sqrt(x: Array) -> Result:
 
 
 @op
+@wide
 def rsqrt(x: Array) -> Result:
     """y = 1 / √x.    dy/dx = -y³ / 2"""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -116,6 +167,7 @@ def rsqrt(x: Array) -> Result:
 
 
 @op(numpy=np.reciprocal)
+@wide
 def reciprocal(x: Array) -> Result:
     """y = 1 / x.    dy/dx = -y²"""
     with np.errstate(divide="ignore"):
@@ -125,6 +177,7 @@ def reciprocal(x: Array) -> Result:
 
 # --- exponentials and logarithms ----------------------------------------------------------------
 @op(numpy=np.exp)
+@wide
 def exp(x: Array) -> Result:
     """y = eˣ.    dy/dx = y"""
     with np.errstate(over="ignore"):
@@ -133,14 +186,15 @@ def exp(x: Array) -> Result:
 
 
 @op(numpy=np.expm1)
+@wide
 def expm1(x: Array) -> Result:
-    """y = eˣ - 1, exact also for small x.    dy/dx = y + 1"""
+    """y = eˣ - 1, exact also for small x.    dy/dx = eˣ, of which y + 1 would lose the digits"""
     with np.errstate(over="ignore"):
-        y = np.expm1(x)
-    return y, lambda g: g * (y + 1.0)
+        return np.expm1(x), lambda g: g * np.exp(x)
 
 
 @op(numpy=np.log)
+@wide
 def log(x: Array) -> Result:
     """y = log x.    dy/dx = 1 / x"""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -149,6 +203,7 @@ def log(x: Array) -> Result:
 
 
 @op(numpy=np.log1p)
+@wide
 def log1p(x: Array) -> Result:
     """y = log(1 + x), exact also for small x.    dy/dx = 1 / (1 + x)"""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -157,26 +212,39 @@ def log1p(x: Array) -> Result:
 
 
 @op(broadcast=True, numpy=np.logaddexp)
+@wide
 def logaddexp(a: Array, b: Array) -> Result:
-    """y = log(eᵃ + eᵇ).    dy/da = eᵃ / (eᵃ + eᵇ) = e^(a-y)    dy/db = e^(b-y)"""
-    y = np.logaddexp(a, b)
-    return y, (lambda g: g * np.exp(a - y), lambda g: g * np.exp(b - y))
+    """y = log(eᵃ + eᵇ).    dy/da = eᵃ / (eᵃ + eᵇ) = σ(a - b)    dy/db = σ(b - a)
+
+    As in logsumexp: half the gradient to each of two that are inf, none to two that are -inf.
+    """
+
+    def share(a: Array, b: Array) -> Array:
+        same = np.isinf(raw(a)) & (raw(a) == raw(b))  # their difference would be NaN
+        with np.errstate(invalid="ignore"):
+            difference = np.where(same, 0.0, a - b)
+        return logistic(difference) * ~(same & (raw(a) < 0.0))
+
+    return np.logaddexp(a, b), (lambda g: g * share(a, b), lambda g: g * share(b, a))
 
 
 # --- smooth functions ---------------------------------------------------------------------------
 @op(numpy=np.sin)
+@wide
 def sin(x: Array) -> Result:
     """y = sin x.    dy/dx = cos x"""
     return np.sin(x), lambda g: g * np.cos(x)
 
 
 @op(numpy=np.cos)
+@wide
 def cos(x: Array) -> Result:
     """y = cos x.    dy/dx = -sin x"""
     return np.cos(x), lambda g: -g * np.sin(x)
 
 
 @op(numpy=np.tanh)
+@wide
 def tanh(x: Array) -> Result:
     """y = tanh x.    dy/dx = 1 - y², written in y, so x need not be kept"""
     y = np.tanh(x)
@@ -184,21 +252,40 @@ def tanh(x: Array) -> Result:
 
 
 def logistic(x: Array) -> Array:
-    """σ(x) = 1 / (1 + e⁻ˣ), as (1 + tanh(x/2)) / 2, which cannot overflow."""
-    return 0.5 * np.tanh(0.5 * x) + 0.5
+    """σ(x) = 1 / (1 + e⁻ˣ), with all its digits where it is small, and 0 where e⁻ˣ is infinite.
+
+    (1 + tanh(x/2)) / 2 has no digits left where tanh is -1. For the same reason 1 - σ(x) is to be
+    written as σ(-x).
+    """
+    if isinstance(x, Tensor):  # in a higher derivative
+        return sigmoid(x)
+    with np.errstate(over="ignore"):
+        return 1.0 / (1.0 + np.exp(-x))
 
 
 @op
+@wide
 def sigmoid(x: Array) -> Result:
-    """y = 1 / (1 + e⁻ˣ).    dy/dx = y (1 - y)"""
+    """y = σ(x) = 1 / (1 + e⁻ˣ).    dy/dx = y (1 - y) = σ(x) σ(-x)"""
     y = logistic(x)
-    return y, lambda g: g * y * (1.0 - y)
+    return y, lambda g: g * y * logistic(-x)
 
 
 @op
+@wide
 def erf(x: Array) -> Result:
     """y = (2/√π) ∫₀ˣ e^(-t²) dt.    dy/dx = (2/√π) e^(-x²)"""
     return erf_array(x), lambda g: g * (2.0 / SQRT_PI) * np.exp(-x * x)
+
+
+@op
+@wide
+def erfc(x: Array) -> Result:
+    """y = 1 - erf x, with all its digits where it is small.    dy/dx = -(2/√π) e^(-x²)
+
+    Relative error in float32: below (4 + 2 x²) eps for x > 0, below 2 eps elsewhere.
+    """
+    return erfc_array(x), lambda g: g * (-2.0 / SQRT_PI) * np.exp(-x * x)
 
 
 # --- choices ------------------------------------------------------------------------------------
@@ -271,6 +358,7 @@ def clip(x: Array, min: Array = None, max: Array = None) -> Result:
 
 
 @op(broadcast=True)
+@wide
 def lerp(a: Array, b: Array, weight: Array) -> Result:
     """y = a + w (b - a): a at w = 0, b at w = 1.    dy/da = 1 - w    dy/db = w    dy/dw = b - a"""
     y = a + weight * (b - a)
@@ -318,6 +406,12 @@ def greater_equal(a: Array, b: Array) -> Result:
 def isnan(x: Array) -> Result:
     """y = whether x is NaN"""
     return np.isnan(x), None
+
+
+@op(numpy=np.isinf)
+def isinf(x: Array) -> Result:
+    """y = whether x is infinite, of either sign"""
+    return np.isinf(x), None
 
 
 @op(numpy=np.isfinite)

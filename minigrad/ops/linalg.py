@@ -11,6 +11,7 @@ less on the way back.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from minigrad.graph import Array, unbroadcast
 from minigrad.op import Result, op
 from minigrad.ops import products
 from minigrad.ops.products import column_sum, mT, product
+from minigrad.ops.shape import diagonal
 
 
 def one_dtype(*arrays: Array) -> tuple[Array, ...]:
@@ -94,7 +96,13 @@ def outer(a: Array, b: Array) -> Result:
 
 
 # --- linear -----------------------------------------------------------------------------------
-@op(stacked=("weight", 2))
+def linear_composite(x: Any, weight: Any, bias: Any = None) -> Any:
+    """`linear` spelled in smaller ops."""
+    y = matmul(x, mT(weight))
+    return y if bias is None else y + bias
+
+
+@op(stacked=("weight", 2), composite=linear_composite)
 def linear(x: Array, weight: Array, bias: Array = None) -> Result:
     """y = x Wᵀ + b.    x (..., in), weight (out, in), bias (out,) -> y (..., out)
 
@@ -124,12 +132,13 @@ def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Result:
     """Σ over the letters that the output does not have, of the product of the operands.
 
     Example: einsum("bqd,bkd->bqk", q, k). Without "->", the output has the letters that occur
-    once, sorted. "..." stands for leading axes that broadcast. The gradient of an operand is again
-    an einsum, with the operand's letters and the output's swapped. A letter twice in one operand
-    is a ValueError: take its diagonal first.
+    once, sorted. "..." stands for leading axes that broadcast. A letter twice in one operand stands
+    for its diagonal: "iji->j". The gradient of an operand is again an einsum, with the operand's
+    letters and the output's swapped.
     """
-    inputs, output = parse(subscripts, [x.ndim for x in operands])
-    operands = one_dtype(*operands)
+    terms, output = parse(subscripts, [x.ndim for x in operands])
+    taken = [diagonals(x, term) for x, term in zip(one_dtype(*operands), terms, strict=True)]
+    operands, inputs, backs = zip(*taken, strict=True)
     y = products.einsum(",".join(inputs) + "->" + output, *operands, optimize=optimize)
 
     def pull_of(i: int) -> Any:
@@ -144,11 +153,34 @@ def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Result:
             full = iter(gx.shape)  # a letter of this operand alone was summed: repeat g along it
             gx = gx.reshape(tuple(next(full) if c in known else 1 for c in inputs[i]))
             shape = np.broadcast_shapes(gx.shape, x.shape)
-            return unbroadcast(np.broadcast_to(gx, shape), x.shape)
+            return backs[i](unbroadcast(np.broadcast_to(gx, shape), x.shape))
 
         return pull
 
     return y, (None, *(pull_of(i) for i in range(len(operands))))
+
+
+def diagonals(x: Array, letters: str) -> tuple[Array, str, Callable[[Array], Array]]:
+    """x without its repeated letters, of which the diagonal is taken; its letters; the way back."""
+    pulls: list[Callable[[Array], Array]] = []
+    while len(set(letters)) < len(letters):
+        letter = next(c for c in letters if letters.count(c) > 1)
+        i = letters.index(letter)
+        j = letters.index(letter, i + 1)
+        if x.shape[i] != x.shape[j]:
+            raise ValueError(
+                f"{letter!r} in {letters!r} has the lengths {x.shape[i]}, {x.shape[j]}"
+            )
+        x, pull = diagonal.op.body(x, 0, i, j)
+        letters = letters[:i] + letters[i + 1 : j] + letters[j + 1 :] + letter
+        pulls.append(pull)
+
+    def back(g: Array) -> Array:
+        for pull in reversed(pulls):
+            g = pull(g)
+        return g
+
+    return x, letters, back
 
 
 def parse(subscripts: Any, ndims: list[int]) -> tuple[list[str], str]:
@@ -172,9 +204,6 @@ def parse(subscripts: Any, ndims: list[int]) -> tuple[list[str], str]:
     inputs = [
         t.replace("...", dots[widest - count :]) for t, count in zip(terms, hidden, strict=True)
     ]
-    for letters in inputs:
-        if len(set(letters)) < len(letters):
-            raise ValueError(f"a letter twice in {letters!r}; take its diagonal first")
     if arrow:
         return inputs, output.replace("...", dots)
     once = sorted(c for c in set("".join(terms)) - {"."} if "".join(terms).count(c) == 1)

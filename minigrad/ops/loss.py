@@ -6,6 +6,7 @@ stand in the last axis, so logits of a language model (B, T, V) need no transpos
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from minigrad.ops.elementwise import where as where_op
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.nn import log_softmax
 from minigrad.ops.reduce import mean, sum
+from minigrad.ops.shape import unsqueeze
 from minigrad.tensor import Tensor, raw
+from minigrad.wide import wide, wide_function
 
 
 def reduced(values: Any, reduction: str) -> Any:
@@ -58,13 +61,13 @@ def cross_entropy_composite(
     reduction: str = "mean",
 ) -> Any:
     """`cross_entropy` spelled in smaller ops."""
-    logp = log_softmax(logits)
+    counted = Tensor(raw(target) != ignore_index)
+    logp = log_softmax(where_op(unsqueeze(counted, -1), logits, 0.0))
     options: dict[str, Any] = {"weight": weight, "ignore_index": ignore_index}
     loss = nll_loss(logp, target, reduction="none", **options)
     if label_smoothing:
         classes = logits.shape[-1]
         spread = logp if weight is None else mul(logp, weight)
-        counted = Tensor(raw(target) != ignore_index)
         uniform = -sum(spread, axis=-1) * (label_smoothing / classes)
         loss = (1.0 - label_smoothing) * loss + where_op(counted, uniform, 0.0)
     if reduction != "mean":
@@ -74,6 +77,7 @@ def cross_entropy_composite(
 
 
 @op(composite=cross_entropy_composite)
+@wide
 def cross_entropy(
     logits: Array,
     target: Array,
@@ -89,8 +93,9 @@ def cross_entropy(
         loss = -(1 - s) w_t logp_t - s/C Σ_c w_c logp_c         0 where the target is ignored
     "mean" divides the sum by Σ w_t. As dlogp_c/dx_j = δ_cj - p_j, the gradient of a place is
         (1 - s) w_t (p - onehot_t) + s/C (p Σ_c w_c - w)
-    and only p is kept. All places ignored: the mean is NaN, as in PyTorch. IndexError for a target
-    outside [0, C-1] that is not ignore_index. The weights carry no gradient.
+    and only p is kept. An ignored place has loss and gradient 0 whatever its logits are; if all are
+    ignored, the mean is NaN, as in PyTorch. IndexError for a target outside [0, C-1] that is not
+    ignore_index. The weights carry no gradient.
     """
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
@@ -99,8 +104,9 @@ def cross_entropy(
     classes, dtype = logits.shape[-1], logits.dtype
     weight = None if weight is None else raw(weight).astype(dtype)
     target, place, counted = class_weights(logits, target, weight, ignore_index)
-    counted = counted.astype(dtype)
-    p = logits - logits.max(axis=-1, keepdims=True) if logits.size else logits.copy()
+    x = np.where(counted[..., None], logits, 0.0)  # what is ignored may be infinite or NaN
+    with np.errstate(invalid="ignore"):
+        p = x - x.max(axis=-1, keepdims=True) if x.size else x
     picked = np.take_along_axis(p, target[..., None], axis=-1)[..., 0]
     spread = (p if weight is None else p * weight).sum(axis=-1) if label_smoothing else 0.0
     np.exp(p, out=p)
@@ -108,24 +114,24 @@ def cross_entropy(
     p /= total
     log_total = np.log(total[..., 0])
     weight_sum = float(classes) if weight is None else weight.sum()
-    loss = (1.0 - label_smoothing) * place * (log_total - picked)
-    if label_smoothing:
-        loss += (label_smoothing / classes) * counted * (weight_sum * log_total - spread)
+    share = counted.astype(dtype) * (label_smoothing / classes)
     with np.errstate(invalid="ignore", divide="ignore"):
+        loss = (1.0 - label_smoothing) * place * (log_total - picked)
+        if label_smoothing:
+            loss += share * (weight_sum * log_total - spread)
         scale = 1.0 / place.sum() if reduction == "mean" else 1.0
 
     def pull(g: Array) -> Array:
-        g = (g * scale)[..., None] if reduction == "none" else g * scale
         hit = (1.0 - label_smoothing) * place[..., None]
         if label_smoothing:
-            smooth = (label_smoothing / classes) * counted[..., None]
+            smooth = share[..., None]
             gx = p * (hit + smooth * weight_sum)
             gx -= smooth if weight is None else smooth * weight
         else:
             gx = p * hit
         at = target[..., None]
         np.put_along_axis(gx, at, np.take_along_axis(gx, at, axis=-1) - hit, axis=-1)
-        gx *= g
+        gx *= np.where(counted, g * scale, 0.0)[..., None]
         return gx
 
     with np.errstate(invalid="ignore"):
@@ -133,6 +139,7 @@ def cross_entropy(
     return y, (pull, None)
 
 
+@wide_function
 def nll_loss(
     logp: Any,
     target: Any,
@@ -142,8 +149,9 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Any:
     """-w_t logp[target], for log-probabilities (..., C) and class ids (...); see cross_entropy."""
-    ids, place, _ = class_weights(raw(logp), raw(target), raw(weight), ignore_index)
-    loss = -take_along_axis(logp, ids[..., None], axis=-1)[..., 0] * Tensor(place)
+    ids, place, counted = class_weights(raw(logp), raw(target), raw(weight), ignore_index)
+    picked = take_along_axis(logp, ids[..., None], axis=-1)[..., 0]
+    loss = -where_op(Tensor(counted), picked, 0.0) * Tensor(place)
     if reduction == "mean":
         with np.errstate(invalid="ignore"):
             return sum(loss) / Tensor(place.sum().reshape(()))
@@ -156,6 +164,7 @@ def same_shape(name: str, a: Any, b: Any) -> None:
         raise ValueError(f"{name}: expected equal shapes, got {np.shape(a)} and {np.shape(b)}")
 
 
+@wide_function
 def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(x - target)², element by element. Equal shapes: broadcasting here is nearly always a bug."""
     same_shape("mse_loss", x, target)
@@ -163,21 +172,28 @@ def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
 
 
 @op(broadcast=True)
+@wide
 def _binary_cross_entropy_with_logits(x: Array, target: Array) -> Result:
     """-t log σ(x) - (1 - t) log(1 - σ(x)) = max(x, 0) - x t + log(1 + e^-|x|), which is safe.
 
-    dy/dx = σ(x) - t        dy/dt = -x
+    dy/dx = σ(x) - t = (1 - t) σ(x) - t σ(-x)        dy/dt = -x
     """
     y = np.maximum(x, 0.0) - x * target + np.log1p(np.exp(-np.absolute(x)))
-    return y, (lambda g: g * (logistic(x) - target), lambda g: -g * x)
+
+    def pull(g: Array) -> Array:
+        return g * ((1.0 - target) * logistic(x) - target * logistic(-x))
+
+    return y, (pull, lambda g: -g * x)
 
 
+@wide_function
 def binary_cross_entropy_with_logits(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """Cross-entropy of yes/no answers from logits x and targets in [0, 1], of equal shapes."""
     same_shape("binary_cross_entropy_with_logits", x, target)
     return reduced(_binary_cross_entropy_with_logits(x, target), reduction)
 
 
+@wide_function
 def kl_div(logp: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Any:
     """KL divergence, target (log target - logp), element by element; 0 where the target is 0.
 
@@ -185,8 +201,7 @@ def kl_div(logp: Any, target: Any, *, reduction: str = "mean", log_target: bool 
     the number of elements; sum and divide by the batch for the divergence of distributions.
     """
     same_shape("kl_div", logp, target)
-    if log_target:
-        return reduced(exp(target) * (target - logp), reduction)
-    positive = raw(target) > 0
-    safe = where_op(positive, target, 1.0)
-    return reduced(where_op(positive, target * (np.log(safe) - logp), -0.0 * logp), reduction)
+    positive = raw(target) > (-math.inf if log_target else 0.0)
+    target, logp = (where_op(positive, x, 0.0 if log_target else 1.0) for x in (target, logp))
+    values = exp(target) * (target - logp) if log_target else target * (np.log(target) - logp)
+    return reduced(where_op(positive, values, 0.0), reduction)

@@ -39,6 +39,7 @@ from minigrad.ops.nn import embedding
 from minigrad.ops.products import mT, product
 from minigrad.ops.shape import split, stack, unbind
 from minigrad.tensor import Tensor
+from minigrad.wide import sums
 
 
 def buffer(like: Array, *shape: int) -> Array:
@@ -52,15 +53,15 @@ def gates_of(z: Array) -> tuple[Array, ...]:
 
 
 def activate(z: Array) -> None:
-    """Pre-activations z (4H, B) become the gates, in place: σ(z) = tanh(z/2)/2 + 1/2."""
+    """Pre-activations z (4H, B) become the gates, in place: σ(z) = 1 / (1 + e⁻ᶻ), and tanh."""
     n = len(z) // 4
-    sigmoids = z[: 2 * n], z[3 * n :]
-    for gate in sigmoids:
-        gate *= 0.5
-    np.tanh(z, out=z)
-    for gate in sigmoids:
-        gate *= 0.5
-        gate += 0.5
+    with np.errstate(over="ignore"):  # σ is then 0
+        for gate in (z[: 2 * n], z[3 * n :]):
+            np.negative(gate, out=gate)
+            np.exp(gate, out=gate)
+            gate += 1.0
+            np.reciprocal(gate, out=gate)
+    np.tanh(z[2 * n : 3 * n], out=z[2 * n : 3 * n])
 
 
 def step_forward(z: Array, c_prev: Array, c: Array, t: Array, h: Array) -> None:
@@ -114,6 +115,7 @@ def gates_composite(from_x: Any, h: Any, c: Any, weight_hh: Any, bias_hh: Any) -
 
 
 @op(composite=lstm_cell_composite, stacked=("weight_ih", 2))
+@sums
 def lstm_cell(
     x: Array,
     h: Array,
@@ -149,7 +151,10 @@ def lstm_cell(
 def check_cell(
     x: Array, h: Array, c: Array, weight_ih: Array, weight_hh: Array, *biases: Array
 ) -> None:
-    """ValueError unless the shapes of one layer fit together."""
+    """ValueError unless the shapes of one layer fit together, TypeError for integers."""
+    integers = [a.dtype for a in (x, h, c, weight_ih, weight_hh) if a.dtype.kind != "f"]
+    if integers:
+        raise TypeError(f"expected floating point inputs, states and weights, got {integers[0]}")
     if x.ndim != 2 or h.ndim != 2:
         raise ValueError("expected x (B, D) and h, c (B, H)")
     size = h.shape[1]
@@ -204,6 +209,7 @@ def lstm_composite(x: Any, h0: Any, c0: Any, *weights: Any) -> tuple[Any, Any, A
 
 
 @op(composite=lstm_composite, stacked=("weights", 2))
+@sums
 def _lstm(x: Array, h0: Array, c0: Array, *weights: Array) -> Result:
     """See `lstm`. Kept per layer: its input, the gates, c and tanh(c) of every step."""
     if x.ndim != (3 if x.dtype.kind == "f" else 2) or not len(x) or not weights or len(weights) % 4:

@@ -13,32 +13,40 @@ from minigrad.graph import Array
 from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
 from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+from minigrad.wide import wide
 
 
 # --- softmax ----------------------------------------------------------------------------------
+def top(x: Array, axis: int) -> Array:
+    """The largest along an axis; 0 if there are no numbers, for which nothing can overflow."""
+    return np.max(x, axis=axis, keepdims=True) if x.size else 0.0
+
+
 @op
+@wide
 def softmax(x: Array, axis: int = -1) -> Result:
     """y_i = e^(x_i) / Σ_j e^(x_j) along an axis.
 
     dy_i/dx_j = y_i (δ_ij - y_j), so gx_i = y_i (g_i - Σ_j g_j y_j)
 
     The largest x is subtracted first, so that no exponential overflows; a row of nothing but -inf,
-    or with an inf, gives NaN as in PyTorch.
+    or with an inf, gives NaN as in PyTorch. Along an empty axis there is nothing to give.
     """
     with np.errstate(invalid="ignore"):
-        e = np.exp(x - np.max(x, axis=axis, keepdims=True))
+        e = np.exp(x - top(x, axis))
         y = e / np.sum(e, axis=axis, keepdims=True)
     return y, lambda g: y * (g - np.sum(g * y, axis=axis, keepdims=True))
 
 
 @op
+@wide
 def log_softmax(x: Array, axis: int = -1) -> Result:
     """y_i = x_i - log Σ_j e^(x_j) along an axis.
 
     dy_i/dx_j = δ_ij - softmax_j, so gx_j = g_j - e^(y_j) Σ_i g_i
     """
-    with np.errstate(invalid="ignore"):
-        shifted = x - np.max(x, axis=axis, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shifted = x - top(x, axis)
         y = shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
     return y, lambda g: g - np.exp(y) * np.sum(g, axis=axis, keepdims=True)
 

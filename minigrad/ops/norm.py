@@ -11,6 +11,8 @@ With y = x̂ w + b:  ĝ = g w,  gw = Σ g x̂,  gb = Σ g  over all normalized g
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,15 +22,41 @@ from minigrad.modes import no_grad
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import maximum, mul, rsqrt, square
 from minigrad.ops.products import column_dot, column_sum, row_dot, row_sum
-from minigrad.ops.reduce import mean, norm
+from minigrad.ops.reduce import mean, norm, var
 from minigrad.ops.shape import reshape
-from minigrad.tensor import Tensor
+from minigrad.wide import wide, wide_function
 
 
 def check_affine(x: Array, weight: Array, bias: Array, axis: int) -> None:
     for name, p in (("weight", weight), ("bias", bias)):
         if p is not None and p.shape != (x.shape[axis],):
             raise ValueError(f"expected {name} ({x.shape[axis]},)")
+
+
+def as_rows(x: Array) -> Array:
+    """x (..., D) as (N, D)"""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def inverse_root(x: Array, n: int, eps: float, total: Callable[[Array], Array]) -> Array:
+    """1 / √(Σ x² / n + ε), where total(x) is Σ x².
+
+    In float64 where float32 does not hold the squares; on a GPU, which would have to be waited for
+    to know that, always.
+    """
+
+    def inverse(z: Array) -> Array:
+        return (1.0 / np.sqrt(z / n + eps)).astype(x.dtype)
+
+    if not isinstance(x, np.ndarray):
+        return inverse(total(x.astype(np.float64)))
+    with np.errstate(over="ignore"):
+        r = inverse(total(x))
+    return r if r.all() else np.where(r == 0.0, inverse(total(x.astype(np.float64))), r)
+
+
+def squares(x: Array) -> Array:
+    return row_dot(x, x)
 
 
 # --- layer_norm -------------------------------------------------------------------------------
@@ -41,6 +69,7 @@ def layer_norm_composite(x: Any, weight: Any = None, bias: Any = None, eps: floa
 
 
 @op(composite=layer_norm_composite, stacked=("weight", 1))
+@wide
 def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 1e-5) -> Result:
     """y = (x - μ) / √(σ² + ε) w + b, over the last axis.    x, y (..., D), w, b (D,)
 
@@ -48,10 +77,9 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
     Source: Ba et al., Layer Normalization (2016), eq. 4.
     """
     check_affine(x, weight, bias, axis=-1)
-    size = x.shape[-1]
-    x2 = x.reshape(-1, size)
+    x2, size = as_rows(x), max(1, x.shape[-1])
     xhat = x2 - row_sum(x2) / size
-    r = 1.0 / np.sqrt(row_dot(xhat, xhat) / size + eps)
+    r = inverse_root(xhat, size, eps, squares)
     xhat *= r
     y = xhat.copy() if weight is None else xhat * weight
     if bias is not None:
@@ -78,6 +106,7 @@ def rms_norm_composite(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
 
 
 @op(composite=rms_norm_composite, stacked=("weight", 1))
+@wide
 def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Result:
     """y = x / √(mean(x²) + ε) w, over the last axis.    x, y (..., D), w (D,)
 
@@ -85,9 +114,8 @@ def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Result:
     Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019), eq. 4.
     """
     check_affine(x, weight, None, axis=-1)
-    size = x.shape[-1]
-    x2 = x.reshape(-1, size)
-    r = 1.0 / np.sqrt(row_dot(x2, x2) / size + eps)
+    x2, size = as_rows(x), max(1, x.shape[-1])
+    r = inverse_root(x2, size, eps, squares)
     xhat = x2 * r
 
     def pull(g: Array) -> tuple[Any, ...]:
@@ -114,11 +142,13 @@ def standardize_composite(x: Any, eps: float = 1e-5) -> Any:
 
 
 @op(composite=standardize_composite)
+@wide
 def standardize(x: Array, eps: float = 1e-5) -> Result:
     """x̂ = (x - μ) / √(σ² + ε) with the statistics of each channel.    x (N, C) or (N, C, L)"""
     axes = (0, *range(2, x.ndim))
     xhat = x - x.mean(axis=axes, keepdims=True)
-    r = 1.0 / np.sqrt((xhat * xhat).mean(axis=axes, keepdims=True) + eps)
+    n = math.prod(x.shape[i] for i in axes)
+    r = inverse_root(xhat, n, eps, lambda x: (x * x).sum(axis=axes, keepdims=True))
     xhat *= r
 
     def pull(g: Array) -> Array:
@@ -150,17 +180,16 @@ def batch_norm(
     check_affine(x, weight, bias, 1)
     shape = channel_shape(x)
     if training:
-        count = x.size // x.shape[1]
+        count = x.shape[0] * math.prod(x.shape[2:])
         if count < 2:
             raise ValueError(f"batch_norm: expected more than one value a channel, got {x.shape}")
         y = standardize(x, eps=eps)
         if running_mean is not None:
             axes = (0, *range(2, x.ndim))
-            batch_mean = x.data.mean(axis=axes)
-            batch_var = x.data.var(axis=axes) * (count / (count - 1))
             with no_grad():
+                batch_mean, batch_var = mean(x, axes), var(x, axes, correction=1)
                 for running, batch in ((running_mean, batch_mean), (running_var, batch_var)):
-                    running.assign_(running + momentum * (Tensor(batch) - running))
+                    running.assign_(running + momentum * (batch - running))
     else:
         if running_mean is None or running_var is None:
             raise ValueError("batch_norm: evaluation needs running_mean and running_var")
@@ -169,6 +198,7 @@ def batch_norm(
     return y if bias is None else y + reshape(bias, shape)
 
 
+@wide_function
 def normalize(x: Any, p: float = 2.0, axis: int = -1, eps: float = 1e-12) -> Any:
     """x / max(‖x‖_p, ε) along an axis."""
     return x / maximum(norm(x, p, axis=axis, keepdims=True), eps)

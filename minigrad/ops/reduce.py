@@ -21,6 +21,7 @@ from minigrad.op import Result, inside, op
 from minigrad.ops.index import along, axis_of, scatter
 from minigrad.protocols import answers
 from minigrad.tensor import raw
+from minigrad.wide import double, sums, wide
 
 Axis = int | Sequence[int] | None
 
@@ -57,6 +58,7 @@ def refuse_empty(shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
 
 # --- sums -------------------------------------------------------------------------------------
 @op(numpy=np.sum)
+@sums
 def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = Σ x.    dy/dx_i = 1, so gx = g repeated over the axes"""
     axes, shape = axes_of(axis, x.ndim), x.shape
@@ -65,6 +67,7 @@ def sum(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 
 
 @op(numpy=np.mean)
+@wide
 def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = Σ x / n.    dy/dx_i = 1/n.    NaN over an empty axis"""
     axes, shape = axes_of(axis, x.ndim), x.shape
@@ -74,6 +77,7 @@ def mean(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 
 
 @op(numpy=np.var)
+@wide
 def var(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Result:
     """y = Σ (x - μ)² / (n - correction).    correction=1 estimates the variance of a population
 
@@ -94,22 +98,31 @@ def var(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = Fal
 
 
 @op(numpy=np.std)
+@double
 def std(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Result:
     """y = √var(x).    dy/dx_i = (x_i - μ) / (y (n - correction)), 0 where y = 0"""
     axes = axes_of(axis, x.ndim)
     n = builtins.max(count_of(x.shape, axes) - correction, 0)
-    mu = x.mean(axis=axes, keepdims=True) if x.size else 0.0
+    centered = x - (x.mean(axis=axes, keepdims=True) if x.size else 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        y = np.sqrt(np.sum(np.square(x - mu), axis=axes, keepdims=keepdims) / n)
+        y, inverse = root(np.sum(centered * centered, axis=axes, keepdims=True) / n, 2.0)
 
     def pull(g: Array) -> Array:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return expand(g / (y + (y == 0)), x.shape, axes) * (x - mu) / n
+            return expand(g, x.shape, axes) * inverse * centered / n
 
-    return y, pull
+    return y if keepdims else drop(y, axes), pull
+
+
+def root(z: Array, p: float) -> tuple[Array, Array]:
+    """y = z^(1/p) and 1 / y; at z = 0, where the slope is infinite, both are 0 and constant."""
+    zero = raw(z) == 0.0
+    safe = np.sqrt(z + zero) if p == 2.0 else (z + zero) ** (1.0 / p)
+    return safe - zero, ~zero / safe
 
 
 @op(numpy=np.cumsum)
+@sums
 def cumsum(x: Array, axis: int | None = None) -> Result:
     """y_i = x_0 + ... + x_i; without an axis, of x flattened.
 
@@ -136,6 +149,7 @@ def prod_composite(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 @op(numpy=np.prod, composite=prod_composite)
+@sums
 def prod(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = Π x.    dy/dx_i = Π_(j≠i) x_j
 
@@ -208,27 +222,28 @@ def argmin(x: Array, axis: int | None = None, keepdims: bool = False) -> Result:
 
 # --- smooth reductions --------------------------------------------------------------------------
 @op
+@wide
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = log Σ eˣ.    dy/dx_i = e^(x_i - y), which is softmax
 
-    Computed as m + log Σ e^(x - m) with m = max x, which cannot overflow. Over nothing but -inf:
-    y = -inf, with gradient 0.
+    Computed as m + log Σ e^(x - m) with m = max x, which cannot overflow. Where several are inf,
+    they share the gradient evenly. Of nothing but -inf, or of nothing: -inf, with gradient 0.
     """
     axes = axes_of(axis, x.ndim)
-    refuse_empty(x.shape, axes)
-    m = np.max(x, axis=axes, keepdims=True)
-    m = np.where(np.isfinite(m), m, 0.0)
-    with np.errstate(divide="ignore", over="ignore"):
-        y = np.log(np.sum(np.exp(x - m), axis=axes, keepdims=True)) + m
-
-    def pull(g: Array) -> Array:
-        with np.errstate(invalid="ignore"):
-            return expand(g, x.shape, axes) * np.exp(x - np.where(y == -math.inf, 0.0, y))
-
-    return y if keepdims else drop(y, axes), pull
+    m = np.max(raw(x), axis=axes, keepdims=True) if x.size else -math.inf  # a constant: it cancels
+    same = np.isinf(m) & (raw(x) == m)  # their difference would be NaN
+    with np.errstate(divide="ignore", invalid="ignore"):
+        e = np.exp(np.where(same, 0.0, x - m))
+        total = np.sum(e, axis=axes, keepdims=True)
+        y = np.log(total) + m
+    counted = m > -math.inf
+    return y if keepdims else drop(y, axes), (
+        lambda g: expand(g, x.shape, axes) * e * (counted / total)
+    )
 
 
 @op(numpy=np.linalg.vector_norm)
+@double
 def norm(x: Array, ord: float = 2.0, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = (Σ |x|^p)^(1/p) with p = ord >= 1, or max |x| for p = inf.
 
@@ -241,17 +256,17 @@ def norm(x: Array, ord: float = 2.0, axis: Axis = None, keepdims: bool = False) 
         refuse_empty(x.shape, axes)
         y = np.max(np.absolute(x), axis=axes, keepdims=keepdims)
         return y, lambda g: share(g, np.absolute(x), y, axes) * np.sign(x)
-    if p == 2.0:
-        with np.errstate(over="ignore"):
-            y = np.sqrt(np.sum(x * x, axis=axes, keepdims=keepdims))
-        return y, lambda g: x * expand(g / (y + (y == 0)), x.shape, axes)
-    y = np.sum(np.absolute(x) ** p, axis=axes, keepdims=keepdims) ** (1.0 / p)
+    with np.errstate(over="ignore"):
+        powers = x * x if p == 2.0 else np.absolute(x) ** p
+        y, inverse = root(np.sum(powers, axis=axes, keepdims=True), p)
 
     def pull(g: Array) -> Array:
-        scaled = np.absolute(x) / expand(y + (y == 0), x.shape, axes)
-        return expand(g, x.shape, axes) * np.sign(x) * scaled ** (p - 1.0)
+        g = expand(g, x.shape, axes)
+        if p == 2.0:
+            return g * (x * inverse)
+        return g * np.sign(x) * (np.absolute(x) * inverse) ** (p - 1.0)
 
-    return y, pull
+    return y if keepdims else drop(y, axes), pull
 
 
 @answers(np.linalg.norm)

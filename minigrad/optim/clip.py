@@ -13,6 +13,7 @@ from minigrad.joining import stacked
 from minigrad.kernel import Routine
 from minigrad.stacked import part
 from minigrad.tensor import Tensor
+from minigrad.wide import widen
 
 
 def clip_grad_norm(
@@ -26,16 +27,17 @@ def clip_grad_norm(
               of every gradient, is scaled by its own norm.
 
     Returns the norm before, as a tensor () or (replicas,): nothing is read from a GPU unless its
-    value is asked for. Parameters without a gradient are passed over; with none at all the norm is
-    0. A norm of NaN makes every gradient NaN. The formula is PyTorch's. ValueError unless
-    max_norm >= 0, and for a gradient without the axis of replicas.
+    value is asked for. Parameters without a gradient and frozen ones are passed over; with none at
+    all the norm is 0. A norm of NaN makes every gradient NaN. The formula is PyTorch's. ValueError
+    unless max_norm >= 0, and for a gradient without the axis of replicas.
     Source: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks (2013).
     """
     if not max_norm >= 0.0:  # a negative one would turn the gradients around
         raise ValueError(f"clip_grad_norm: expected max_norm >= 0, got {max_norm}")
     if isinstance(parameters, Tensor):
         parameters = [parameters]
-    grads = [p.grad.data for p in dict.fromkeys(parameters) if p.grad is not None]
+    trained = [p for p in dict.fromkeys(parameters) if p.requires_grad]
+    grads = [p.grad.data for p in trained if p.grad is not None]
     if not grads:
         return Tensor(np.zeros(() if replicas is None else (replicas,), np.float32))
     if replicas is not None and any(g.shape[:1] != (replicas,) for g in grads):
@@ -56,7 +58,7 @@ def clip_arrays(grads: Sequence[Array], max_norm: float, replicas: int | None) -
     if replicas is not None:
         parts = (part(tuple(grads), r) for r in range(replicas))
         return stacked([clip_arrays.body(each, max_norm, None) for each in parts])
-    norm = np.sqrt(sum(np.square(np.linalg.norm(g)) for g in grads))
+    norm = np.sqrt(sum(np.square(np.linalg.norm(widen(g))) for g in grads))
     coefficient = np.minimum(max_norm / (norm + 1e-6), 1.0)
     for g in grads:
         np.multiply(g, coefficient, out=g)

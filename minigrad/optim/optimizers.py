@@ -46,8 +46,8 @@ class Optimizer:
     params: tensors that require a gradient, or groups of them: dicts with "params" and options of
             their own, such as `{"params": biases, "weight_decay": 0.0}`.
 
-    A parameter given twice (a tied weight) is stepped once. One without a gradient is skipped, and
-    its slots stay as they are.
+    A parameter given twice (a tied weight) is stepped once. One without a gradient, or frozen, is
+    skipped, and its slots stay as they are.
 
     `lr` may be set at any time, by a schedule for instance. A group with an "lr" of its own keeps
     its ratio to the optimizer's: `lr` = 0.1 and a group's "lr" = 0.01 give that group a tenth of
@@ -131,16 +131,18 @@ class Optimizer:
     def zero_grad(self) -> None:
         """Set every `.grad` to None."""
         for p in self.parameters():
-            if p.node is not None:
-                p.node.grad = None
+            p.grad = None
 
     def step(self) -> None:
-        """Update every parameter that has a gradient, in place. Nothing is read from a GPU."""
+        """Update every parameter that has a gradient and is not frozen, in place.
+
+        Nothing is read from a GPU.
+        """
         updates: list[Update] = []
         for group in self.groups:
             for p in group["params"]:
                 grad = p.grad
-                if grad is None:
+                if grad is None or not p.requires_grad:
                     continue
                 if not p.data.flags.c_contiguous:
                     raise ValueError(f"step: a parameter of shape {p.shape} is not in C order")
