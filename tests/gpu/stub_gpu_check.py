@@ -23,14 +23,14 @@ class Small(Grokking):
 SIZES = {
     parity: {
         "ALL": [case for case in parity.ALL if case.name in ("gelu", "sort", "lstm")],
-        "ATTENTION": parity.ATTENTION[-2:],
+        "ATTENTION": parity.ATTENTION[-2:-1],
         "CALLS": [c for c in parity.CALLS if sum(a.size for a in c.arrays) < 1 << 20],
         "SHOWN": 10_000,
         "STEPS": 4,
         "Grokking": partial(Grokking, d=16),
     },
     steps: {"REPLICAS": 2, "Grokking": Small},
-    attention: {"TOKENS": 512, "LONG": (128,), "HEADS": (64,), "SHORT": attention.SHORT[:2]},
+    attention: {"TOKENS": 512, "LONG": (128,), "HEADS": (64,), "SHORT": attention.SHORT[:1]},
     ladder: {"SHAPE": (1, 2, 20, 16), "ROWS": 8, "COLUMNS": 36},
     tests: {
         "FILES": ("tests/kernels/triton_gemm.py",),

@@ -8,7 +8,6 @@ No function is listed by hand: `nm` tells which the runtime has, and which of cu
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import platform
@@ -24,8 +23,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[2] / "build" / "gpu-stub"
-CUPY = "cupy-cuda12x"
-WHEELS = ("nvidia-cuda-runtime-cu12", "nvidia-cuda-nvcc-cu12", "nvidia-cuda-nvrtc-cu12")
+MADE_OF = ("cupy-cuda12x", "nvidia-cuda-runtime-cu12", "nvidia-cuda-nvcc-cu12")
+USED = ("nvidia-cuda-nvrtc-cu12", "nvmath-python", "triton")  # by what runs on the stub
 HEADERS = ("nvidia/cuda_runtime/include", "nvidia/cuda_nvcc/include")
 RUNTIME, CUBLAS = "cupy_backends/cuda/api/runtime", "cupy_backends/cuda/libs/cublas"
 LINKED = (RUNTIME, "cupy/cuda/cub", "cupy/cuda/thrust")  # each has the runtime compiled into it
@@ -35,7 +34,7 @@ def missing() -> str:
     """Why the stub cannot be had here; nothing if it can."""
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         return "the GPU stub patches machine code of Linux on x86-64"
-    for package in (CUPY, *WHEELS):
+    for package in (*MADE_OF, *USED):
         try:
             version(package)
         except PackageNotFoundError:
@@ -50,10 +49,13 @@ def missing() -> str:
 
 def build() -> Path:
     """The folder with the libraries, made when it is first asked for, by one process of several."""
-    made_of = [version(package) for package in (CUPY, *WHEELS)]
+    made_of = [version(package) for package in MADE_OF]
     made_of += [path.read_text() for path in (*sorted(HERE.glob("*.[ch]")), Path(__file__))]
     folder = CACHE / hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:16]
     CACHE.mkdir(parents=True, exist_ok=True)
+
+    import fcntl  # which Windows does not have
+
     with open(CACHE / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file is closed
         if not folder.exists():
