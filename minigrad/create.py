@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+from minigrad.tensor import DEFAULT_DTYPE, Tensor, array_of, raw
 
 
 def tensor(
@@ -30,7 +30,7 @@ def tensor(
             )
     data = data.data if isinstance(data, Tensor) else data
     if devices.is_array(data):
-        array = data
+        array = array_of(data)
     else:
         array = np.asarray(raw(data))
         if dtype is None and array.dtype.kind == "f":
