@@ -238,6 +238,11 @@ class Tensor(Operators):
                     f"register_hook: the hook returned {type(result).__name__}, expected a Tensor "
                     f"or None"
                 )
+            if (result.shape, result.dtype) != (g.shape, g.dtype):
+                raise RuntimeError(
+                    f"register_hook: the hook returned a gradient of shape {result.shape}, "
+                    f"{result.dtype}, expected {g.shape}, {g.dtype} as it was given"
+                )
             return result if isinstance(g, Tensor) else result.data
 
         def remove() -> None:

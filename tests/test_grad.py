@@ -267,9 +267,17 @@ def test_hooks_replace_the_gradient_in_order_and_can_be_removed():
 
 def test_a_hook_that_returns_another_shape_is_refused():
     x = f64(3).requires_grad_()
-    x.register_hook(lambda g: g.sum())
-    with pytest.raises(RuntimeError, match=r"shape \(\)"):
-        (x * x).sum().backward()
+    for change, got in (
+        (lambda g: g.sum(), r"shape \(\), float64"),
+        (lambda g: g.astype(np.float32), r"shape \(3,\), float32"),
+    ):
+        remove = x.register_hook(change)
+        with pytest.raises(
+            RuntimeError, match=rf"^register_hook: .*{got}, expected \(3,\), float64"
+        ):
+            (x * x).sum().backward()
+        remove()
+    assert x.grad is None
 
 
 def test_a_hook_that_writes_to_its_gradient_changes_no_other():
