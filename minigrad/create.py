@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+from minigrad.tensor import DEFAULT_DTYPE, Tensor, array_of, carries_gradient, raw
 
 
 def tensor(
@@ -20,17 +20,17 @@ def tensor(
 
     dtype:  of the result. By default an array keeps its own, and Python floats are float32.
     device: "cpu", "cuda" or "cuda:N". By default an array stays where it is.
-    TypeError if the data are not numbers, or if requires_grad is asked of integers.
+    TypeError if the data are not numbers, or carry a gradient, or if requires_grad is asked of
+    integers.
     """
-    for t in data if isinstance(data, (list, tuple)) else [data]:
-        if isinstance(t, Tensor) and t.node is not None:
-            raise TypeError(
-                "tensor: the data carry a gradient, which a copy would lose; use mg.stack for "
-                "tensors in a list, t.clone() to keep the gradient, t.detach() to drop it"
-            )
+    if carries_gradient(data):
+        raise TypeError(
+            "tensor: the data carry a gradient, which a copy would lose; use mg.stack for "
+            "tensors in a list, t.clone() to keep the gradient, t.detach() to drop it"
+        )
     data = data.data if isinstance(data, Tensor) else data
     if devices.is_array(data):
-        array = data
+        array = array_of(data)
     else:
         array = np.asarray(raw(data))
         if dtype is None and array.dtype.kind == "f":

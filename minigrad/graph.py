@@ -142,7 +142,7 @@ def walk(
         if type(g) is dict:  # of a node with several outputs: {index: gradient}
             g = with_zeros(g, node)
         for hook in node.hooks:
-            g = checked(node, node, hook(g))
+            g = hook(g)
             table.own.discard(node)
         last = node.pull is None or node in ends
         if last or node.retains_grad:
@@ -264,7 +264,7 @@ def zero_beside(like: Array, dtype: Any) -> Array:
 
 def checked(node: Node, parent: Node, c: Array) -> Array:
     """The contribution in the shape and dtype of the parent's output, or an error about `node`."""
-    if c.shape != parent.shape and node.op is not None and node.op.broadcast:
+    if c.shape != parent.shape and node.op.broadcast:
         c = unbroadcast(c, parent.shape)
     if isinstance(c, np.generic):
         c = np.asarray(c)

@@ -35,7 +35,7 @@ from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 from minigrad.protocols import NUMPY
 from minigrad.rules import EXPLAINED, explained, same_dtype, tidy
 from minigrad.stacked import Stacked
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, array_of
 
 Pullback = Callable[[Any], Any]
 Result = tuple[Any, Pullback | tuple[Pullback | None, ...] | None]
@@ -148,6 +148,8 @@ def op(
             else:
                 if a.__class__ not in PLAIN:
                     plain = False
+                    if isinstance(a, np.ndarray) and a.__class__ is not np.ndarray:
+                        a = array_of(a)
                 parents.append(None)
             arrays.append(a)
         mode = mode_of() if recorded else OFF
@@ -224,7 +226,7 @@ def is_ours(function: Any) -> bool:
 def own(a: Any) -> Any:
     """A copy of an array that the user gave and may write to later; also within an index."""
     if devices.is_array(a):
-        return a.copy()
+        return array_of(a).copy()
     return tuple(own(item) for item in a) if type(a) is tuple else a
 
 

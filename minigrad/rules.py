@@ -55,6 +55,8 @@ def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
     """
     if isinstance(y, (np.generic, float, int)):
         y = np.asarray(y)
+    if isinstance(y, Tensor):
+        raise TypeError("its body was given tensors in a list; give them one by one: f(*tensors)")
     on_gpu = not isinstance(y, np.ndarray) and not this.moves
     if on_gpu and (problem := devices.elsewhere(arrays)):
         raise RuntimeError(problem)

@@ -34,7 +34,7 @@ class Tensor(Operators):
     __array_priority__ = 1000
 
     def __init__(self, data: Array, node: Node | None = None) -> None:
-        self.data = data
+        self.data = data if data.__class__ is np.ndarray else array_of(data)
         self.node = node
 
     # --- what it is ---
@@ -238,6 +238,11 @@ class Tensor(Operators):
                     f"register_hook: the hook returned {type(result).__name__}, expected a Tensor "
                     f"or None"
                 )
+            if (result.shape, result.dtype) != (g.shape, g.dtype):
+                raise RuntimeError(
+                    f"register_hook: the hook returned a gradient of shape {result.shape}, "
+                    f"{result.dtype}, expected {g.shape}, {g.dtype} as it was given"
+                )
             return result if isinstance(g, Tensor) else result.data
 
         def remove() -> None:
@@ -298,6 +303,23 @@ class Tensor(Operators):
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return numpy_op(func)(*args, **kwargs)
+
+
+def array_of(data: Any) -> Array:
+    """An array or NumPy number as NumPy's or CuPy's own class: `*` of np.matrix is another product.
+
+    TypeError for what is no array, and for masked elements, which have no value.
+    """
+    if isinstance(data, np.generic):
+        return np.asarray(data)
+    if not devices.is_array(data):
+        raise TypeError(
+            f"Tensor: expected a NumPy or CuPy array, got {type(data).__name__}; mg.tensor makes "
+            f"tensors of numbers and lists"
+        )
+    if np.any(getattr(data, "mask", False)):
+        raise TypeError("masked elements have no value; fill them first: a.filled(0.0)")
+    return np.asarray(data) if isinstance(data, np.ndarray) else data
 
 
 def raw(x: Any) -> Any:

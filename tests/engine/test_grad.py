@@ -267,9 +267,17 @@ def test_hooks_replace_the_gradient_in_order_and_can_be_removed():
 
 def test_a_hook_that_returns_another_shape_is_refused():
     x = f64(3).requires_grad_()
-    x.register_hook(lambda g: g.sum())
-    with pytest.raises(RuntimeError, match=r"shape \(\)"):
-        (x * x).sum().backward()
+    for change, got in (
+        (lambda g: g.sum(), r"shape \(\), float64"),
+        (lambda g: g.astype(np.float32), r"shape \(3,\), float32"),
+    ):
+        remove = x.register_hook(change)
+        with pytest.raises(
+            RuntimeError, match=rf"^register_hook: .*{got}, expected \(3,\), float64"
+        ):
+            (x * x).sum().backward()
+        remove()
+    assert x.grad is None
 
 
 def test_a_hook_that_writes_to_its_gradient_changes_no_other():
@@ -602,6 +610,25 @@ def test_an_array_that_the_user_writes_later_does_not_change_the_second_derivati
 
 def test_a_gradient_is_not_lost_in_a_list():
     t = mg.tensor(1.0, requires_grad=True)
-    for data in (t, [t, 2.0]):
-        with pytest.raises(TypeError, match="carry a gradient"):
+    for data in (t, [t, 2.0], [[1.0, -t], [t, 1.0]], ([[t]],), [[[1.0], (t,)]]):
+        with pytest.raises(TypeError, match=r"carry a gradient.*mg\.stack"):
             mg.tensor(data)
+    plain = t.detach()
+    assert mg.tensor([[1.0, plain], [plain, 2.0]]).tolist() == [[1.0, 1.0], [1.0, 2.0]]
+    rotation = mg.stack([mg.stack([mg.cos(t), -mg.sin(t)]), mg.stack([mg.sin(t), mg.cos(t)])])
+    (rotation * mg.tensor([[1.0, 0.0], [0.0, 0.0]])).sum().backward()
+    np.testing.assert_allclose(t.grad.item(), -np.sin(1.0), rtol=1e-6)
+
+
+def test_tensors_in_a_list_do_not_lose_their_gradient_in_an_op():
+    t, x = mg.tensor(1.0, requires_grad=True), mg.tensor([1.0, 2.0])
+    first = mg.op(lambda parts: (parts[0] * 2.0, lambda g: g))
+    with pytest.raises(TypeError, match=r"given tensors in a list; give them one by one"):
+        first([x, x])
+    for f in (
+        lambda: x * [t, t],
+        lambda: mg.where(x > 1, [t, t], x),
+        lambda: mg.maximum([t, t], x),
+    ):
+        with pytest.raises(RuntimeError, match=r"needs a gradient, which an array would lose"):
+            f()

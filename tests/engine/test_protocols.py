@@ -123,6 +123,46 @@ def test_data_that_are_not_numbers_are_refused(data):
         mg.tensor(data)
 
 
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_subclasses_of_arrays_count_as_arrays():
+    """Of a matrix * is the product of matrices, and - of a record is not defined."""
+    plain = np.array([[1.0, 2.0], [3.0, 4.0]])
+    kinds = [np.matrix(plain), plain.view(np.memmap), plain.view(np.recarray), np.ma.array(plain)]
+    for a in kinds:
+        assert type(a) is not np.ndarray
+        for requires_grad in (False, True):
+            x = mg.tensor(plain * 10.0, requires_grad=requires_grad)
+            results = {
+                "*": (x * a, plain * plain * 10.0),
+                "* from the left": (np.multiply(a, x), plain * plain * 10.0),
+                "@": (x @ a, plain @ plain * 10.0),
+                "tensor": (mg.tensor(a) * mg.tensor(a), plain * plain),
+                "Tensor": (mg.Tensor(a) * 1.0, plain),
+                "concatenate": (mg.concatenate([x, a]), np.concatenate([plain * 10.0, plain])),
+                "where": (mg.where(plain > 2, x, a), np.where(plain > 2, plain * 10.0, plain)),
+                "index": (x[np.matrix([[0, 1]])], plain[[[0, 1]]] * 10.0),
+                "assign_": (mg.tensor(plain * 0.0).assign_(a), plain),
+            }
+            for name, (y, expected) in results.items():
+                assert type(y.data) is np.ndarray, name
+                assert np.array_equal(y.data, expected), name
+
+
+def test_masked_elements_have_no_value():
+    masked = np.ma.array([1.0, 2.0], mask=[False, True])
+    x = mg.tensor(np.ones(2))
+    for f in (mg.tensor, mg.Tensor, lambda a: x * a, lambda a: x + mg.tensor(a)):
+        with pytest.raises(TypeError, match="masked elements have no value; fill them first"):
+            f(masked)
+    assert mg.tensor(masked.filled(0.0)).tolist() == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("data", [[1.0, 2.0], 1.0, None, (1,)])
+def test_the_class_takes_arrays_only_and_names_the_function_for_the_rest(data):
+    with pytest.raises(TypeError, match=r"Tensor: expected a NumPy or CuPy array, .*mg\.tensor"):
+        mg.Tensor(data)
+
+
 # --- DLPack ---------------------------------------------------------------------------------------
 def test_dlpack_to_torch_and_numpy_shares_memory():
     x = mg.tensor(np.arange(6.0).reshape(2, 3))
