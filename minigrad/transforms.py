@@ -16,6 +16,7 @@ from minigrad.create import tensor
 from minigrad.graph import Node, walk
 from minigrad.modes import KEEP_INPUTS, MODE, OFF, set_mode
 from minigrad.tensor import Tensor
+from minigrad.tree import leaves, mapped
 
 LEAVES = threading.Lock()  # between reading a leaf's gradient and writing the sum
 
@@ -86,54 +87,67 @@ Tensor.backward = backward  # type: ignore[reportAttributeAccessIssue]
 
 
 def grad(
-    f: Callable[..., Tensor], argnums: int | tuple[int, ...] = 0, *, create_graph: bool = False
+    f: Callable[..., Any],
+    argnums: int | tuple[int, ...] = 0,
+    *,
+    has_aux: bool = False,
+    create_graph: bool = False,
 ) -> Callable[..., Any]:
     """The function that computes the gradient of `f` with respect to its argument `argnums`.
 
     `f` returns one value (shape () or a single element). The result composes:
     `mg.grad(mg.grad(f))` is the second derivative. A tuple of `argnums` gives a tuple.
+
+    An argument is a tensor, an array, a number or nested lists of numbers; or a dict, list or tuple
+    of these, nested as one likes, and then the gradient is one too. Lists are such a structure if
+    there are tensors or arrays in them.
+
+    has_aux:      `f` returns (value, aux), and the result is (gradient, aux). Tensors in aux come
+                  without history, as the value does.
     create_graph: record the result, so that backward() can go through it to whatever else `f`
-    uses (a gradient penalty, say). Inside another `mg.grad` that happens by itself.
+                  uses (a gradient penalty, say). Inside another `mg.grad` that happens by itself.
     """
-    both = value_and_grad(f, argnums, create_graph=create_graph)
+    both = value_and_grad(f, argnums, has_aux=has_aux, create_graph=create_graph)
 
     @functools.wraps(f)
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        return both(*args, **kwargs)[1]
+        value, gradients = both(*args, **kwargs)
+        return (gradients, value[1]) if has_aux else gradients
 
     return gradient
 
 
 def value_and_grad(
-    f: Callable[..., Tensor], argnums: int | tuple[int, ...] = 0, *, create_graph: bool = False
-) -> Callable[..., tuple[Tensor, Any]]:
-    """Like `grad`, but returns the pair of the value and the gradient."""
+    f: Callable[..., Any],
+    argnums: int | tuple[int, ...] = 0,
+    *,
+    has_aux: bool = False,
+    create_graph: bool = False,
+) -> Callable[..., tuple[Any, Any]]:
+    """Like `grad`, but returns (value, gradient), or ((value, aux), gradient)."""
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
 
     @functools.wraps(f)
-    def both(*args: Any, **kwargs: Any) -> tuple[Tensor, Any]:
+    def both(*args: Any, **kwargs: Any) -> tuple[Any, Any]:
         recorded = create_graph or MODE.get() == KEEP_INPUTS
         inputs = list(args)
-        variables: list[Tensor] = []
+        places = places_of(numbers, f, args)
         with set_mode(KEEP_INPUTS):
-            for i in places_of(numbers, f, args):
-                inputs[i] = variable(args[i])
-                variables.append(inputs[i])
-            y = f(*inputs, **kwargs)
-            if not isinstance(y, Tensor) or y.size != 1:
-                got = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
-                raise ValueError(f"grad: expected {name_of(f)} to return one value, got {got}")
-            nodes = [v.node for v in variables]
+            for i in places:
+                inputs[i] = mapped(variable, args[i]) if is_tree(args[i]) else variable(args[i])
+            result = f(*inputs, **kwargs)
+            y = value_of(result, f, has_aux)
+            variables = [v for _, v in leaves([inputs[i] for i in places]) if v is not None]
             found: dict[Node, Any] = {}
             if y.node is not None:
                 one = Tensor(np.ones_like(y.data))
                 start = one if recorded else one.data
-                targets = frozenset(n for n in nodes if n is not None)
                 with set_mode(KEEP_INPUTS if recorded else OFF):
+                    targets = frozenset(v.node for v in variables)
                     found = walk([(y.node, start)], targets=targets, create_graph=recorded)
-            grads = tuple(gradient_of(v, found) for v in variables)
-        value = y if recorded else y.detach()
-        return value, grads[0] if isinstance(argnums, int) else grads
+            gradients = tuple(mapped(partial(gradient_of, found), inputs[i]) for i in places)
+        value = result if recorded else mapped(without_history, result)
+        return value, gradients[0] if isinstance(argnums, int) else gradients
 
     return both
 
@@ -152,20 +166,45 @@ def places_of(argnums: tuple[int, ...], f: Any, args: tuple[Any, ...]) -> list[i
     return places
 
 
-def variable(x: Any) -> Tensor:
+def is_tree(x: Any) -> bool:
+    """Whether an argument is a structure of variables, and no list of numbers."""
+    arrays = (isinstance(a, Tensor) or devices.is_array(a) for _, a in leaves(x))
+    return isinstance(x, dict) or (isinstance(x, (list, tuple)) and any(arrays))
+
+
+def variable(x: Any) -> Tensor | None:
     """An argument as a tensor of its own, so that nested gradients are not confused."""
+    if x is None:
+        return None
     if not isinstance(x, Tensor):
         x = tensor(float(x) if isinstance(x, int) else x)
     return x.clone() if x.node is not None else Tensor(x.data).requires_grad_()
 
 
-def gradient_of(x: Tensor, found: dict[Node, Any]) -> Tensor:
+def value_of(result: Any, f: Any, has_aux: bool) -> Tensor:
+    """The value among what `f` returned. ValueError unless it is one number."""
+    if has_aux and not (isinstance(result, tuple) and len(result) == 2):
+        got = f"{len(result)} results" if isinstance(result, tuple) else type(result).__name__
+        raise ValueError(f"grad: with has_aux {name_of(f)} must return (value, aux), got {got}")
+    y = result[0] if has_aux else result
+    if not isinstance(y, Tensor) or y.size != 1:
+        got = f"shape {y.shape}" if isinstance(y, Tensor) else type(y).__name__
+        raise ValueError(f"grad: expected {name_of(f)} to return one value, got {got}")
+    return y
+
+
+def gradient_of(found: dict[Node, Any], x: Tensor | None) -> Tensor | None:
     """What a walk found for a variable, in memory of its own; zeros if nothing arrived there."""
-    assert x.node is not None
+    if x is None or x.node is None:
+        return None
     g = found.get(x.node)
     if g is None:
         return Tensor(np.zeros_like(x.data))
     return g.clone() if isinstance(g, Tensor) else Tensor(g)
+
+
+def without_history(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) else x
 
 
 def name_of(f: Any) -> str:

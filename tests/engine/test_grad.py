@@ -2,6 +2,7 @@
 
 import operator
 import re
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 import minigrad as mg
 from minigrad import Tensor, debug
 from minigrad.inplace import saved_arrays
+from minigrad.tree import leaves
 
 
 def f64(*shape, seed=0):
@@ -80,6 +82,68 @@ def test_gradients_of_several_arguments_share_no_memory(create_graph):
         gx.data[...] = 99.0
         assert gy.tolist() == before
         assert 99.0 not in [*args[0].tolist(), *args[1].tolist()]
+
+
+class Pair(NamedTuple):
+    scale: object
+    shift: object
+
+
+def test_gradients_of_nested_structures_have_their_structure(rng):
+    """Σ (a x + b)² for a, b wherever they are: the gradients are 2 Σ r x and 2 Σ r, r = a x + b."""
+    x = rng.standard_normal(5)
+    a, b = rng.standard_normal(5), np.asarray(rng.standard_normal())
+    r = a * x + b
+    expected = 2 * r * x, 2 * r.sum()
+    loss = lambda a, b: mg.square(mg.tensor(x) * a + b).sum()
+    trees = [
+        ({"a": mg.tensor(a), "b": b}, lambda t: (t["a"], t["b"])),
+        ([mg.tensor(a), mg.tensor(b)], lambda t: (t[0], t[1])),
+        ((a, b), lambda t: (t[0], t[1])),
+        ({"layers": [{"w": a}, (b, None)]}, lambda t: (t["layers"][0]["w"], t["layers"][1][0])),
+        (Pair(a, [b]), lambda t: (t.scale, t.shift[0])),
+    ]
+    for tree, parts in trees:
+        f = lambda t, parts=parts: loss(*parts(t))
+        for g in (mg.grad(f)(tree), mg.value_and_grad(f, (0,))(tree)[1][0]):
+            assert [path for path, _ in leaves(g)] == [path for path, _ in leaves(tree)]
+            assert type(g) is type(tree)
+            for ours, theirs in zip(parts(g), expected, strict=True):
+                np.testing.assert_allclose(ours.data, theirs, rtol=1e-13)  # sums of five
+                assert not ours.requires_grad
+    assert leaves(mg.grad(f)(tree))  # a second call: nothing was left behind
+
+
+def test_a_list_of_numbers_is_one_tensor_and_second_derivatives_go_through_structures():
+    assert mg.grad(lambda x: (x * x).sum())([1.0, 2.0]).tolist() == [2.0, 4.0]
+    cube = lambda t: t["x"] * t["x"] * t["x"]
+    second = mg.grad(lambda t: mg.grad(cube)(t)["x"])({"x": 2.0})
+    assert second["x"].item() == 12.0
+    nested = mg.grad(lambda t: t["x"] * mg.grad(lambda u: u["x"] * t["x"])({"x": 5.0})["x"])
+    assert nested({"x": 3.0})["x"].item() == 6.0  # d/dx x²
+    with pytest.raises(TypeError, match="only floating"):
+        mg.grad(lambda t: t["x"].sum())({"x": np.array([1, 2])})
+
+
+def test_what_a_function_returns_beside_its_value():
+    def f(x, y):
+        h = x * x
+        return (h * y).sum(), {"h": h, "note": "text", "numbers": [1, 2]}
+
+    x = f64(3)
+    two = np.array(2.0)
+    g, aux = mg.grad(f, has_aux=True)(x, two)
+    np.testing.assert_allclose(g.data, 4 * x.data)
+    (value, again), gradients = mg.value_and_grad(f, (0, 1), has_aux=True)(x, two)
+    assert not value.requires_grad
+    for found in (aux, again):
+        assert found["h"].tolist() == (x.data * x.data).tolist()
+        assert not found["h"].requires_grad
+        assert (found["note"], found["numbers"]) == ("text", [1, 2])
+    np.testing.assert_allclose(gradients[1].item(), (x.data**2).sum(), rtol=1e-13)
+    for wrong in (lambda x: x.sum(), lambda x: (x.sum(), 1, 2), lambda x: [x.sum(), 1]):
+        with pytest.raises(ValueError, match=r"must return \(value, aux\), got"):
+            mg.grad(wrong, has_aux=True)(x)
 
 
 def test_an_argument_named_twice_is_refused():
