@@ -1,4 +1,4 @@
-"""What may be relied on, and what happens to bad input: the graph, shapes and dtypes, numerics, state.
+"""What may be relied on, and what bad input does: graph, shapes and dtypes, numerics, state.
 
 Where a promise is tested in full elsewhere, the test here shows the one thing that matters most.
 """
