@@ -12,7 +12,7 @@ pytest.importorskip("triton", reason="the GPU kernels need Triton: install minig
 
 from benchmarks import gpu_resources
 from kernels.cuda import adamw, cross_entropy, dropout, gelu, layer_norm, lstm
-from kernels.cuda.launch import ALIGNMENT, INTERPRETED, compile_only, pointer_to
+from kernels.cuda.launch import ALIGNMENT, INTERPRETED, compile_only, least_spilled, pointer_to
 from minigrad import no_grad
 
 if INTERPRETED:
@@ -107,8 +107,13 @@ def test_every_kernel_is_launched():
 @pytest.mark.parametrize("architecture", [80, 90])
 @pytest.mark.parametrize("name", LAUNCHES)
 def test_no_registers_are_spilled(name, architecture):
-    compiled = compile_only(*LAUNCHES[name][:3], architecture, *LAUNCHES[name][3:])
-    used = gpu_resources.resources(compiled.asm["cubin"])
+    fn, types, constants, *how = LAUNCHES[name]
+
+    def build(registers):  # as `launch` does
+        compiled = compile_only(fn, types, constants, architecture, *how, registers)
+        return compiled, gpu_resources.resources(compiled.asm["cubin"])
+
+    compiled, used = least_spilled(build, lambda made: made[1]["STACK"] + made[1]["LOCAL"])
     assert 8 <= used["REG"] <= 255
     assert used["STACK"] + used["LOCAL"] == 0
     assert compiled.metadata.shared <= MOST_SHARED
