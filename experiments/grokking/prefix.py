@@ -202,10 +202,11 @@ def logits(model: Any, ids: mg.Tensor | PrefixTree, start: int = 0) -> mg.Tensor
     if isinstance(ids, PrefixTree):
         ids.check_use(model, start)
         return (gpt_on_tree if isinstance(model, GPT) else lstm_on_tree)(model, ids, start)
-    if not isinstance(model, LSTMLanguageModel):
+    dropping = model.training and model.config.dropout > 0
+    if not isinstance(model, LSTMLanguageModel) or dropping:
         return model(ids, start=start)
     ids = ids if ids.ndim == 3 else nn.for_replicas(ids, model.replicas)
-    hidden, _ = recur(model, ids.mT, None, table(model, ids.shape[-2] * ids.shape[-1]))
+    hidden, _ = recur(model, ids.mT, None, products_of(model))
     return model.classifier(hidden[..., start:, :, :]).swapaxes(-3, -2)
 
 
@@ -232,7 +233,7 @@ def gpt_on_tree(model: GPT, tree: PrefixTree, start: int) -> mg.Tensor:
 
 def lstm_on_tree(model: LSTMLanguageModel, tree: PrefixTree, start: int) -> mg.Tensor:
     """Run by run: the chains of one start from the states in which those before have ended."""
-    state, products = None, table(model, tree.tokens.size)
+    state, products = None, products_of(model)
     parts: list[mg.Tensor] = []
     for run in tree.runs:
         if run.parents is not None:
@@ -244,18 +245,16 @@ def lstm_on_tree(model: LSTMLanguageModel, tree: PrefixTree, start: int) -> mg.T
     return tree.expand(mg.concatenate(parts), start)
 
 
-def table(model: LSTMLanguageModel, count: int) -> mg.Tensor | None:
-    """The first layer's products for all words, where `count` tokens often repeat them."""
-    words = model.config.vocabulary_size
-    if count < 2 * words:
-        return None
-    weight = model.embedding.weight.data
-    every = mg.Tensor(devices.namespace(weight).arange(words))
-    return model.lstm.table(model.embedding(nn.for_replicas(every, model.replicas)))
+def products_of(model: LSTMLanguageModel) -> mg.Tensor:
+    """E W_ihᵀ (V, 4H): what each word adds to the gates of the first layer."""
+    words = devices.namespace(model.embedding.weight.data).arange(model.config.vocabulary_size)
+    every = model.embedding(nn.for_replicas(mg.Tensor(words), model.replicas))
+    return mg.linear(every, model.lstm.weight_ih_l0)
 
 
-def recur(model: LSTMLanguageModel, ids: mg.Tensor, state: Any, products: mg.Tensor | None) -> Any:
-    """The LSTM over ids (T, B)."""
-    if products is None:
-        return model.lstm(model.embedding(ids), state)
-    return model.lstm(products, state, rows=ids)
+def recur(model: LSTMLanguageModel, ids: mg.Tensor, state: Any, products: mg.Tensor) -> Any:
+    """The LSTM over ids (T, B). Its first layer reads the products of the words."""
+    weights = [w for n in range(model.config.layers) for w in model.lstm.layer_weights(n)]
+    h, c = state or (None, None)
+    hidden, h, c = mg.lstm(mg.embedding(products, ids), h, c, [None, *weights[1:]])
+    return hidden, (h, c)

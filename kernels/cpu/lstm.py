@@ -17,9 +17,8 @@ from kernels.cpu.blas import AS_IS, ROW_MAJOR, TRANSPOSED, sgemm
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
 from kernels.cpu.functions import sigmoid, tanh
 from minigrad import ops
-from minigrad.indices import check_ids
 from minigrad.kernel import Declined, kernel
-from minigrad.ops.lstm import _lstm, check_cell
+from minigrad.ops.lstm import _lstm, check_cell, check_layer
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
@@ -47,6 +46,12 @@ def new_cell(i, f, g, c_prev, c):
 def multiply(a, b, y):
     for j in range(y.size):
         y[j] = a[j] * b[j]
+
+
+@inner
+def sum_of(a, b, y):
+    for j in range(y.size):
+        y[j] = a[j] + b[j]
 
 
 @inner
@@ -103,23 +108,24 @@ def add_to(y, x):
 
 # --- one layer --------------------------------------------------------------------------------
 @compiled(
-    "void(f4[:, :, ::1], i8[:, ::1], f4[:, ::1], f4[:, ::1], f4[::1], b1,"
+    "void(f4[:, :, ::1], f4[:, ::1], f4[:, ::1], f4[::1], b1,"
     "f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], i8)"
 )
-def layer_forward(x, rows, w_ih, w_hh, bias, from_zero, gates, cells, tanh_c, hidden, parts):
-    """x (T, B, D), or with D = 0 rows (T, B) of the table w_ih (V, 4H).
+def layer_forward(x, w_ih, w_hh, bias, from_zero, gates, cells, tanh_c, hidden, parts):
+    """x (T, B, D), or where w_ih has no columns x (T, B, 4H).
 
     Fills gates (T, B, 4H), tanh_c (T, B, H), cells and hidden (T + 1, B, H).
     """
     steps, batch, size = tanh_c.shape
-    width = x.shape[2]
+    width = w_ih.shape[1]
     for part in prange(parts):
         low, high = share(batch, parts, part)
         for t in range(steps):
             for b in range(low, high):
-                gates[t, b, :] = bias
-                if not width:
-                    add_to(gates[t, b], w_ih[rows[t, b]])
+                if width:
+                    gates[t, b, :] = bias
+                else:
+                    sum_of(bias, x[t, b], gates[t, b])
             if width:
                 sgemm(
                     ROW_MAJOR, AS_IS, TRANSPOSED, high - low, 4 * size, width,
@@ -152,22 +158,22 @@ def add_rows(first, others, low, high):
 
 
 @compiled(
-    "void(f4[:, :, ::1], i8[:, ::1], f4[:, ::1], f4[:, ::1], b1,"
+    "void(f4[:, :, ::1], f4[:, ::1], f4[:, ::1], b1,"
     "f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1],"
     "f4[:, :, ::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1],"
     "f4[:, ::1], f4[:, ::1], f4[:, ::1], f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], i8)"
 )
 def layer_backward(
-    x, rows, w_ih, w_hh, from_zero, gates, cells, tanh_c, hidden, dy, dh, dc, dz, dx,
+    x, w_ih, w_hh, from_zero, gates, cells, tanh_c, hidden, dy, dh, dc, space, dx,
     dw_ih, dw_hh, db, others_ih, others_hh, others_b, parts,
 ):  # fmt: skip
     """From dy (T, B, H), dh and dc (B, H) to dx, dw_ih, dw_hh, and db (1, 4H).
 
-    dh and dc become the gradients of the first state; dz (B, 4H) is space to work in. The sums of
-    the other cores (parts - 1, ...) are added at the end.
+    dh and dc become the gradients of the first state; space is (B, 4H). The sums of the other
+    cores (parts - 1, ...) are added at the end.
     """
     steps, batch, size = tanh_c.shape
-    width, last = x.shape[2], steps - 1
+    width, last = w_ih.shape[1], steps - 1
     for part in prange(parts):
         low, high = share(batch, parts, part)
         n = high - low
@@ -175,18 +181,15 @@ def layer_backward(
         my_hh = own(dw_hh, others_hh, part)
         my_b = own(db, others_b, part)
         my_b[:] = ZERO
-        if not width:
-            my_ih[:] = ZERO
         if from_zero and not last:  # no product below
             my_hh[:] = ZERO
         for t in range(last, -1, -1):
             before = ZERO if t == last else ONE
+            dz = space if width else dx[t]
             for b in range(low, high):
                 add_to(dh[b], dy[t, b])
                 row_backward(gates[t, b], cells[t, b], tanh_c[t, b], dh[b], dc[b], dz[b])
                 add_to(my_b[0], dz[b])
-                if not width:
-                    add_to(my_ih[rows[t, b]], dz[b])
             if width:
                 sgemm(
                     ROW_MAJOR, AS_IS, AS_IS, n, width, 4 * size,
@@ -221,9 +224,8 @@ def layer_backward(
 class Layer(NamedTuple):
     """What one layer keeps for the way back."""
 
-    x: Any  # (T, B, D); D is 0 where rows (T, B) of a table w_ih (V, 4H) stand for it
-    rows: Any
-    w_ih: Any
+    x: Any  # (T, B, D), or (T, B, 4H)
+    w_ih: Any  # (4H, D), or without columns
     w_hh: Any
     from_zero: bool  # h0 = 0, so that the first step has no product with w_hh
     gates: Any  # (T, B, 4H)
@@ -234,11 +236,9 @@ class Layer(NamedTuple):
 
 def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Layer:
     (steps, batch), size = x.shape[:2], w_hh.shape[1]
-    rows = np.empty((0, 0), np.int64)
-    if x.dtype != np.float32:
-        rows, x = rows_of(x.astype(np.int64)), np.empty((steps, batch, 0), np.float32)
+    w_ih = w_hh[:, :0] if w_ih is None else w_ih
     layer = Layer(
-        rows_of(x), rows, rows_of(w_ih), rows_of(w_hh), h0 is None,
+        rows_of(x), rows_of(w_ih), rows_of(w_hh), h0 is None,
         *(np.empty((n, batch, m), np.float32) for n, m in (
             (steps, 4 * size), (steps + 1, size), (steps, size), (steps + 1, size),
         )),
@@ -249,7 +249,7 @@ def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any
     for b in (b_ih, b_hh):
         if b is not None:
             bias += b
-    layer_forward(*layer[:4], bias, *layer[4:], parts_for(layer.gates.size))
+    layer_forward(*layer[:3], bias, *layer[3:], parts_for(layer.gates.size))
     return layer
 
 
@@ -257,38 +257,32 @@ def backward(layer: Layer, dy: Any, dh: Any, dc: Any) -> tuple[Any, ...]:
     """dx, dh0, dc0, dw_ih, dw_hh, db; dh and dc, the gradients of the last state, are reused."""
     batch, size = layer.tanh_c.shape[1:]
     parts = parts_for(layer.gates.size)
-    dz, dx = np.empty((batch, 4 * size), np.float32), np.empty_like(layer.x)
+    space, dx = np.empty((batch, 4 * size), np.float32), np.empty_like(layer.x)
     shapes = layer.w_ih.shape, layer.w_hh.shape, (1, 4 * size)
     sums = [np.empty(shape, np.float32) for shape in shapes]
     others = [np.empty((parts - 1, *shape), np.float32) for shape in shapes]
-    layer_backward(*layer, rows_of(dy), dh, dc, dz, dx, *sums, *others, parts)
+    layer_backward(*layer, rows_of(dy), dh, dc, space, dx, *sums, *others, parts)
     dw_ih, dw_hh, db = sums
     return dx, dh, dc, dw_ih, dw_hh, db[0]
 
 
 @kernel(_lstm, device="cpu")
 def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
-    from_rows = x.dtype.kind in "iu"
-    if why := unfit(None if from_rows else x, h0, c0, *weights):
+    if why := unfit(x, h0, c0, *weights):
         return why
     count = len(weights) // 4
-    if x.ndim != (2 if from_rows else 3) or not x.size or len(weights) != 4 * count or not count:
+    if x.ndim != 3 or not x.size or len(weights) != 4 * count or not count:
         return Declined("shapes")
     if any(a is not None and len(a) != count for a in (h0, c0)):
         return Declined("shapes")
-    if from_rows:
-        if weights[0].shape[1:] != weights[1].shape[:1]:
-            return Declined("shapes")
-        check_ids(x, len(weights[0]), "row")
     layers: list[Layer] = []
     y = x
     for n in range(count):
         w_ih, w_hh, *biases = weights[4 * n : 4 * n + 4]
         state = [None if a is None else a[n] for a in (h0, c0)]
         zeros = np.broadcast_to(np.float32(0.0), (x.shape[1], w_hh.shape[-1]))
-        first, w_first = (y[0], w_ih) if n or not from_rows else (zeros[:, :0], w_hh[:, :0])
         h, c = (zeros if s is None else s for s in state)
-        check_cell(first, h, c, w_first, w_hh, *biases)
+        check_layer(y[0], h, c, w_ih, w_hh, *biases)
         layers.append(forward(y, *state, w_ih, w_hh, *biases))
         y = layers[-1].hidden[1:]
     last_h = np.stack([layer.hidden[-1] for layer in layers])
@@ -300,9 +294,8 @@ def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
         for n in reversed(range(count)):
             dy, dh[n], dc[n], dw_ih, dw_hh, db = backward(layers[n], dy, dh[n], dc[n])
             bias = [None if b is None else db for b in weights[4 * n + 2 : 4 * n + 4]]
-            grads[:0] = [dw_ih, dw_hh, *bias]
-        dx = None if from_rows else dy
-        return dx, None if h0 is None else dh, None if c0 is None else dc, *grads
+            grads[:0] = [None if weights[4 * n] is None else dw_ih, dw_hh, *bias]
+        return dy, None if h0 is None else dh, None if c0 is None else dc, *grads
 
     return (y, last_h, last_c), pull
 

@@ -26,13 +26,11 @@ import triton.language as tl
 from kernels.cuda.arrays import rows_of, tile
 from kernels.cuda.functions import tanh
 from kernels.cuda.launch import launch, unfit
-from kernels.cuda.stacked import numbered
 from minigrad import device as devices
 from minigrad import ops
-from minigrad.indices import add_at, check_ids
 from minigrad.joining import stacked
 from minigrad.kernel import Declined, kernel
-from minigrad.ops.lstm import _lstm, buffer, check_cell
+from minigrad.ops.lstm import _lstm, buffer, check_cell, check_layer
 from minigrad.ops.products import column_sum, mT, product
 from minigrad.stacked import part, stack_of
 
@@ -42,38 +40,27 @@ WIDEST = 128  # columns of a tile: a step has little work, and many SMs to share
 # --- one step ---------------------------------------------------------------------------------
 @triton.jit
 def forward_kernel(
-    from_x, ids, from_h, bias, c_prev, gates, c, h, steps, batch, size, table_rows,
-    TABLE: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
+    from_h, bias, c_prev, gates, c, h, steps, batch, size,
+    ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """From the products from_x and from_h (batch, 4 size) to the gates, c and h (batch, size).
+    """From products with h to the gates, both (batch, 4 size), c and h (batch, size).
 
-    All stand at one of `steps` in their arrays, c and h of one of steps + 1; from_h and bias have
-    no steps. TABLE: from_x is (table_rows, 4 size), and ids (batch,) say the row.
+    In place of the gates stand the products with x. All stand at one of `steps` in their arrays, c
+    and h of one of steps + 1; from_h and bias have no steps.
     """
     replica = tl.program_id(2).to(tl.int64)
     bias, from_h = bias + replica * 4 * size, from_h + replica * batch * 4 * size
     gates += replica * steps * batch * 4 * size
     before = replica * (steps + 1) * batch * size
     c_prev, c, h = c_prev + before, c + before, h + before
-    if TABLE:
-        from_x += replica * table_rows * 4 * size
-        ids += replica * steps * batch
-    else:
-        from_x += replica * steps * batch * 4 * size
     b = (tl.program_id(0) * ROWS + tl.arange(0, ROWS))[:, None]
     j = (tl.program_id(1) * COLS + tl.arange(0, COLS))[None, :]
     here = (b < batch) & (j < size)
     at = b * (4 * size) + j
-    x_at, x_here = at, here
-    if TABLE:
-        row = tl.load(ids + b, mask=b < batch, other=0)
-        x_at = row * (4 * size) + j
-        x_here = here & (row >= 0) & (row < table_rows)
-    nan = float("nan")  # for a row that is not in the table
-    z_i = tl.load(from_x + x_at, mask=x_here, other=nan)
-    z_f = tl.load(from_x + x_at + size, mask=x_here, other=nan)
-    z_g = tl.load(from_x + x_at + 2 * size, mask=x_here, other=nan)
-    z_o = tl.load(from_x + x_at + 3 * size, mask=x_here, other=nan)
+    z_i = tl.load(gates + at, mask=here)
+    z_f = tl.load(gates + at + size, mask=here)
+    z_g = tl.load(gates + at + 2 * size, mask=here)
+    z_o = tl.load(gates + at + 3 * size, mask=here)
     z_i += tl.load(from_h + at, mask=here) + tl.load(bias + j, mask=j < size)
     z_f += tl.load(from_h + at + size, mask=here) + tl.load(bias + j + size, mask=j < size)
     z_g += tl.load(from_h + at + 2 * size, mask=here) + tl.load(bias + j + 2 * size, mask=j < size)
@@ -128,8 +115,8 @@ def backward_kernel(
 class Layer(NamedTuple):
     """What one layer keeps for the way back. Without replicas no R."""
 
-    x: Any  # (R, T B, D), or integers (R, T, B): rows of tables w_ih (R, V, 4H)
-    w_ih: Any
+    x: Any  # (R, T B, D)
+    w_ih: Any  # None where x is (R, T B, 4H)
     w_hh: Any
     from_zero: bool  # h0 = 0, so that the first step has no product with w_hh
     gates: Any  # (R, T, B, 4H)
@@ -147,12 +134,11 @@ def grid_of(
 
 
 def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Layer:
-    """x (R, T, B, D) or rows (R, T, B), h0 and c0 (R, B, H), the rest as in `ops.lstm`."""
+    """x (R, T, B, D), h0 and c0 (R, B, H), the rest as in `ops.lstm`."""
     lead, size = w_hh.shape[:-2], w_hh.shape[-1]
     steps, batch = x.shape[len(lead) : len(lead) + 2]
-    table = x.dtype.kind != "f"
     layer = Layer(
-        rows_of(x) if table else flat(x), rows_of(w_ih), rows_of(w_hh), h0 is None,
+        flat(x), None if w_ih is None else rows_of(w_ih), rows_of(w_hh), h0 is None,
         *(buffer(w_hh, *lead, *shape) for shape in (
             (steps, batch, 4 * size), (steps + 1, batch, size), (steps + 1, batch, size),
         )),
@@ -164,18 +150,17 @@ def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any
     for b in (b_ih, b_hh):
         if b is not None:
             bias += b
-    if not table:
+    if w_ih is None:
+        gates[...] = x
+    else:
         product(layer.x, mT(layer.w_ih), flat(gates))
     from_h = devices.zeros((*lead, batch, 4 * size), w_hh)
     grid, sides = grid_of(lead, batch, size)
     for t in range(steps):
         if t or not layer.from_zero:
             product(at(hidden, t), mT(layer.w_hh), from_h)
-        z = at(gates, t)
-        source = (layer.w_ih, layer.x[..., t, :]) if table else (z, bias)  # the ids may be anything
-        args = *source, from_h, bias, at(cells, t), z, at(cells, t + 1), at(hidden, t + 1)
-        sizes = steps, batch, size, layer.w_ih.shape[-2]
-        launch(forward_kernel, grid, (*args, *sizes), {"TABLE": table, **sides})
+        args = from_h, bias, at(cells, t), at(gates, t), at(cells, t + 1), at(hidden, t + 1)
+        launch(forward_kernel, grid, (*args, steps, batch, size), sides)
     return layer
 
 
@@ -195,12 +180,8 @@ def backward(layer: Layer, dy: Any, dh: Any, dc: Any) -> tuple[Any, Any, Any, An
     if steps > first:
         later, before = dz[..., first:, :, :], layer.hidden[..., first:steps, :, :]
         product(mT(flat(later)), flat(before), dw_hh)
-    if layer.x.dtype.kind != "f":
-        d_table, rows = np.zeros_like(layer.w_ih), layer.x
-        if lead:
-            rows = numbered(rows, layer.w_ih.shape[1])
-        add_at(d_table.reshape(-1, 4 * size), rows, dz)
-        return None, d_table, dw_hh, column_sum(flat(dz))
+    if layer.w_ih is None:
+        return dz, None, dw_hh, column_sum(flat(dz))
     dx = buffer(dy, *lead, steps, batch, layer.x.shape[-1])
     dw_ih = buffer(dy, *layer.w_ih.shape)
     product(flat(dz), layer.w_ih, flat(dx))
@@ -218,33 +199,25 @@ def flat(a: Any) -> Any:
     return a.reshape(*a.shape[:-3], -1, a.shape[-1])
 
 
-def check(x: Any, h: Any, c: Any, w_ih: Any, w_hh: Any, *biases: Any) -> None:
-    """`check_cell`, of the first replica if there are any: all have its shapes."""
-    args = x, h, c, w_ih, w_hh, *biases
-    check_cell(*(part(args, 0) if w_hh.ndim == 3 else args))
+def first(args: tuple[Any, ...], replicas: bool) -> Any:
+    """The arrays of the first replica, if there are any: all have its shapes."""
+    return part(args, 0) if replicas else args
 
 
 # --- the ops ----------------------------------------------------------------------------------
 @kernel(_lstm, device="cuda")
 @kernel(stack_of(_lstm), device="cuda")
 def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
-    from_rows = x.dtype.kind in "iu"
-    if why := unfit(None if from_rows else x, h0, c0, *weights, dtypes=("float32",)):
+    if why := unfit(x, h0, c0, *weights, dtypes=("float32",)):
         return why
     count = len(weights) // 4
     if len(weights) != 4 * count or not count or any(w is not None and not w.size for w in weights):
         return Declined("shapes")
-    lead = weights[0].shape[:-2]
-    if x.ndim != len(lead) + (2 if from_rows else 3) or not x.size:
+    lead = x.shape[:-3]
+    if x.ndim not in (3, 4) or not x.size:
         return Declined("shapes")
     if any(a is not None and a.shape[: len(lead) + 1] != (*lead, count) for a in (h0, c0)):
         return Declined("shapes")
-    if from_rows:
-        table, of_gates = weights[0].shape[-1:], weights[1].shape[-2:-1]
-        if table != of_gates or type(x) is not type(weights[0]):
-            return Declined("shapes")
-        check_ids(x, weights[0].shape[-2], "row")  # unchecked, the states become NaN
-        x = x.astype(np.int64, copy=False)
     layers: list[Layer] = []
     y = x
     for n in range(count):
@@ -252,9 +225,8 @@ def lstm(x: Any, h0: Any, c0: Any, *weights: Any) -> Any:
         state = [None if a is None else at(a, n) for a in (h0, c0)]
         batch = x.shape[len(lead) + 1]
         zeros = np.broadcast_to(np.float32(0.0), (*lead, batch, w_hh.shape[-1]))
-        given = (at(y, 0), w_ih) if n or not from_rows else (zeros[..., :0], w_hh[..., :0])
         h, c = (zeros if s is None else s for s in state)
-        check(given[0], h, c, given[1], w_hh, *biases)
+        check_layer(*first((at(y, 0), h, c, w_ih, w_hh, *biases), bool(lead)))
         layers.append(forward(y, *state, w_ih, w_hh, *biases))
         y = layers[-1].hidden[..., 1:, :, :]
     last_h = stacked([at(layer.hidden, -1) for layer in layers], axis=-3)
@@ -285,7 +257,7 @@ def lstm_cell(
         return why
     if not (x.size and h.size):
         return Declined("nothing to do")
-    check(x, h, c, *weights)
+    check_cell(*first((x, h, c, *weights), x.ndim == 3))
     layer = forward(x[..., None, :, :], h, c, *weights)
 
     def pull(g: Any) -> tuple[Any, ...]:

@@ -98,39 +98,17 @@ class LSTM(Module):
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, f"{kind}_l{layer}", None) for kind in kinds]
 
-    def table(self, x: Tensor) -> Tensor:
-        """What the first layer adds to its gates for each of V inputs.
-
-            x (V, input) -> x weight_ih_l0ᵀ (V, 4 hidden)
-
-        Worth it where V is less than T B: for the tokens of a small vocabulary.
-        """
-        return ops.linear(x, getattr(self, "weight_ih_l0"))  # noqa: B009
-
-    def forward(
-        self, x: Tensor, state: State | None = None, *, rows: Tensor | None = None
-    ) -> tuple[Tensor, State]:
-        """y and the last state, see above.
-
-        rows: integers (T, B), or (B, T) with batch_first. Then x is a `table` of V inputs, and the
-              result is that for inputs[rows].
-        """
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """y and the last state, see above."""
         lead = 0 if self.replicas is None else 1
-        axes, size = ("B, T" if self.batch_first else "T, B"), self.input_size
-        if rows is not None:
-            axes, size = "V", 4 * self.hidden_size
-        axes = "R, " * lead + axes
-        if x.ndim != axes.count(",") + 2 or x.shape[-1] != size:
-            kind = "x" if rows is None else "a table"
-            raise ValueError(f"LSTM: expected {kind} ({axes}, {size}), got {x.shape}")
+        axes = "R, " * lead + ("B, T" if self.batch_first else "T, B")
+        if x.ndim != lead + 3 or x.shape[-1] != self.input_size:
+            raise ValueError(f"LSTM: expected x ({axes}, {self.input_size}), got {x.shape}")
         dropping = self.num_layers > 1 and drops(self, self.dropout)
         weights: list[Tensor | None] = []
         for i in range(self.num_layers):
             weights += self.layer_weights(i)
-        y = x
-        if rows is not None:
-            y, weights[0] = rows, x
-        y = y.swapaxes(lead, lead + 1) if self.batch_first else y
+        y = x.swapaxes(lead, lead + 1) if self.batch_first else x
         h0, c0 = state or (None, None)
         if dropping:
             last_h: list[Tensor] = []

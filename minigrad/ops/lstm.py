@@ -30,12 +30,10 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array
-from minigrad.indices import add_at, check_ids
 from minigrad.joining import stacked
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import sigmoid, tanh
 from minigrad.ops.linalg import linear
-from minigrad.ops.nn import embedding
 from minigrad.ops.products import mT, product
 from minigrad.ops.shape import split, stack, unbind
 from minigrad.tensor import Tensor
@@ -107,11 +105,9 @@ def lstm_cell_composite(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None
 ) -> tuple[Any, Any]:
     """`lstm_cell` spelled in smaller ops."""
-    return gates_composite(linear(x, weight_ih, bias_ih), h, c, weight_hh, bias_hh)
-
-
-def gates_composite(from_x: Any, h: Any, c: Any, weight_hh: Any, bias_hh: Any) -> tuple[Any, Any]:
+    from_x = linear(x, weight_ih) if weight_ih is not None else x
     z = from_x + linear(h, weight_hh, bias_hh)
+    z = z if bias_ih is None else z + bias_ih
     i, f, g, o = split(z, 4, axis=-1)
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
     return sigmoid(o) * tanh(c), c
@@ -171,18 +167,25 @@ def check_cell(
         raise ValueError(f"expected biases ({4 * size},)")
 
 
+def check_layer(x: Array, h: Array, c: Array, w_ih: Array, w_hh: Array, *biases: Array) -> None:
+    """`check_cell`, where without w_ih x (B, 4H) is what it would have made."""
+    if w_ih is None:
+        if x.shape[1:] != w_hh.shape[:1]:
+            raise ValueError(f"expected x (T, B, {len(w_hh)}) where there is no weight_ih")
+        x, w_ih = x[:, :0], w_hh[:, :0]
+    check_cell(x, h, c, w_ih, w_hh, *biases)
+
+
 # --- a sequence through stacked layers --------------------------------------------------------
 def lstm(x: Any, h0: Any, c0: Any, weights: Sequence[Any]) -> tuple[Any, Any, Any]:
     """A sequence through L stacked layers, as one recorded op.
 
-    x:       (T, B, D), time first. Or integers (T, B), and the first weight a table (V, 4H): what
-             W_ih makes of V inputs, of which x says the row. Where inputs repeat, as tokens do,
-             that saves most products with W_ih.
+    x:       (T, B, D), time first
     h0, c0:  (L, B, H), the state before the first step; None for zeros
     weights: for each layer weight_ih (4H, D or H), weight_hh (4H, H), bias_ih, bias_hh (4H,);
-             a bias may be None
+             a bias may be None, and so may the first weight_ih: x is then x W_ihᵀ, (T, B, 4H)
     Returns the hidden states of the last layer (T, B, H) and the last h and c, (L, B, H) each.
-    ValueError if the shapes do not fit together, IndexError for a row outside the table.
+    ValueError if the shapes do not fit together.
     """
     return _lstm(x, h0, c0, *weights)
 
@@ -198,12 +201,7 @@ def lstm_composite(x: Any, h0: Any, c0: Any, *weights: Any) -> tuple[Any, Any, A
         c = zeros if c0 is None else c0[layer]
         outputs: list[Any] = []
         for x_t in unbind(x):
-            if x.dtype.kind == "f":
-                h, c = lstm_cell_composite(x_t, h, c, *w)
-            else:
-                from_x = embedding(w[0], x_t)
-                from_x = from_x if w[2] is None else from_x + w[2]
-                h, c = gates_composite(from_x, h, c, w[1], w[3])
+            h, c = lstm_cell_composite(x_t, h, c, *w)
             outputs.append(h)
         x = stack(outputs)
         last_h.append(h)
@@ -211,14 +209,12 @@ def lstm_composite(x: Any, h0: Any, c0: Any, *weights: Any) -> tuple[Any, Any, A
     return x, stack(last_h), stack(last_c)
 
 
-@op(composite=lstm_composite, stacked=("weights", 2))
+@op(composite=lstm_composite, stacked=("x", 3))
 @sums
 def _lstm(x: Array, h0: Array, c0: Array, *weights: Array) -> Result:
     """See `lstm`. Kept per layer: its input, the gates, c and tanh(c) of every step."""
-    if x.ndim != (3 if x.dtype.kind == "f" else 2) or not len(x) or not weights or len(weights) % 4:
-        raise ValueError(
-            "expected x (T, B, D) or integers (T, B), T >= 1, and four weights (or None) a layer"
-        )
+    if x.ndim != 3 or not len(x) or not weights or len(weights) % 4:
+        raise ValueError("expected x (T, B, D), T >= 1, and four weights (or None) a layer")
     if any(a is not None and len(a) != len(weights) // 4 for a in (h0, c0)):
         raise ValueError(f"expected h0, c0 (L, B, H) with L = {len(weights) // 4} layers")
     layers: list[Layer] = []
@@ -246,14 +242,13 @@ def _lstm(x: Array, h0: Array, c0: Array, *weights: Array) -> Result:
 class Layer(NamedTuple):
     """What one layer keeps for the way back; the batch is the last axis."""
 
-    weight: Array  # (4H, D + H), W_ih beside W_hh; with a table D is 0
+    weight: Array  # (4H, D + H), W_ih beside W_hh; without W_ih D is 0
     inputs: Array  # (T + 1, D + H, B), x_t above h_(t-1); so h_t stands in place t + 1
     gates: Array  # (T, 4H, B)
     cells: Array  # (T + 1, H, B), c0 first
     tanh_c: Array  # (T, H, B)
     from_zero: bool  # h0 = 0: the first step has no product with W_hh, nor has its gradient
-    rows: Array  # (T, B), of the table that gives the input products; None without one
-    table: Array  # (V, 4H)
+    multiplied: bool  # there is no W_ih, x is what it would have made
 
     def columns(self, t: int) -> slice:
         """The part of [x_t; h_(t-1)] that is not 0."""
@@ -267,39 +262,31 @@ class Layer(NamedTuple):
 def layer_forward(
     x: Array, h0: Array, c0: Array, w_ih: Array, w_hh: Array, b_ih: Array, b_hh: Array
 ) -> Layer:
-    """One layer over x (T, B, D), or over rows x (T, B) of a table w_ih (V, 4H)."""
+    """One layer over x (T, B, D), or (T, B, 4H) without w_ih."""
     steps, batch, size = len(x), x.shape[1], w_hh.shape[-1]
     zeros, from_zero = devices.zeros((batch, size), w_hh), h0 is None
     h0, c0 = zeros if h0 is None else h0, zeros if c0 is None else c0
-    rows: Array = None
-    table: Array = None
-    if x.dtype.kind != "f":
-        if w_ih.ndim != 2 or w_ih.shape[1:] != w_hh.shape[:1]:
-            raise ValueError(f"expected a table (V, {len(w_hh)}), got {w_ih.shape}")
-        check_ids(x, len(w_ih), "row")
-        rows, table = x, w_ih
-        x, w_ih = devices.zeros((*x.shape, 0), w_hh), w_hh[:, :0]
-    check_cell(x[0], h0, c0, w_ih, w_hh, b_ih, b_hh)
-    width = x.shape[2]
+    check_layer(x[0], h0, c0, w_ih, w_hh, b_ih, b_hh)
+    width = 0 if w_ih is None else x.shape[2]
     layer = Layer(
-        np.concatenate([w_ih, w_hh], axis=1),
+        w_hh if w_ih is None else np.concatenate([w_ih, w_hh], axis=1),
         buffer(x, steps + 1, width + size, batch),
         buffer(x, steps, 4 * size, batch),
         buffer(x, steps + 1, size, batch),
         buffer(x, steps, size, batch),
         from_zero,
-        rows,
-        table,
+        w_ih is None,
     )
-    layer.inputs[:-1, :width] = mT(x)
+    if not layer.multiplied:
+        layer.inputs[:-1, :width] = mT(x)
     layer.inputs[0, width:] = mT(h0)
     layer.cells[0] = mT(c0)
     for t in range(steps):
         used = layer.columns(t)
         z, u = layer.gates[t], layer.inputs[t, used]
         product(layer.weight[:, used], u, out=z)
-        if rows is not None:
-            z += mT(table[rows[t]])
+        if layer.multiplied:
+            z += mT(x[t])
         for bias in (b_ih, b_hh):
             if bias is not None:
                 z += bias[:, None]
@@ -309,28 +296,25 @@ def layer_forward(
 
 
 def layer_backward(layer: Layer, dy: Array, dh_last: Array, dc_last: Array) -> tuple[Array, ...]:
-    """One layer backward through time: gradients of x, h0, c0, W_ih or table, W_hh and the bias."""
+    """One layer backward through time: gradients of x, h0, c0, W_ih, W_hh and the bias."""
     steps, size, batch = layer.tanh_c.shape
     width = layer.weight.shape[1] - size
     weight_t = layer.weight.T.copy()
-    dx, du = buffer(dy, steps, width, batch), buffer(dy, width + size, batch)
     dz, tmp = buffer(dy, 4 * size, batch), buffer(dy, size, batch)
+    du = buffer(dy, width + size, batch)
+    of_x = dz if layer.multiplied else du[:width]
+    dx = buffer(dy, steps, *of_x.shape)
     dw = np.zeros_like(layer.weight)
     db = devices.zeros((4 * size,), dz)
     dh, dc = buffer(dy, size, batch), buffer(dy, size, batch)
     dh[...], dc[...] = dh_last.T, dc_last.T
-    d_table = None if layer.table is None else np.zeros_like(layer.table)
     for t in reversed(range(steps)):
         dh += dy[t].T
         step_backward(layer.gates[t], layer.cells[t], layer.tanh_c[t], dh, dc, dz, tmp)
         used = layer.columns(t)
         product(weight_t[used], dz, out=du[used])
-        dx[t], dh[...] = du[:width], du[width:]
+        dx[t], dh[...] = of_x, du[width:]
         dw[:, used] += product(dz, layer.inputs[t, used].T)
         db += dz.sum(axis=1)
-        if d_table is not None:
-            add_at(d_table, layer.rows[t], dz.T)
-    dw_ih, dw_hh = dw[:, :width], dw[:, width:]
-    if d_table is not None:
-        return None, dh.T, dc.T, d_table, dw_hh, db
-    return mT(dx), dh.T, dc.T, dw_ih, dw_hh, db
+    dw_ih = None if layer.multiplied else dw[:, :width]
+    return mT(dx), dh.T, dc.T, dw_ih, dw[:, width:], db

@@ -177,7 +177,9 @@ def each_replica(function):
     """A function of arguments with an axis of replicas in front: a call for each, stacked."""
 
     def part(a, r):
-        return [part(item, r) for item in a] if isinstance(a, list) else a[r]
+        if isinstance(a, list):
+            return [part(item, r) for item in a]
+        return None if a is None else a[r]
 
     def call(*args):
         found = [function(*(part(a, r) for a in args)) for r in range(len(args[0]))]
@@ -734,10 +736,9 @@ def torch_lstm(t, h, c, weights):
     return y, h, c
 
 
-def torch_lstm_rows(rows, h, c, weights):
-    """The input product of a one-hot x with tableᵀ is a row of the table."""
-    table, *rest = weights
-    return torch_lstm(F.one_hot(rows, len(table)).to(table.dtype), h, c, [table.mT, *rest])
+def torch_lstm_of_products(t, h, c, weights):
+    """Products with W_ih in the place of x are those of an x with W_ih = 1."""
+    return torch_lstm(t, h, c, [torch.eye(t.shape[-1]).to(t), *weights[1:]])
 
 
 FUSED = {
@@ -805,10 +806,10 @@ FUSED = {
         case(
             *(x(1, 2, 3), x(1, 2, 2), x(1, 2, 2)), [x(8, 3), x(8, 2), x(8), x(8)], torch=torch_lstm
         ),
-        case(  # rows of a table in the place of inputs
-            *(ids(5, 4, 3), x(2, 3, 2), x(2, 3, 2)),
-            [x(5, 8), x(8, 2), x(8), x(8), x(8, 2), x(8, 2), x(8), x(8)],
-            torch=torch_lstm_rows,
+        case(
+            *(x(4, 3, 8), x(2, 3, 2), x(2, 3, 2)),
+            [None, x(8, 2), x(8), x(8), x(8, 2), x(8, 2), x(8), x(8)],
+            torch=torch_lstm_of_products,
             terms=64,
         ),
         case(
@@ -818,9 +819,9 @@ FUSED = {
             terms=64,
         ),
         case(
-            *(ids(5, 3, 4, 2), x(3, 1, 2, 2), x(3, 1, 2, 2)),
-            [x(3, 5, 8), x(3, 8, 2), x(3, 8), x(3, 8)],
-            torch=each_replica(torch_lstm_rows),
+            *(x(3, 4, 2, 8), x(3, 1, 2, 2), x(3, 1, 2, 2)),
+            [None, x(3, 8, 2), x(3, 8), x(3, 8)],
+            torch=each_replica(torch_lstm_of_products),
             terms=64,
         ),
     ],

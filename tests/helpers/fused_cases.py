@@ -155,16 +155,19 @@ def cell(batch, width, size, biases=2):
     return Case(lstm.lstm_cell, ops.lstm_cell, args, 32 + width + size + batch)
 
 
-def sequence(steps, batch, width, size, layers=1, state="hc", biases=2, table=False):
-    """Every step adds its roundings; the gradients of weights sum over steps and batch."""
+def sequence(steps, batch, width, size, layers=1, state="hc", biases=2, products=False):
+    """Every step adds its roundings; the gradients of weights sum over steps and batch.
+
+    products: with W_ih, in the place of inputs.
+    """
     weights = []
     for n in range(layers):
-        shape = (width, 4 * size) if table and not n else (4 * size, size if n else width)
-        weights += [x(*shape, scale=0.3), x(4 * size, size, scale=0.3)]
+        w_ih = x(4 * size, size if n else width, scale=0.3)
+        weights += [None if products and not n else w_ih, x(4 * size, size, scale=0.3)]
         weights += [x(4 * size, scale=0.3)] * biases + [None] * (2 - biases)
     h0, c0 = (x(layers, batch, size) if name in state else None for name in "hc")
     terms = 32 + layers * steps * (8 + width + size) + steps * batch
-    given = ids(width, steps, batch) if table else x(steps, batch, width)
+    given = x(steps, batch, 4 * size if products else width)
     return Case(lstm.lstm, _lstm, (given, h0, c0, *weights), terms)
 
 
@@ -176,9 +179,9 @@ def cells():
     yield sequence(5, 3, 7, 11, layers=3, biases=1)
     yield sequence(4, 37, 6, 9, layers=2, state="h")
     yield sequence(4, 2, 6, 131, state="c", biases=0)
-    yield sequence(1, 1, 1, 3, table=True)
-    yield sequence(5, 37, 7, 9, layers=2, state="", biases=1, table=True)
-    yield sequence(3, 2, 4, 5, state="h", table=True)
+    yield sequence(1, 1, 1, 3, products=True)
+    yield sequence(5, 37, 7, 9, layers=2, state="", biases=1, products=True)
+    yield sequence(3, 2, 4, 5, state="h", products=True)
 
 
 def dropouts():
@@ -215,8 +218,8 @@ def stacks():
     yield stack(sequence(5, 3, 7, 11, layers=3, biases=1), 2, lstm.lstm)
     yield stack(sequence(3, 37, 6, 9, layers=2, state=""), 3, lstm.lstm)
     yield stack(sequence(4, 2, 6, 131, state="c", biases=0), 2, lstm.lstm)
-    yield stack(sequence(5, 37, 7, 9, layers=2, state="", biases=1, table=True), 3, lstm.lstm)
-    yield stack(sequence(3, 2, 4, 5, state="h", table=True), 2, lstm.lstm)
+    yield stack(sequence(5, 37, 7, 9, layers=2, state="", biases=1, products=True), 3, lstm.lstm)
+    yield stack(sequence(3, 2, 4, 5, state="h", products=True), 2, lstm.lstm)
 
 
 CASES = [*gelus(), *norms(), *entropies(), *cells(), *dropouts(), *stacks()]
@@ -226,7 +229,8 @@ SMALL = [
 FIRST = [
     next(c for c in group() if len(c.args[0].shape) > 1) for group in (gelus, norms, entropies)
 ]
-FIRST += [cell(3, 5, 7), sequence(2, 3, 5, 7), sequence(2, 3, 5, 7, table=True), [*dropouts()][9]]
+FIRST += [cell(3, 5, 7), sequence(2, 3, 5, 7), sequence(2, 3, 5, 7, products=True)]
+FIRST += [[*dropouts()][9]]
 FIRST += [next(c for c in stacks() if c.plain is op) for op in (ops.linear, ops.embedding)]
 FIRST += [stack(normalized(37, 17), 2, layer_norm.layer_norm)]
 FIRST += [stack(case, 2, lstm.lstm) for case in FIRST[4:6]]

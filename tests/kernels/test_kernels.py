@@ -107,21 +107,20 @@ def cell(batch, width, size, biases=2):
     return case(x(batch, width), x(batch, size), x(batch, size), *weights, terms=terms)
 
 
-def sequence(steps, batch, width, size, layers=1, state="hc", biases=2, table=False):
+def sequence(steps, batch, width, size, layers=1, state="hc", biases=2, products=False):
     """Every step adds its roundings; the gradients of weights sum over steps and batch.
 
-    table: of `width` rows, in the place of inputs of that size.
+    products: with W_ih, in the place of inputs.
     """
     weights = []
     for n in range(layers):
         weights += [small(4 * size, size if n else width), small(4 * size, size)]
-        if table and not n:
-            weights[0] = small(width, 4 * size)
         weights += [small(4 * size)] * biases + [None] * (2 - biases)
     h0, c0 = (x(layers, batch, size) if name in state else None for name in "hc")
     terms = 32 + layers * steps * (8 + width + size) + steps * batch
-    given = ids(width, steps, batch) if table else x(steps, batch, width)
-    return case(given, h0, c0, weights, terms=terms)
+    if products:
+        return case(x(steps, batch, 4 * size), h0, c0, [None, *weights[1:]], terms=terms)
+    return case(x(steps, batch, width), h0, c0, weights, terms=terms)
 
 
 CLASS_WEIGHTS = np.array([0.5, 1.0, 2.0, 0.0, 1.5])
@@ -179,8 +178,8 @@ EXTRA = {  # beside those of `cases.py`: one row, ragged sizes, all options that
         sequence(4, 37, 6, 9, layers=2, state="h"),
         sequence(4, 2, 6, 9, state="c", biases=0),
         sequence(30, 3, 8, 16, layers=2),
-        sequence(1, 1, 1, 3, table=True),
-        sequence(5, 37, 7, 9, layers=2, state="", biases=1, table=True),
+        sequence(1, 1, 1, 3, products=True),
+        sequence(5, 37, 7, 9, layers=2, state="", biases=1, products=True),
     ],
     "cross_entropy": [
         case(x(1, 1), ids(1, 1), terms=32),
@@ -215,8 +214,8 @@ EMPTY = {
         sequence(2, 0, 3, 2),
         sequence(2, 3, 0, 2),
         sequence(0, 3, 2, 2),
-        sequence(2, 0, 3, 2, table=True),
-        sequence(0, 2, 3, 2, table=True),
+        sequence(2, 0, 3, 2, products=True),
+        sequence(0, 2, 3, 2, products=True),
     ],
     "cross_entropy": [case(x(0, 3), np.zeros(0, np.int64), reduction=how) for how in HOW],
 }
@@ -508,10 +507,6 @@ def lstm(*shape, h0=None, c0=None, weights=LSTM):
     return mg.lstm(f4(*shape), h0, c0, [None if s is None else f4(*s) for s in weights])
 
 
-def rows(x, table=(5, 8)):
-    return mg.lstm(mg.Tensor(np.array(x)), None, None, [f4(*table), f4(8, 2), f4(8), None])
-
-
 def attention(q, k, v, *args, **kwargs):
     return mg.scaled_dot_product_attention(f4(*q), f4(*k), f4(*v), *args, **kwargs)
 
@@ -565,12 +560,8 @@ MISTAKES = {
     "lstm: c0": lambda: lstm(2, 2, 3, h0=f4(1, 2, 2), c0=f4(1, 2, 3)),
     "lstm: c0 alone": lambda: lstm(2, 2, 3, c0=f4(1, 2)),
     "lstm: h0 without axis": lambda: lstm(2, 2, 3, h0=f4()),
-    "lstm: row": lambda: rows([[0, 5]]),
-    "lstm: negative row": lambda: rows([[0, -1]]),
-    "lstm: rows of one axis": lambda: rows([0, 1]),
-    "lstm: rows that are bool": lambda: rows([[True, False]]),
-    "lstm: narrow table": lambda: rows([[0, 1]], (5, 4)),
-    "lstm: table of one axis": lambda: rows([[0, 1]], (8,)),
+    "lstm: second weight_ih": lambda: lstm(2, 2, 3, weights=(*LSTM, None, *LSTM[1:])),
+    "lstm: integers": lambda: mg.lstm(I2[:, None, None], None, None, [f4(8, 1), f4(8, 2)] * 2),
     "lstm: float64": lambda: mg.lstm(f4(2, 2, 3), None, np.ones((1, 2, 2)), [f4(*s) for s in LSTM]),
     "cross_entropy: target": lambda: mg.cross_entropy(f4(2, 3), np.array([1, 3])),
     "cross_entropy: negative": lambda: mg.cross_entropy(f4(2, 3), np.array([1, -1])),

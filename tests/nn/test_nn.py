@@ -179,27 +179,6 @@ def test_lstm_zero_state_and_one_bias(rng):
         assert_close(a, b, 18 * 18)
 
 
-@pytest.mark.parametrize("batch_first", [False, True])
-def test_lstm_reads_rows_of_a_table_as_it_reads_the_inputs(batch_first, rng):
-    """To float64 rounding: sums of at most 5 and 20 products, of values near 1."""
-    layer = nn.LSTM(5, 4, 2, batch_first=batch_first).astype(np.float64)
-    words, rows = mg.tensor(rng.standard_normal((6, 5))), rng.integers(6, size=(3, 2))
-    found = []
-    for table in (False, True):
-        layer.zero_grad()
-        x = words.detach().requires_grad_()
-        if table:
-            y, state = layer(layer.table(x), rows=mg.tensor(rows))
-        else:
-            y, state = layer(mg.take(x, mg.tensor(rows), axis=0))
-        (y * y).sum().backward()
-        found.append([y, *state, x.grad, *(p.grad for p in layer.parameters())])
-    for a, b in zip(*found, strict=True):
-        np.testing.assert_allclose(a.data, b.data, rtol=1e-12, atol=1e-14)
-    with pytest.raises(ValueError, match=r"expected a table \(V, 16\), got \(6, 5\)"):
-        layer(words, rows=mg.tensor(rows))
-
-
 def test_lstm_dropout_is_between_layers_only(rng):
     x = mg.tensor(rng.standard_normal((6, 3, 5)))
     model = nn.LSTM(5, 4, 2, dropout=0.5).astype("float64")
