@@ -93,17 +93,15 @@ def linear(what: str, rows: int, inputs: int, outputs: int) -> list[Product]:
 def lstm_products(d: int, layers: int, words: int, runs: Sequence[Run]) -> list[Product]:
     """One product a time step for all gates, z = W u with u = [x; h]; du = Wᵀ dz; dW = dz uᵀ.
 
-    Where words repeat, W_ih meets every word of the first layer once, and there u = h; see
-    `models.lstm`.
+    W_ih meets every word of the first layer once, and there u = h; see
+    `experiments.grokking.prefix`.
     """
-    table = sum(run.chains * run.length for run in runs) >= 2 * words
-    found = linear("table of words", words, d, 4 * d) if table else []
+    found = linear("words", words, d, 4 * d)
     for run in runs:
         n, depth, length = run
         from_zero = int(depth == 0)  # the first step has no h
-        sizes = [(d, from_zero), (2 * d, length - from_zero)] * (layers - table)
-        if table:
-            sizes.append((d, length - from_zero))
+        sizes = [(d, from_zero), (2 * d, length - from_zero)] * (layers - 1)
+        sizes.append((d, length - from_zero))
         for inputs, calls in sizes:
             found += [
                 Product("gates", 4 * d, n, inputs, calls),

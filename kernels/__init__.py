@@ -15,7 +15,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from minigrad import device
-from minigrad.kernel import say_once
+from minigrad.kernel import BESIDE, say_once
 
 
 def switch(on: bool) -> None:
@@ -31,6 +31,9 @@ def switch(on: bool) -> None:
         raise ImportError("; ".join(problems))
     for problem in problems:
         say_once(problem)
+    for name in found:
+        for module in () if found[name] else BESIDE[name]:
+            import_module(module)
     if not found["cpu"]:
         from kernels import cpu
 

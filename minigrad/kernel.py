@@ -77,6 +77,7 @@ class Kernel:
 
 
 KERNELS: list[Kernel] = []  # all that are loaded
+BESIDE: dict[str, list[str]] = {"cpu": [], "cuda": []}  # modules to be loaded: see `kernels_in`
 
 
 def kernel(target: Any, *, device: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -91,6 +92,19 @@ def kernel(target: Any, *, device: str) -> Callable[[Callable[..., Any]], Callab
         return body
 
     return register
+
+
+def kernels_in(module: str, *, device: str) -> None:
+    """A module of yours with kernels is imported once kernels are switched on, and not before.
+
+    So an op outside of minigrad runs without Numba or Triton, which its kernels import; the module
+    is left out where the kernels for that device, "cpu" or "cuda", cannot be loaded.
+    """
+    BESIDE[device].append(module)
+    if State.on:
+        import kernels
+
+        kernels.switch(True)
 
 
 def enabled() -> bool:

@@ -28,6 +28,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 import minigrad as mg
+from experiments.grokking.paths import path_attention
 from minigrad import device as devices
 from minigrad import nn
 from models import GPT, LSTMLanguageModel
@@ -216,19 +217,44 @@ def gpt_on_tree(model: GPT, tree: PrefixTree, start: int) -> mg.Tensor:
     The first block reads few different vectors: a token in one place is the same everywhere. The
     last one writes the nodes from depth `start` on.
     """
-    x = model.positions(model.embedding(tree.inputs.tokens), tree.inputs.depths)
+    positions = mg.take(model.positions.table, tree.inputs.depths, axis=0)
+    x = model.embedding(tree.inputs.tokens) + positions
     for i, block in enumerate(model.blocks):
         first = tree.first(start if i == len(model.blocks) - 1 else 0)
         if i == 0:
             rows, paths = tree.inputs.rows[first:], tree.inputs.paths[first:]
-            a = block.attention.gathered(x, x, paths, rows)
+            a = attend(block.attention, x, x, paths, rows)
             x = mg.take(x, rows, axis=0)
         else:
             late = x[first:] if first else x
-            a, x = block.attention.gathered(late, x, tree.paths[first:]), late
+            a, x = attend(block.attention, late, x, tree.paths[first:]), late
         y = block.attention_norm(x + a)
         x = block.ffn_norm(y + block.ffn(y))
     return tree.expand(model.classifier(x), start)
+
+
+def attend(
+    attention: nn.MultiHeadAttention,
+    x: mg.Tensor,
+    memory: mg.Tensor,
+    paths: mg.Tensor,
+    rows: mg.Tensor | None = None,
+) -> mg.Tensor:
+    """Attention of x (M, d) over memory (N, d), query m over memory[paths[m]].
+
+    rows: (M,) integers: then the queries are x[rows], each row projected once.
+    """
+    weight, bias = attention.in_proj_weight, attention.in_proj_bias
+    if memory is x:
+        projected = mg.split(mg.linear(x, weight, bias), 3, axis=-1)
+    else:
+        (w_q, w_kv), (b_q, b_kv) = (mg.split(t, [attention.dim]) for t in (weight, bias))
+        kv = mg.split(mg.linear(memory, w_kv, b_kv), 2, axis=-1)
+        projected = [mg.linear(x, w_q, b_q), *kv]
+    heads, dim = attention.num_heads, attention.dim
+    q, k, v = (t.reshape(-1, heads, dim // heads) for t in projected)
+    q = q if rows is None else mg.take(q, rows, axis=0)
+    return attention.out_proj(path_attention(q, k, v, paths).reshape(-1, attention.dim))
 
 
 def lstm_on_tree(model: LSTMLanguageModel, tree: PrefixTree, start: int) -> mg.Tensor:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 
 from minigrad import ops
-from minigrad.indices import check_ids
 from minigrad.nn import init
 from minigrad.nn.layers import Linear, drops, empty
 from minigrad.nn.module import Module
@@ -86,25 +85,6 @@ class MultiHeadAttention(Module):
             y = attend(q, k, v, together, causal=causal)
         y = self.out_proj(y.swapaxes(-3, -2).reshape(query.shape))
         return (y, weights) if return_weights else y
-
-    def gathered(
-        self, query: Tensor, key: Tensor, listed: Any, rows: Tensor | None = None
-    ) -> Tensor:
-        """Attention of rows query (M, dim) over rows key (N, dim), query m over key[listed[m]].
-
-        listed: (M, S) integers, -1 where a query has fewer keys; see `ops.gathered_attention`.
-        rows:   (M,) integers: then the queries are query[rows], each row projected once.
-        ValueError with attention dropout in training.
-        """
-        if drops(self, self.dropout):
-            raise ValueError("MultiHeadAttention: gathered attention has no dropout")
-        q, k, v = (
-            t.reshape(-1, self.num_heads, self.dim // self.num_heads)
-            for t in self._project(query[None], None if key is query else key[None], None)
-        )
-        q = q if rows is None else ops.take(q, rows, axis=0)
-        y = ops.gathered_attention(q, k, v, listed)
-        return self.out_proj(y.reshape(-1, self.dim))
 
     def _project(
         self, query: Tensor, key: Tensor | None, value: Tensor | None
@@ -189,12 +169,8 @@ class SinusoidalPositions(Module):
         self.table: Tensor
         self.register_buffer("table", Tensor(table.astype(DEFAULT_DTYPE)), persistent=False)
 
-    def forward(self, x: Tensor, places: Tensor | None = None) -> Tensor:
-        """places: (T,) integers, the position of each row of x; 0, 1, ... T - 1 if None."""
-        if places is None:
-            return x + Tensor(rows(self.table, x).data[: x.shape[-2]])
-        check_ids(places.data, len(self.table), "position")
-        return x + Tensor(self.table.data[places.data])
+    def forward(self, x: Tensor) -> Tensor:
+        return x + Tensor(rows(self.table, x).data[: x.shape[-2]])
 
     def extra_repr(self) -> str:
         return "" if self.exponent == "vaswani" else f"exponent={self.exponent}"

@@ -59,7 +59,7 @@ __all__ = [
     "softmax", "log_softmax", "embedding", "one_hot", "dropout",
     "layer_norm", "rms_norm", "batch_norm", "normalize",
     "cross_entropy", "nll_loss", "mse_loss", "binary_cross_entropy_with_logits", "kl_div",
-    "lstm_cell", "lstm", "scaled_dot_product_attention", "gathered_attention",
+    "lstm_cell", "lstm", "scaled_dot_product_attention",
 ]
 
 # What reads better as a function. Everything else is also a method of Tensor.
@@ -67,7 +67,7 @@ FUNCTIONS = {
     "where", "concatenate", "stack", "getitem", "einsum", "linear", "embedding", "one_hot",
     "dropout", "layer_norm", "rms_norm", "batch_norm", "normalize", "cross_entropy", "nll_loss",
     "mse_loss", "binary_cross_entropy_with_logits", "kl_div", "lstm_cell", "lstm",
-    "scaled_dot_product_attention", "gathered_attention",
+    "scaled_dot_product_attention",
 }
 # fmt: on
 for _name in __all__:

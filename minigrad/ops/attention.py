@@ -18,17 +18,13 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.graph import Array, unbroadcast
-from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import where
-from minigrad.ops.index import take
-from minigrad.ops.linalg import einsum, matmul, one_dtype
+from minigrad.ops.linalg import matmul, one_dtype
 from minigrad.ops.nn import softmax
 from minigrad.ops.products import mT, product, row_max, row_sum
 from minigrad.tensor import Tensor, raw
 from minigrad.wide import wide
-
-CHUNK = 1 << 14  # keys that are gathered at a time
 
 
 def scale_of(q: Array) -> float:
@@ -156,79 +152,3 @@ def scaled_dot_product_attention(
         return unbroadcast(gq, q.shape), unbroadcast(gk, k.shape), unbroadcast(gv, v.shape), g_mask
 
     return ((y, p) if return_weights else y), pull
-
-
-# --- over listed keys -------------------------------------------------------------------------
-def gathered_attention_composite(
-    q: Any, k: Any, v: Any, keys: Any, *, scale: float | None = None
-) -> Any:
-    """`gathered_attention` spelled in smaller ops."""
-    scale = scale_of(q) if scale is None else scale
-    listed = raw(keys) >= 0
-    index = Tensor(np.where(listed, raw(keys), 0))
-    s = einsum("mhd,mshd->mhs", q, take(k, index, axis=0)) * scale
-    visible = Tensor(listed[:, None, :])
-    hidden = np.where(listed.any(axis=1), -np.inf, 0.0).astype(s.dtype)[:, None, None]
-    p = where(visible, softmax(where(visible, s, Tensor(hidden))), 0.0)
-    return einsum("mhs,mshe->mhe", p, take(v, index, axis=0))
-
-
-def dots(q: Array, k: Array) -> Array:
-    """q (M, H, d) with each of its own k (M, S, H, d) -> (M, H, S)"""
-    return product(q[:, :, None, :], k.transpose(0, 2, 3, 1))[:, :, 0]
-
-
-def mixture(p: Array, v: Array) -> Array:
-    """Σ over s of p (M, H, S) v (M, S, H, e) -> (M, H, e)"""
-    return product(p[:, :, None, :], v.swapaxes(1, 2))[:, :, 0]
-
-
-@op(composite=gathered_attention_composite)
-@wide
-def gathered_attention(
-    q: Array, k: Array, v: Array, keys: Array, *, scale: float | None = None
-) -> Result:
-    """Attention of q (M, H, d) over k (N, H, d), v (N, H, e), query m over keys[m] -> y (M, H, e).
-
-    keys:  (M, S) integers in [0, N-1], or -1 where a query has fewer than S.
-    scale: 1/√d unless given.
-
-    The equations are those above for one query at a time; the gradient of a key is the sum over the
-    queries that list it. A query without keys gives 0. Queries go in chunks, since the keys are
-    copied to where the queries are. Kept: q, k, v and p. IndexError for a key outside.
-    """
-    if not q.ndim == k.ndim == v.ndim == 3 or q.shape[1:] != k.shape[1:]:
-        raise ValueError("expected q (M, H, d), k (N, H, d), v (N, H, e)")
-    if k.shape[:2] != v.shape[:2] or keys.ndim != 2 or len(keys) != len(q):
-        raise ValueError("expected k (N, H, d), v (N, H, e), keys (M, S)")
-    check_ids(keys, len(k), "key", lowest=-1)
-    q, k, v = one_dtype(q, k, v)
-    scale = scale_of(q) if scale is None else scale
-    (queries, heads, _), length = q.shape, keys.shape[1]
-    p = devices.empty((queries, heads, length), q)
-    y = devices.empty((queries, heads, v.shape[2]), v)
-    step = max(1, CHUNK // max(1, length))
-    chunks = [slice(i, i + step) for i in range(0, queries, step)]
-    k, v = (np.concatenate([x, devices.zeros((1, *x.shape[1:]), x)]) for x in (k, v))
-    for rows in chunks:
-        index = keys[rows]  # -1 is the row of zeros
-        s = dots(q[rows], k[index]) * scale
-        s = np.where((index >= 0)[:, None], s, -np.inf)
-        top = np.max(s, axis=-1, keepdims=True) if length else s.sum(axis=-1, keepdims=True)
-        e = np.exp(s - np.where(top == -np.inf, 0.0, top))
-        total = np.sum(e, axis=-1, keepdims=True)
-        p[rows] = e / np.where(total == 0.0, 1.0, total)
-        y[rows] = mixture(p[rows], v[index])
-
-    def pull(g: Array) -> tuple[Any, ...]:
-        gq, gk, gv = (np.zeros_like(x, order="C") for x in (q, k, v))
-        for rows in chunks:
-            index, weights = keys[rows], p[rows]
-            gs = dots(g[rows], v[index])
-            gs = weights * (gs - np.sum(gs * weights, axis=-1, keepdims=True)) * scale
-            gq[rows] = mixture(gs, k[index])
-            for out, a, b in ((gk, gs, q[rows]), (gv, weights, g[rows])):
-                add_at(out, index, mT(a)[..., None] * b[:, None])
-        return gq, gk[:-1], gv[:-1], None
-
-    return y, pull

@@ -305,7 +305,7 @@ def test_what_a_tree_cannot_give_is_refused(kind):
 
 
 def test_sequences_longer_than_the_positions_are_refused():
-    with pytest.raises(IndexError, match=r"position 8 not in \[0, 7\]"):
+    with pytest.raises(IndexError, match="index 8 is out of bounds for axis 0 with size 8"):
         logits(model_of("gpt", 1), PrefixTree(np.zeros((2, 9), dtype=int)))
 
 

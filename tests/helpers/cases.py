@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from experiments.grokking.paths import path_attention
 from minigrad.ops.index import scatter
 from minigrad.ops.norm import standardize
 
@@ -38,7 +39,8 @@ try:
 except ImportError:
     torch = F = Absent()
 
-INTERNAL = {"scatter": scatter, "standardize": standardize}  # ops that are not in `mg`
+# ops that are not in `mg`
+INTERNAL = {"scatter": scatter, "standardize": standardize, "path_attention": path_attention}
 
 # --- values ---------------------------------------------------------------------------------------
 
@@ -711,9 +713,9 @@ def torch_alibi(q, keys, causal):
     return bias
 
 
-def torch_gathered(q, k, v, keys, scale=None):
+def torch_paths(q, k, v, keys):
     listed, index = (keys >= 0)[:, None], keys.clamp(min=0)
-    s = torch.einsum("mhd,mshd->mhs", q, k[index]) * (scale or max(1, q.shape[-1]) ** -0.5)
+    s = torch.einsum("mhd,mshd->mhs", q, k[index]) * max(1, q.shape[-1]) ** -0.5
     e = torch.exp(s - s.detach().max(-1, keepdim=True).values) * listed
     p = e / e.sum(-1, keepdim=True).clamp(min=1e-30)  # 0 where nothing is listed
     return torch.einsum("mhs,mshe->mhe", p, v[index])
@@ -722,9 +724,8 @@ def torch_gathered(q, k, v, keys, scale=None):
 KEYS = np.array([[0, 2, -1], [1, -1, -1], [4, 0, 3], [-1, -1, -1], [2, 2, 1]])
 
 
-def gathered(q, k, v, keys=KEYS, **kwargs):
-    torch = lambda *args: torch_gathered(*args, kwargs.get("scale"))
-    return case(x(*q), x(*k), x(*v), keys, terms=32, torch=torch, **kwargs)
+def along_paths(q, k, v, keys=KEYS):
+    return case(x(*q), x(*k), x(*v), keys, terms=32, torch=torch_paths)
 
 
 def torch_lstm_cell(t, h, c, *weights):
@@ -778,10 +779,10 @@ FUSED = {
             torch=lambda q, k, v: SDPA(q, k, v, attn_mask=torch_alibi(q, 5, causal=False)),
         ),
     ],
-    "gathered_attention": [
-        gathered((5, 2, 4), (5, 2, 4), (5, 2, 4)),
-        gathered((5, 1, 3), (6, 1, 3), (6, 1, 7), scale=0.3),
-        gathered((3, 3, 2), (5, 3, 2), (5, 3, 1), KEYS[2:, ::-1].copy()),
+    "path_attention": [
+        along_paths((5, 2, 4), (5, 2, 4), (5, 2, 4)),
+        along_paths((5, 1, 3), (6, 1, 3), (6, 1, 7)),
+        along_paths((3, 3, 2), (5, 3, 2), (5, 3, 1), KEYS[2:, ::-1].copy()),
     ],
     "lstm_cell": [
         case(

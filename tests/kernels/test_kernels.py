@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ from op_checks import (
 
 import minigrad as mg
 from experiments.grokking import prefix
+from experiments.grokking.paths import path_attention
 from experiments.grokking.task import Grokking, GrokkingTask, data_of
 from experiments.train import loop
 from minigrad import debug, graph, indices, optim
@@ -163,10 +165,10 @@ EXTRA = {  # beside those of `cases.py`: one row, ragged sizes, all options that
         heads(2, 1, 70, 90, 24, 20, causal=True),
         heads(1, 1, 90, 70, 24, 24, causal=True),
     ],
-    "gathered_attention": [
+    "path_attention": [
         listed(1, 1, 1, 1, 1, 1),
         listed(37, 2, 5, 3, 5, 5),
-        listed(3, 4, 9, 17, 8, 3, scale=0.3),
+        listed(3, 4, 9, 17, 8, 3),
         listed(70, 1, 90, 20, 24, 20),
     ],
     "lstm_cell": [cell(1, 3, 5), cell(2, 8, 4, 0), cell(3, 1, 17, 1), cell(37, 24, 9)],
@@ -203,7 +205,7 @@ EMPTY = {
         heads(2, 2, 3, 0, 4, 4),
         heads(2, 2, 3, 3, 4, 0),
     ],
-    "gathered_attention": [
+    "path_attention": [
         listed(3, 2, 4, 2, 0, 4),
         listed(3, 2, 4, 2, 4, 0),
         case(x(3, 2, 4), x(2, 2, 4), x(2, 2, 5), np.zeros((3, 0), np.int64)),
@@ -511,8 +513,8 @@ def attention(q, k, v, *args, **kwargs):
     return mg.scaled_dot_product_attention(f4(*q), f4(*k), f4(*v), *args, **kwargs)
 
 
-def gathered(q, k, v, keys):
-    return mg.gathered_attention(f4(*q), f4(*k), f4(*v), np.array(keys))
+def along_paths(q, k, v, keys):
+    return path_attention(f4(*q), f4(*k), f4(*v), np.array(keys))
 
 
 MISTAKES = {
@@ -534,13 +536,13 @@ MISTAKES = {
     "attention: keys": lambda: attention((1, 1, 2, 3), (1, 1, 2, 3), (1, 1, 3, 3)),
     "attention: batch": lambda: attention((2, 1, 2, 3), (3, 1, 2, 3), (3, 1, 2, 3)),
     "attention: mask": lambda: attention(*[(1, 1, 2, 3)] * 3, np.ones((2, 2), np.int64)),
-    "gathered: axes": lambda: gathered((2, 3), (2, 3), (2, 3), [[0], [1]]),
-    "gathered: d": lambda: gathered((2, 1, 3), (2, 1, 4), (2, 1, 3), [[0], [1]]),
-    "gathered: v": lambda: gathered((2, 1, 3), (2, 1, 3), (3, 1, 3), [[0], [1]]),
-    "gathered: rows": lambda: gathered((2, 1, 3), (2, 1, 3), (2, 1, 3), [[0], [1], [1]]),
-    "gathered: key": lambda: gathered((2, 1, 3), (2, 1, 3), (2, 1, 3), [[0], [2]]),
-    "gathered: -2": lambda: gathered((2, 1, 3), (2, 1, 3), (2, 1, 3), [[0], [-2]]),
-    "gathered: float": lambda: gathered((2, 1, 3), (2, 1, 3), (2, 1, 3), [[0.0], [1.0]]),
+    "paths: axes": lambda: along_paths((2, 3), (2, 3), (2, 3), [[0], [1]]),
+    "paths: d": lambda: along_paths((2, 1, 3), (2, 1, 4), (2, 1, 3), [[0], [1]]),
+    "paths: v": lambda: along_paths((2, 1, 3), (2, 1, 3), (3, 1, 3), [[0], [1]]),
+    "paths: rows": lambda: along_paths((2, 1, 3), (2, 1, 3), (2, 1, 3), [[0], [1], [1]]),
+    "paths: key": lambda: along_paths((2, 1, 3), (2, 1, 3), (2, 1, 3), [[0], [2]]),
+    "paths: -2": lambda: along_paths((2, 1, 3), (2, 1, 3), (2, 1, 3), [[0], [-2]]),
+    "paths: float": lambda: along_paths((2, 1, 3), (2, 1, 3), (2, 1, 3), [[0.0], [1.0]]),
     "cell: x": lambda: mg.lstm_cell(f4(2, 3), f4(3, 2), f4(3, 2), f4(8, 3), f4(8, 2)),
     "cell: c": lambda: mg.lstm_cell(f4(2, 3), f4(2, 2), f4(2, 3), f4(8, 3), f4(8, 2)),
     "cell: bias": lambda: mg.lstm_cell(f4(2, 3), f4(2, 2), f4(2, 2), f4(8, 3), f4(8, 2), f4(2)),
@@ -630,8 +632,8 @@ def test_a_query_of_nan_is_not_taken_for_one_that_sees_nothing():
         y = mg.scaled_dot_product_attention(mg.Tensor(q), k, k, causal=True)
     assert np.isnan(y.data[0, 0]).tolist() == [[False, False], [True, True], [True, True]]
     q, k = q[0].swapaxes(0, 1), mg.Tensor(np.ones((2, 1, 2), np.float32))
-    with ran("gathered_attention"):
-        y = mg.gathered_attention(mg.Tensor(q), k, k, np.array([[-1, -1], [0, -1], [1, 0]]))
+    with ran("path_attention"):
+        y = path_attention(mg.Tensor(q), k, k, np.array([[-1, -1], [0, -1], [1, 0]]))
     assert np.isnan(y.data[:, 0]).tolist() == [[False, False], [True, True], [True, True]]
 
 
@@ -642,7 +644,7 @@ def test_a_query_that_lists_no_key_reads_none(keys, on):
     q = mg.tensor(np.ones((2, 1, 3), np.float32), requires_grad=True)
     k = mg.tensor(np.full((keys, 1, 3), np.nan, np.float32), requires_grad=True)
     with mg.use_kernels(on):
-        y = mg.gathered_attention(q, k, k, np.full((2, 2), -1))
+        y = path_attention(q, k, k, np.full((2, 2), -1))
         y.sum().backward()
     assert y.tolist() == q.grad.tolist() == [[[0.0] * 3]] * 2
     assert k.grad.tolist() == [[[0.0] * 3]] * keys
@@ -653,7 +655,7 @@ KEPT = {
     "linear": {0, 1},
     "matmul": {0, 1},
     "scaled_dot_product_attention": {0, 1, 2},
-    "gathered_attention": {0, 1, 2},
+    "path_attention": {0, 1, 2},
 }
 
 
@@ -839,11 +841,24 @@ def python(code, **environment):
 def test_nothing_is_loaded_until_kernels_are_switched_on():
     said = python(
         "import sys, minigrad as mg\n"
+        "from experiments.grokking import paths\n"  # an op with a kernel beside it
         "mg.use_kernels(False)\n"
         "print([m for m in sys.modules if m.split('.')[0] in ('kernels', 'numba')])\n"
-        "print(mg.debug.kernels())"
+        "print(mg.debug.kernels())\n"
+        "mg.use_kernels()\n"
+        "print([k.device for k in paths.path_attention.op.kernels])\n"
     )
-    assert said == "[]\nno kernels are loaded; mg.use_kernels() loads them\n"
+    assert said == "[]\nno kernels are loaded; mg.use_kernels() loads them\n['cpu']\n"
+
+
+def test_a_module_of_kernels_is_loaded_at_once_where_kernels_are_on():
+    said = python(
+        "import minigrad as mg\n"
+        "mg.use_kernels()\n"
+        "from experiments.grokking import paths\n"
+        "print([k.device for k in paths.path_attention.op.kernels])\n"
+    )
+    assert said == "['cpu']\n"
 
 
 @pytest.mark.parametrize("missing", ["numba", "threadpoolctl"])
@@ -851,6 +866,7 @@ def test_what_is_missing_is_told_and_ops_run_as_before(missing):
     said = python(
         f"import sys; sys.modules[{missing!r}] = None\n"
         "import minigrad as mg\n"
+        "from experiments.grokking import paths\n"  # has kernels beside it
         "for _ in range(2):\n"
         "    try:\n"
         "        mg.use_kernels()\n"
@@ -1156,18 +1172,19 @@ def test_exp_is_within_its_bound_and_what_it_is_beyond_its_ends():
 # of rows whose squares overflow, and no others, is the mean of small_mean_square
 EXEMPT = {"copy", "read", "write", "count", "greatest", "small_mean_square"}
 PACKED = r"\bv(?:add|sub|mul|div|sqrt|max|min|fn?m(?:add|sub)\d+)ps\s.*%[yz]mm"
-MODULES = ["adam", "add_rows", "attention", "cross_entropy", "gathered_attention", "gelu"]
-MODULES += ["layer_norm", "linear", "lstm"]
+MODULES = ["adam", "add_rows", "attention", "cross_entropy", "gelu", "layer_norm", "linear"]
+MODULES = [*(f"kernels.cpu.{name}" for name in [*MODULES, "lstm"])]
+MODULES += ["experiments.grokking.paths_kernel"]
 
 
 def test_every_module_is_looked_at_for_vector_instructions():
     ours = {k.body.__module__ for k in KERNELS if of_the_package(k)}
-    assert ours == {f"kernels.cpu.{name}" for name in MODULES}
+    assert ours == set(MODULES)
 
 
 def of_the_package(k):
     """Not made by a test."""
-    return k.body.__module__.startswith("kernels.")
+    return k.body.__module__.startswith(("kernels.", "experiments."))
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -1179,10 +1196,9 @@ def test_inner_loops_are_made_of_vector_instructions(name):
     """
     if not llvmlite.binding.get_host_cpu_features().get("avx2"):
         pytest.skip("the instructions looked for are those of x86 with AVX2")
-    import kernels.cpu
     from kernels.cpu import compiled
 
-    module = getattr(kernels.cpu, name)
+    module = import_module(name)
     own = [f for f in vars(module).values() if getattr(f, "__module__", "") == module.__name__]
     for f in vars(module).values():
         if hasattr(f, "fast") and f.fast.py_func.__module__ == module.__name__:

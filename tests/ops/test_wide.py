@@ -136,7 +136,6 @@ FLOATING = [
     "logsigmoid", "glu", "mean", "var", "std", "logsumexp", "norm", "softmax", "log_softmax",
     "layer_norm", "rms_norm", "normalize", "cross_entropy", "nll_loss", "mse_loss",
     "binary_cross_entropy_with_logits", "kl_div", "scaled_dot_product_attention",
-    "gathered_attention",
 ]
 # fmt: on
 SKIP = {"scaled_dot_product_attention-5"}  # a floating mask

@@ -1,6 +1,6 @@
-"""gathered_attention: keys are read where they are, and not copied to each query.
+"""path_attention, compiled: keys are read where they are, and not copied to each query.
 
-The equations are those of `minigrad.ops.attention`. On the way back cores share the heads, not the
+On the way back cores share the heads, not the
 queries: two queries may list one key, but no two heads write to one place.
 """
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from experiments.grokking.paths import path_attention
 from kernels.cpu.attention import (
     add_multiple,
     dot,
@@ -21,7 +22,6 @@ from kernels.cpu.attention import (
     with_rows,
 )
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
-from minigrad import ops
 from minigrad.indices import check_ids
 from minigrad.kernel import Declined, kernel
 
@@ -111,22 +111,22 @@ def place(x: Any) -> tuple[int, int, int]:
     return x.ctypes.data, *x.strides[:2]
 
 
-@kernel(ops.gathered_attention, device="cpu")
-def gathered_attention(q: Any, k: Any, v: Any, keys: Any, *, scale: float | None = None) -> Any:
+@kernel(path_attention, device="cpu")
+def attend(q: Any, k: Any, v: Any, paths: Any) -> Any:
     if why := unfit(q, k, v):
         return why
     if not q.ndim == k.ndim == v.ndim == 3 or q.shape[1:] != k.shape[1:]:
         return Declined("shapes")
-    if k.shape[:2] != v.shape[:2] or keys.ndim != 2 or len(keys) != len(q) or not q.size:
+    if k.shape[:2] != v.shape[:2] or paths.ndim != 2 or len(paths) != len(q) or not q.size:
         return Declined("shapes")
-    check_ids(keys, len(k), "key", lowest=-1)
-    listed = keys >= 0
+    check_ids(paths, len(k), "key", lowest=-1)
+    listed = paths >= 0
     if (listed[:, 1:] > listed[:, :-1]).any():
         return Declined("-1 before a key")
-    keys = rows_of(keys.astype(np.int64, copy=False))
+    keys = rows_of(paths.astype(np.int64, copy=False))
     q, k, v = (with_rows(x) for x in (q, k, v))
     (queries, heads, d), e, length = q.shape, v.shape[2], keys.shape[1]
-    scale = 1.0 / math.sqrt(d) if scale is None else scale
+    scale = 1.0 / math.sqrt(d)
     p, y = np.empty((queries, heads, length), np.float32), np.empty((queries, heads, e), np.float32)
     parts = parts_for(p.size * (d + e))
     queries_forward(place(q), place(k), place(v), keys, d, e, scale, p, y, min(parts, queries))
