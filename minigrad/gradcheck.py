@@ -166,7 +166,6 @@ def gradient_function(f: Callable[..., Any], args: list[Any]) -> Callable[..., A
 def of_leaves(f: Callable[..., Any], tree: tuple[Any, ...]) -> Callable[..., Any]:
     """`f` as a function of the leaves of its arguments."""
 
-
     def function(*flat: Any) -> Any:
         rest = iter(flat)
         return f(*mapped(lambda _: next(rest), tree))

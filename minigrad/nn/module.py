@@ -15,6 +15,7 @@ so a state dict goes either way without a table.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -43,6 +44,17 @@ class Parameter(Tensor):
         self.requires_grad_(requires_grad)
 
 
+CONTAINERS = (list, tuple, dict, set, frozenset, deque)
+
+
+def holds_parameters(value: Any) -> bool:
+    """Whether it is or contains a module or a parameter, at any depth."""
+    if isinstance(value, CONTAINERS):
+        items: Any = value.values() if isinstance(value, dict) else value
+        return any(map(holds_parameters, items))
+    return isinstance(value, (Module, Parameter))
+
+
 class Module:
     """What layers and models inherit from. A subclass sets attributes and defines `forward`.
 
@@ -69,14 +81,21 @@ class Module:
             )
         if name in self._buffers() and not isinstance(value, Tensor):
             raise TypeError(f"{type(self).__name__}.{name} is a buffer: set a Tensor")
-        if isinstance(value, (list, tuple, dict)):
-            inside: Any = value.values() if isinstance(value, dict) else value
-            if any(isinstance(item, (Module, Parameter)) for item in inside):
-                raise TypeError(
-                    f"{type(self).__name__}.{name}: parameters inside a plain "
-                    f"{type(value).__name__} would not be found; use nn.ModuleList, or attributes"
-                )
+        self._check(name, value)
         object.__setattr__(self, name, value)
+
+    def _check(self, name: str, value: Any) -> None:
+        """Refuse an attribute whose parameters would not be found, or under an ambiguous name."""
+        if isinstance(value, CONTAINERS) and holds_parameters(value):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: parameters inside a plain {type(value).__name__} "
+                f"would not be found; use nn.ModuleList, or attributes"
+            )
+        if "." in name and isinstance(value, (Module, Tensor)):
+            raise ValueError(
+                f"{type(self).__name__}: expected a name without dots, which divide names in a "
+                f"state dict, got {name!r}"
+            )
 
     def register_buffer(self, name: str, value: Tensor, *, persistent: bool = True) -> None:
         """Set an attribute that moves with the module but is not trained.
@@ -85,6 +104,7 @@ class Module:
         """
         if name in vars(self):
             raise ValueError(f"register_buffer: {type(self).__name__} already has {name!r}")
+        self._check(name, value)
         vars(self).setdefault("_buffer_names", {})[name] = persistent
         object.__setattr__(self, name, value)
 
@@ -93,10 +113,12 @@ class Module:
 
     # --- what is inside ---
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The submodules directly in this one."""
+        """The submodules directly in this one. TypeError for those in a list filled since then."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
+            elif isinstance(value, CONTAINERS):
+                self._check(name, value)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module, under the name `prefix`, and all below it; a shared one once."""
