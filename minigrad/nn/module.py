@@ -25,6 +25,7 @@ from minigrad import device as devices
 from minigrad.create import from_dlpack, tensor
 from minigrad.graph import Array
 from minigrad.inplace import stamp_write
+from minigrad.rules import as_dtype
 from minigrad.tensor import Tensor
 
 
@@ -206,9 +207,7 @@ class Module:
 
     def astype(self, dtype: Any) -> Self:
         """Change the dtype of all floating point parameters, gradients and buffers, in place."""
-        dtype = np.dtype(dtype)
-        if dtype.kind != "f":
-            raise TypeError(f"astype: expected a floating point dtype, got {dtype}")
+        dtype = as_dtype("astype", dtype, "f")
         return self._convert(lambda a: a.astype(dtype, copy=False) if a.dtype.kind == "f" else a)
 
     def _convert(self, change: Any) -> Self:
