@@ -26,7 +26,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad import random
 from minigrad.create import tensor
-from minigrad.nn.module import as_array, report
+from minigrad.state import as_array, report
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:

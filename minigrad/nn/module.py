@@ -22,10 +22,10 @@ from typing import Any, Self
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.create import from_dlpack, tensor
-from minigrad.graph import Array
+from minigrad.create import tensor
 from minigrad.inplace import stamp_write
 from minigrad.rules import as_dtype
+from minigrad.state import as_array, problems, report, same
 from minigrad.tensor import Tensor
 
 
@@ -245,28 +245,25 @@ class Module:
         Raises ValueError that lists every missing and unexpected name, every wrong shape and
         dtype, and tied weights whose values differ. The module is then unchanged.
         """
-        given = {name: as_array(value) for name, value in state.items()}
-        problems = self.state_problems(given)
-        if problems:
-            raise ValueError(report(f"load_state_dict: {type(self).__name__}", problems))
-        self.write_state(given)
+        found = self.state_problems(state)
+        if found:
+            raise ValueError(report(f"load_state_dict: {type(self).__name__}", found))
+        self.write_state(state)
 
-    def state_problems(self, given: Mapping[str, Array | None]) -> list[str]:
-        """Why `given` cannot be loaded; nothing if it can."""
-        expected = self.state_tensors()
-        problems = mismatches(expected, given)
-        if not problems:
-            first: dict[int, str] = {}
-            for name, t in expected.items():
-                other = first.setdefault(id(t), name)
-                if other != name and not same(given[other], given[name]):
-                    problems.append(f"tied:       {other} and {name} have different values")
-        return problems
+    def state_problems(self, state: Mapping[str, Any]) -> list[str]:
+        """Why `state` cannot be loaded; nothing if it can."""
+        tensors, first = self.state_tensors(), dict[int, str]()
+        found = [*problems(tensors, state)]
+        for name, t in tensors.items():
+            other = first.setdefault(id(t), name)
+            if not found and not same(state[other], state[name]):
+                found.append(f"tied:       {other} and {name} have different values")
+        return found
 
-    def write_state(self, given: Mapping[str, Array]) -> None:
+    def write_state(self, state: Mapping[str, Any]) -> None:
         """Copy in values in which `state_problems` found nothing."""
         for name, t in self.state_tensors().items():
-            t.data[...] = devices.move(given[name], devices.of(t.data))
+            t.data[...] = devices.move(as_array(state[name]), devices.of(t.data))
             stamp_write(t.data)
 
     # --- for people ---
@@ -316,48 +313,3 @@ class Module:
         label = "  " * depth + (f"{name}: " if name else "") + kind
         rows[here] = (label, "  ".join(tensors), count)
         return count
-
-
-# --- loading values by name -----------------------------------------------------------------------
-def as_array(value: Any) -> Array | None:
-    """The array behind a NumPy or CuPy array, a Tensor, or another library's tensor; else None."""
-    value = value.data if isinstance(value, Tensor) else value
-    if not devices.is_array(value):
-        try:
-            value = np.asarray(value)
-        except (TypeError, ValueError, RuntimeError):  # a tensor on a GPU, say
-            try:
-                return from_dlpack(value).data
-            except Exception:  # whatever the other library raises
-                return None
-    if value.dtype.kind not in "biuf":
-        return None
-    return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
-
-
-def same(a: Array | None, b: Array | None) -> bool:
-    """Whether two tied values are equal, bit for bit where they are NaN or signed zeros too."""
-    a, b = devices.to_numpy(a), devices.to_numpy(b)
-    return a.tobytes() == b.tobytes()
-
-
-def mismatches(expected: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Every reason why `given` does not fit `expected`, a line each. Both hold arrays by name."""
-    problems = [f"missing:    {name}" for name in expected if name not in given]
-    problems += [f"unexpected: {name}" for name in sorted(given) if name not in expected]
-    for name in expected:
-        if name not in given:
-            continue
-        want, got = expected[name], given[name]
-        if got is None:
-            problems.append(f"not an array of numbers: {name}")
-        elif got.shape != want.shape:
-            problems.append(f"shape:      {name} expected {want.shape}, got {got.shape}")
-        elif got.dtype != want.dtype:
-            problems.append(f"dtype:      {name} expected {want.dtype}, got {got.dtype}")
-    return problems
-
-
-def report(title: str, problems: list[str]) -> str:
-    """One message for all problems."""
-    return "\n  ".join([f"{title}: {len(problems)} problem(s); nothing was changed", *problems])

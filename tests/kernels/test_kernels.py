@@ -703,7 +703,7 @@ def trained(make, steps, dtype, on=False, order="C"):
                 p.grad = mg.Tensor(read_only(g))
             optimizer.step()
     return [p.data for p in params] + [
-        optimizer.slots[p][name] for p in params for name in optimizer.slot_names
+        slot for p in params for name, slot in optimizer.slots[p].items() if name != "step"
     ]
 
 
@@ -757,6 +757,33 @@ def test_adam_with_a_rate_and_a_decay_for_each_replica(kind):
         fast = run(on=True)
     for a, b in zip(fast, run(on=False), strict=True):
         close(a, b, 8 * 3)
+
+
+@pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW])
+def test_adam_that_goes_up_and_amsgrad_and_added_groups(kind):
+    """The kernel takes `maximize`, leaves amsgrad to the plain update, and takes new groups."""
+    from collections import Counter
+
+    def run(on, dtype=np.float32):
+        rng = np.random.default_rng(0)
+        p, q, r = (mg.tensor(rng.standard_normal(9), dtype, requires_grad=True) for _ in range(3))
+        optimizer = kind([{"params": [p], "amsgrad": True}, {"params": [q], "maximize": True}])
+        with mg.use_kernels(on):
+            for step in range(6):
+                if step == 3:
+                    optimizer.add_param_group({"params": [r], "lr": 0.01, "betas": (0.5, 0.75)})
+                for t in (p, q, r):
+                    t.grad = mg.tensor(rng.standard_normal(9), np.float32).astype(dtype)
+                optimizer.step()
+        return [t.data for t in (p, q, r)]
+
+    used, declined = counts("adam_update")
+    fast = run(True)
+    assert counts("adam_update")[0] - used == 6 + 3
+    assert counts("adam_update")[1] - declined == Counter({"amsgrad": 6})
+    for a, b, c in zip(fast, run(False), run(False, np.float64), strict=True):
+        close(a, c, 8 * 6)
+        close(a, b, 8 * 6)
 
 
 def test_adam_leaves_what_it_does_not_take_to_the_plain_update():

@@ -468,7 +468,7 @@ def test_load_state_dict_reports_everything_and_changes_nothing():
         "unexpected: blocks.2.weight",
         "shape: blocks.0.weight expected (3, 3), got (3, 4)",
         "dtype: blocks.1.bias expected float32, got float64",
-        "not an array of numbers: offset",
+        "dtype: offset expected float32, got str",
     }
     for name, value in before.items():
         np.testing.assert_array_equal(model.state_dict()[name], value)
