@@ -62,8 +62,8 @@ def full(
     shape: tuple[int, ...], value: float, dtype: Any = DEFAULT_DTYPE, device: str | None = None
 ) -> Tensor:
     """A tensor with `value` everywhere."""
-    value = value.numpy() if isinstance(value, Tensor) else value
-    array = np.full(shape, value, as_dtype("full", dtype))
+    number = value.numpy() if isinstance(value, Tensor) else value
+    array = np.full(shape, number, as_dtype("full", dtype))
     return Tensor(devices.move(array, devices.parse(device)))
 
 

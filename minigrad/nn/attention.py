@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from minigrad import device as devices
 from minigrad import ops
 from minigrad.indices import check_ids
 from minigrad.nn import init
@@ -74,7 +75,7 @@ class MultiHeadAttention(Module):
         causal:   query i attends to keys up to i only.
         """
         q, k, v = (self._split_heads(t) for t in self._project(query, key, value))
-        together = combined_mask(mask, key_mask, q.dtype)
+        together = combined_mask(mask, key_mask, (*q.shape[:-1], k.shape[-2]), q.dtype)
         attend = ops.scaled_dot_product_attention
         weights = None
         if drops(self, self.dropout):
@@ -145,21 +146,28 @@ def init_in_proj(dim: int) -> Any:
     return weight
 
 
-def combined_mask(mask: Any, key_mask: Any, dtype: Any) -> Any:
-    """One mask that broadcasts to (B, num_heads, T, S), or None."""
+def combined_mask(mask: Any, key_mask: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """One mask that broadcasts to the scores, whose shape ends in (B, num_heads, T, S), or None."""
+    for name, given in (("mask", mask), ("key_mask", key_mask)):
+        if not (given is None or isinstance(given, Tensor) or devices.is_array(given)):
+            got = type(given).__name__
+            raise TypeError(f"MultiHeadAttention: expected {name} as a tensor or array, got {got}")
     if mask is not None:
         mask = mask if isinstance(mask, Tensor) else Tensor(mask)
         mask = mask.reshape((mask.shape[0], 1, *mask.shape[1:])) if mask.ndim == 3 else mask
     if key_mask is None:
         return mask
-    keys = raw(key_mask)
-    if keys.dtype.kind != "b" or keys.ndim != 2:
-        raise TypeError(f"key_mask: expected (B, S) bool, got {keys.shape} {keys.dtype}")
+    keys, batch = raw(key_mask), (shape[-4], shape[-1])
+    if keys.dtype.kind != "b" or keys.shape not in (batch, (1, batch[1])):
+        error = TypeError if keys.dtype.kind != "b" else ValueError
+        raise error(
+            f"MultiHeadAttention: expected key_mask {batch} bool, got {keys.shape} {keys.dtype}"
+        )
     keys = keys[:, None, None, :]
     if mask is None:
         return Tensor(keys)
     if mask.dtype.kind == "b":
-        return Tensor(mask.data & keys)
+        return mask & Tensor(keys)
     return mask + Tensor(np.where(keys, 0.0, -np.inf).astype(dtype))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Iterator, MutableSequence
 from typing import Any
 
@@ -67,8 +68,10 @@ class Embedding(Module):
     """
 
     def __init__(self, num: int, dim: int, padding_idx: int | None = None) -> None:
-        if padding_idx is not None and not 0 <= padding_idx < num:
-            raise ValueError(f"Embedding: padding_idx {padding_idx} not in [0, {num - 1}]")
+        if padding_idx is not None and operator.index(padding_idx) not in range(num):
+            raise ValueError(
+                f"Embedding: expected padding_idx in [0, {num - 1}], got {padding_idx}"
+            )
         self.padding_idx = padding_idx
         self.weight = empty(num, dim)
         init.normal_(self.weight)

@@ -42,7 +42,7 @@ class LSTMCell(Module):
         if state is None:
             zero = Tensor(devices.zeros((*x.shape[:-1], self.hidden_size), x.data))
             state = zero, zero
-        h, c = state
+        h, c = pair("LSTMCell", state)
         return ops.lstm_cell(x, h, c, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
 
@@ -131,7 +131,7 @@ class LSTM(Module):
         if rows is not None:
             y, weights[0] = rows, x
         y = y.swapaxes(lead, lead + 1) if self.batch_first else y
-        h0, c0 = state or (None, None)
+        h0, c0 = (None, None) if state is None else pair("LSTM", state)
         if dropping:
             last_h: list[Tensor] = []
             last_c: list[Tensor] = []
@@ -149,6 +149,14 @@ class LSTM(Module):
     def extra_repr(self) -> str:
         settings = ["batch_first"] if self.batch_first else []
         return ", ".join(settings + ([f"dropout={self.dropout}"] if self.dropout else []))
+
+
+def pair(name: str, state: Any) -> State:
+    """The state (h, c). TypeError for all else, such as h alone, which would be taken apart."""
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        got = f"a tensor {state.shape}" if isinstance(state, Tensor) else f"{state!r:.60}"
+        raise TypeError(f"{name}: expected the state as a pair (h, c), got {got}")
+    return state[0], state[1]
 
 
 def reset(module: Any, hidden_size: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -67,10 +68,12 @@ def embedding(weight: Array, ids: Array, padding_idx: int | None = None) -> Resu
     """y = weight[ids].    weight (V, D), ids integers of any shape S -> y (*S, D)
 
     The gradient of a row is the sum over all places that read it; the row `padding_idx` gets none.
-    IndexError for an id outside [0, V-1].
+    IndexError for an id outside [0, V-1], ValueError for such a padding_idx.
     """
     if weight.ndim != 2:
         raise ValueError("expected weight (V, D)")
+    if padding_idx is not None and operator.index(padding_idx) not in range(len(weight)):
+        raise ValueError(f"expected padding_idx in [0, {len(weight) - 1}], got {padding_idx}")
     check_ids(ids, len(weight), "id")
 
     def pull(g: Array) -> Array:

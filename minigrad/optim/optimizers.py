@@ -359,7 +359,7 @@ def numbers(name: str, value: Any, high: float = math.inf) -> Number:
     return tuple(found) if array.ndim else found
 
 
-def listed(value: Any) -> Sequence[float]:
+def listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (tuple, list)) else (value,)
 
 

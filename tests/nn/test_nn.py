@@ -3,6 +3,7 @@
 import collections
 import copy
 import math
+import re
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ def test_embedding_with_padding(dtype, rng):
     for bad in (7, -1):
         with pytest.raises(IndexError, match=str(bad)):
             ours(np.array([bad]))
-    with pytest.raises(ValueError, match="padding_idx 7"):
+    with pytest.raises(ValueError, match=r"expected padding_idx in .* got 7"):
         nn.Embedding(7, 3, padding_idx=7)
 
 
@@ -796,6 +797,130 @@ def test_lstm_refuses_states_and_biases_that_do_not_fit():
         layer(x)
     with pytest.raises(ValueError, match=r"expected x \(B, D\)"):
         nn.LSTMCell(3, 4)(mg.tensor(np.ones(3, np.float32)))
+
+
+def ones(*shape):
+    return mg.tensor(np.ones(shape, np.float32))
+
+
+LSTM, CELL, ATTENTION = nn.LSTM(3, 4, 2), nn.LSTMCell(3, 4), nn.MultiHeadAttention(4, 2)
+MISTAKES = {  # a call, and what its error says: the op or module, the argument, expected, got
+    "one tensor as state": (
+        lambda: LSTM(ones(5, 2, 3), ones(2, 2, 4)),
+        r"TypeError: LSTM: expected the state as a pair \(h, c\), got a tensor \(2, 2, 4\)",
+    ),
+    "one tensor as state of a cell": (
+        lambda: CELL(ones(2, 3), ones(2, 2, 4)),
+        r"TypeError: LSTMCell: expected the state as a pair \(h, c\), got a tensor \(2, 2, 4\)",
+    ),
+    "three states": (
+        lambda: LSTM(ones(5, 2, 3), (ones(2, 2, 4),) * 3),
+        r"TypeError: LSTM: expected the state as a pair",
+    ),
+    "another batch in h": (
+        lambda: LSTM(ones(5, 2, 3), (ones(2, 3, 4), ones(2, 3, 4))),
+        r"ValueError: lstm: expected h \(2, 4\), got \(3, 4\)",
+    ),
+    "a batch of one, which would broadcast": (
+        lambda: LSTM(ones(5, 2, 3), (ones(2, 1, 4), ones(2, 1, 4))),
+        r"ValueError: lstm: expected h \(2, 4\), got \(1, 4\)",
+    ),
+    "another batch in c": (
+        lambda: LSTM(ones(5, 2, 3), (ones(2, 2, 4), ones(2, 3, 4))),
+        r"ValueError: lstm: expected c \(2, 4\), got \(3, 4\)",
+    ),
+    "another size of h": (
+        lambda: CELL(ones(2, 3), (ones(2, 5), ones(2, 5))),
+        r"ValueError: lstm_cell: expected h \(2, 4\), got \(2, 5\)",
+    ),
+    "another size of x": (
+        lambda: CELL(ones(2, 5)),
+        r"ValueError: lstm_cell: expected x \(2, 3\), got \(2, 5\)",
+    ),
+    "weights of another layer": (
+        lambda: mg.lstm_cell(ones(2, 3), *[ones(2, 4)] * 2, ones(12, 3), ones(16, 4)),
+        r"ValueError: lstm_cell: expected weight_ih \(16, 3\), got \(12, 3\)",
+    ),
+    "a key mask of another batch": (
+        lambda: ATTENTION(ones(2, 3, 4), key_mask=np.ones((3, 3), bool)),
+        r"ValueError: MultiHeadAttention: expected key_mask \(2, 3\) bool, got \(3, 3\) bool",
+    ),
+    "a key mask of other keys": (
+        lambda: ATTENTION(ones(2, 3, 4), ones(2, 5, 4), key_mask=np.ones((2, 3), bool)),
+        r"ValueError: MultiHeadAttention: expected key_mask \(2, 5\) bool, got \(2, 3\) bool",
+    ),
+    "a key mask of numbers": (
+        lambda: ATTENTION(ones(2, 3, 4), key_mask=np.ones((2, 3))),
+        r"TypeError: MultiHeadAttention: expected key_mask \(2, 3\) bool, got \(2, 3\) float64",
+    ),
+    "a list as key mask": (
+        lambda: ATTENTION(ones(2, 3, 4), key_mask=[[True] * 3] * 2),
+        r"TypeError: MultiHeadAttention: expected key_mask as a tensor or array, got list",
+    ),
+    "a list as mask": (
+        lambda: ATTENTION(ones(2, 3, 4), mask=[[True] * 3] * 3),
+        r"TypeError: MultiHeadAttention: expected mask as a tensor or array, got list",
+    ),
+    "a list as mask of the op": (
+        lambda: mg.scaled_dot_product_attention(*[ones(3, 4)] * 3, [[True] * 3] * 3),
+        r"TypeError: scaled_dot_product_attention: expected tensors or arrays, got list",
+    ),
+    "a mask of other queries": (
+        lambda: ATTENTION(ones(2, 3, 4), mask=np.ones((4, 3), bool)),
+        r"expected a mask that broadcasts to \(2, 2, 3, 3\), got \(4, 3\)",
+    ),
+    "a mask of another batch": (
+        lambda: ATTENTION(ones(2, 3, 4), mask=np.ones((3, 3, 3), np.float32)),
+        r"expected a mask that broadcasts to \(2, 2, 3, 3\), got \(3, 1, 3, 3\)",
+    ),
+    "a mask with more axes, which would add some to the result": (
+        lambda: mg.scaled_dot_product_attention(*[ones(3, 4)] * 3, np.ones((1, 3, 3), bool)),
+        r"attention: expected a mask that broadcasts to \(3, 3\), got \(1, 3, 3\)",
+    ),
+    "a mask and a key mask that differ in keys": (
+        lambda: ATTENTION(
+            ones(2, 3, 4), mask=np.ones((3, 4), bool), key_mask=np.ones((2, 3), bool)
+        ),
+        r"ValueError: .*\(3, 4\) bool, \w+ \(2, 1, 1, 3\) bool",
+    ),
+    "keys of another batch": (
+        lambda: ATTENTION(ones(2, 3, 4), ones(3, 3, 4)),
+        r"scaled_dot_product_attention: .* \[q \(2, 2, 3, 2\) float32, k \(3, 2, 3, 2\) float32",
+    ),
+    "a row that is not in the table": (
+        lambda: nn.Embedding(5, 2, padding_idx=5),
+        r"ValueError: Embedding: expected padding_idx in \[0, 4\], got 5",
+    ),
+    "a row from behind": (
+        lambda: nn.Embedding(5, 2, padding_idx=-1),
+        r"ValueError: Embedding: expected padding_idx in \[0, 4\], got -1",
+    ),
+    "such a row of the op, in the forward pass": (
+        lambda: mg.embedding(ones(5, 2), np.array([0]), padding_idx=5),
+        r"ValueError: embedding: expected padding_idx in \[0, 4\], got 5",
+    ),
+    "a row from behind of the op": (
+        lambda: mg.embedding(ones(5, 2), np.array([0]), padding_idx=-1),
+        r"ValueError: embedding: expected padding_idx in \[0, 4\], got -1",
+    ),
+    "no number of a row": (
+        lambda: mg.embedding(ones(5, 2), np.array([0]), padding_idx=1.0),
+        r"TypeError: embedding: 'float' object cannot be interpreted as an integer",
+    ),
+    "such a row for replicas": (
+        lambda: mg.embedding(ones(2, 5, 2), np.zeros((2, 1), int), padding_idx=7),
+        r"ValueError: embedding: expected padding_idx in \[0, 4\], got 7",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_an_error_names_the_argument_what_was_expected_and_what_came(mistake):
+    call, words = MISTAKES[mistake]
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    said = f"{type(caught.value).__name__}: {caught.value}"
+    assert re.search(words, said), said
 
 
 def test_repr():
