@@ -345,7 +345,7 @@ def test_no_grad_holds_in_its_own_task_only():
     assert dict(seen) == {"quiet": False, "loud": True}
 
 
-def test_no_grad_decorates_functions_and_generators():
+def test_no_grad_decorates_functions():
     @mg.no_grad()
     def quiet(depth):
         """Documented."""
@@ -355,29 +355,21 @@ def test_no_grad_decorates_functions_and_generators():
     assert mg.is_grad_enabled()
     assert quiet.__doc__ == "Documented."
 
-    @mg.no_grad()
-    def steps():
-        received = []
-        try:
-            received.append((yield mg.is_grad_enabled()))
-            received.append((yield mg.is_grad_enabled()))
-        except KeyError:
-            received.append(mg.is_grad_enabled())
-            yield received
-        return "end"
 
-    generator = steps()
-    assert next(generator) is False
-    assert mg.is_grad_enabled()  # while it is suspended
-    assert generator.send("a") is False
-    assert generator.throw(KeyError()) == ["a", False]
-    assert mg.is_grad_enabled()
-    with pytest.raises(StopIteration, match="end"):
-        next(generator)
-    abandoned = steps()
-    next(abandoned)
-    abandoned.close()
-    assert mg.is_grad_enabled()
+def test_no_grad_decorates_no_function_whose_call_does_not_run_it():
+    def generator():
+        yield mg.is_grad_enabled()
+
+    async def coroutine():
+        return mg.is_grad_enabled()
+
+    async def both():
+        yield mg.is_grad_enabled()
+
+    for f in (generator, coroutine, both):
+        for mode in (mg.no_grad, mg.enable_grad):
+            with pytest.raises(TypeError, match=rf"{f.__name__}: .*; write `with .* inside it"):
+                mode()(f)
 
 
 def training():
