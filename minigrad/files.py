@@ -266,21 +266,11 @@ def read_header(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
         raise CheckpointError(f"{path}: version {header['version']}, this code reads {VERSION}")
     if not isinstance(header["step"], int):
         raise CheckpointError(f"{path}: step is {header['step']!r}, not a whole number")
-    if not is_random_state(header["random"]):
-        raise CheckpointError(f"{path}: the random state cannot be used: {header['random']!r:.80}")
+    try:
+        random.check_state(header["random"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     return header
-
-
-def is_random_state(state: Any) -> bool:
-    """Whether `minigrad.random.set_state` can be given it."""
-    if not isinstance(state, dict) or set(state) != {"seed", "draws"}:
-        return False
-    seed: Any = state["seed"]
-    draws: Any = state["draws"]
-    if not isinstance(draws, dict):
-        return False
-    numbers: list[Any] = [seed, *draws.values()]
-    return all(type(n) is int and 0 <= n < 2**64 for n in numbers)
 
 
 def names_of(model: Module, optimizer: Optimizer) -> dict[Tensor, str]:

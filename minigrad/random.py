@@ -50,9 +50,18 @@ def get_state() -> dict[str, Any]:
 
 
 def set_state(state: dict[str, Any]) -> None:
-    """Continue from what `get_state` returned."""
+    """Continue from what `get_state` returned. ValueError for all else, and nothing changes."""
+    check_state(state)
     seed(state["seed"])
     _draws.update(state["draws"])
+
+
+def check_state(state: Any) -> None:
+    """ValueError for what `get_state` does not return."""
+    draws = state.get("draws") if isinstance(state, dict) else None
+    numbers = [state.get("seed"), *draws.values()] if isinstance(draws, dict) else []
+    if not numbers or len(state) != 2 or any(type(n) is not int or n >> 64 for n in numbers):
+        raise ValueError(f"random state: expected a seed and draws of streams, got {state!r:.80}")
 
 
 def draw(stream: str) -> tuple[int, int, int]:

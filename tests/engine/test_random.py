@@ -42,6 +42,32 @@ def test_names_with_one_checksum_are_different_streams():
     assert np.array_equal(mg.random.normal((1000,), stream="buckeroo").numpy(), second)
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        [],
+        {},
+        {"seed": 1},
+        {"seed": 1, "draws": [1]},
+        {"seed": 1, "draws": {}, "more": 1},
+        {"seed": -1, "draws": {}},
+        {"seed": 2**64, "draws": {}},
+        {"seed": True, "draws": {}},
+        {"seed": 1, "draws": {"init": "x"}},
+        {"seed": 1, "draws": {"init": -1}},
+        {"draws": {"init": 1}},
+    ],
+)
+def test_a_state_that_is_none_changes_nothing(state):
+    mg.random.seed(5)
+    mg.random.normal((2,))
+    before = mg.random.get_state()
+    with pytest.raises(ValueError, match="random state: expected a seed and draws of streams, got"):
+        mg.random.set_state(state)
+    assert mg.random.get_state() == before == {"seed": 5, "draws": {"values": 1}}
+
+
 # --- uniform --------------------------------------------------------------------------------------
 class Largest:
     """In the place of a generator: the largest number below 1 that it can draw, or 0."""
