@@ -23,6 +23,7 @@ from experiments.train.replicas import run_replicas
 from minigrad import device as devices
 from minigrad import graph, indices, nn, optim
 from minigrad.device import DeviceError
+from minigrad.memory import memory_of
 from minigrad.modes import KEEP_INPUTS, set_mode
 from minigrad.tensor import Tensor
 
@@ -250,7 +251,7 @@ def test_a_trial_is_timed_on_the_gpu_that_it_will_run_on(tmp_path):
 # --- memory ---------------------------------------------------------------------------------------
 @pytest.mark.usefixtures("gpu")
 def test_the_memory_of_each_gpu_is_told(monkeypatch):
-    assert devices.memory_of(0) == (3_000_000_000, 500_000_000, 70_000_000_000, 80_000_000_000)
+    assert memory_of(0) == (3_000_000_000, 500_000_000, 70_000_000_000, 80_000_000_000)
     monkeypatch.setitem(sys.modules, "cupy", FakeCupy())
     _, first, second, cpu = mg.debug.memory().split("\n")
     assert first.split() == ["cuda:0", "3.000", "0.500", "70.000", "80.000"]
