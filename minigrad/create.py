@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.rules import as_dtype
 from minigrad.tensor import DEFAULT_DTYPE, Tensor, array_of, carries_gradient, raw
 
 
@@ -37,10 +38,7 @@ def tensor(
             dtype = DEFAULT_DTYPE
     if array.dtype.kind not in "biuf":
         raise TypeError(f"tensor: expected numbers, got {array.dtype} data")
-    dtype = np.dtype(array.dtype if dtype is None else dtype)
-    dtype = dtype if dtype.isnative else dtype.newbyteorder("=")  # which makes a new object
-    if dtype.kind not in "biuf":
-        raise TypeError(f"tensor: dtype {dtype} is not supported")
+    dtype = as_dtype("tensor", array.dtype if dtype is None else dtype)
     array = array.astype(dtype, order="C", copy=True)
     array = devices.move(array, devices.parse(device)) if device is not None else array
     return Tensor(array).requires_grad_(requires_grad)
@@ -51,6 +49,8 @@ def from_dlpack(x: Any) -> Tensor:
 
     The graph cannot see writes made by the other library; `mg.tensor` makes a copy.
     """
+    if not hasattr(x, "__dlpack_device__"):
+        raise TypeError(f"from_dlpack: expected another library's array, got {type(x).__name__}")
     kind, _ = x.__dlpack_device__()
     array = np.from_dlpack(x) if kind == 1 else devices.cupy().from_dlpack(x)
     if array.dtype.kind not in "biuf":
@@ -62,17 +62,19 @@ def full(
     shape: tuple[int, ...], value: float, dtype: Any = DEFAULT_DTYPE, device: str | None = None
 ) -> Tensor:
     """A tensor with `value` everywhere."""
-    return Tensor(devices.move(np.full(shape, value, dtype=dtype), devices.parse(device)))
+    value = value.numpy() if isinstance(value, Tensor) else value
+    array = np.full(shape, value, as_dtype("full", dtype))
+    return Tensor(devices.move(array, devices.parse(device)))
 
 
 def zeros(shape: tuple[int, ...], dtype: Any = DEFAULT_DTYPE, device: str | None = None) -> Tensor:
     """A tensor of zeros."""
-    return full(shape, 0, dtype, device)
+    return full(shape, 0, as_dtype("zeros", dtype), device)
 
 
 def ones(shape: tuple[int, ...], dtype: Any = DEFAULT_DTYPE, device: str | None = None) -> Tensor:
     """A tensor of ones."""
-    return full(shape, 1, dtype, device)
+    return full(shape, 1, as_dtype("ones", dtype), device)
 
 
 def arange(*bounds: float, dtype: Any = None, device: str | None = None) -> Tensor:
@@ -80,4 +82,9 @@ def arange(*bounds: float, dtype: Any = None, device: str | None = None) -> Tens
 
     Integers give int64, floats float32, unless `dtype` says otherwise.
     """
-    return tensor(np.arange(*bounds).tolist(), dtype=dtype, device=device)
+    if not 1 <= len(bounds) <= 3:
+        raise TypeError(f"arange: expected stop, start and stop, or a step too, got {bounds}")
+    numbers = np.arange(*bounds)
+    if dtype is None:
+        dtype = np.int64 if numbers.dtype.kind in "iu" else DEFAULT_DTYPE
+    return tensor(numbers, dtype, device)

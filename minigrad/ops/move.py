@@ -9,6 +9,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad.graph import Array
 from minigrad.op import Result, op
+from minigrad.rules import as_dtype
 from minigrad.tensor import Tensor
 
 
@@ -21,8 +22,8 @@ def clone(x: Array) -> Result:
 @op(casts=True)
 def astype(x: Array, dtype: Any) -> Result:
     """y = x in another dtype.    gx = g in the dtype of x"""
-    before = x.dtype
-    return x.astype(np.dtype(dtype)), lambda g: g.astype(before)
+    before, dtype = x.dtype, as_dtype("dtype", dtype)
+    return x.astype(dtype), lambda g: g.astype(before)
 
 
 @op
