@@ -33,9 +33,9 @@ from minigrad.kernel import Routine
 from minigrad.modes import KEEP_INPUTS, MODE, OFF
 from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 from minigrad.protocols import NUMPY
-from minigrad.rules import EXPLAINED, explained, same_dtype, tidy
+from minigrad.rules import explained, same_dtype, tidy
 from minigrad.stacked import Stacked
-from minigrad.tensor import Tensor, array_of
+from minigrad.tensor import EXPLAINED, Tensor, array_of
 
 Pullback = Callable[[Any], Any]
 Result = tuple[Any, Pullback | tuple[Pullback | None, ...] | None]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.tensor import DEFAULT_DTYPE, Tensor
+from minigrad.tensor import DEFAULT_DTYPE, Tensor, dtype_of
 
 _seed = 0
 _draws: dict[str, int] = {}
@@ -80,7 +80,7 @@ def uniform(
 
     ValueError unless low <= high, and if `dtype` has no number in [low, high) or not high - low.
     """
-    dtype = floating("uniform", dtype)
+    dtype = dtype_of(dtype, "uniform", "f")
     if not 0.0 <= high - low <= float(np.finfo(dtype).max):
         raise ValueError(f"uniform: expected low <= high, finite in {dtype}, got {low} and {high}")
     values = generator(stream).random(shape, dtype=drawn(dtype)) * (high - low) + low
@@ -112,7 +112,7 @@ def normal(
     stream: str = "values",
 ) -> Tensor:
     """Numbers from a normal distribution."""
-    dtype = floating("normal", dtype)
+    dtype = dtype_of(dtype, "normal", "f")
     values = generator(stream).standard_normal(shape, dtype=drawn(dtype)) * std + mean
     return _tensor(values, dtype, device)
 
@@ -120,14 +120,6 @@ def normal(
 def permutation(n: int, *, stream: str = "order") -> np.ndarray[Any, Any]:
     """The integers 0..n-1 in random order, as a NumPy array for indexing."""
     return generator(stream).permutation(n)
-
-
-def floating(name: str, dtype: Any) -> np.dtype[Any]:
-    """The dtype, or a TypeError."""
-    dtype = np.dtype(dtype)
-    if dtype.kind != "f":
-        raise TypeError(f"{name}: expected a floating point dtype, got {dtype}")
-    return dtype
 
 
 def drawn(dtype: np.dtype[Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw, retold
 
 FLOAT64 = np.dtype(np.float64)
 
@@ -71,19 +71,6 @@ def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
     return y.astype(DEFAULT_DTYPE) if y.dtype == FLOAT64 else y
 
 
-# of a GPU come MemoryError and, from the driver, RuntimeError
-EXPLAINED = (
-    IndexError,
-    TypeError,
-    ValueError,
-    MemoryError,
-    RuntimeError,
-    AttributeError,
-    OverflowError,
-    ZeroDivisionError,
-)
-
-
 def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
     """The same kind of error, naming the op, each argument with shape and dtype, and the reason."""
     parameters = inspect.signature(this.body).parameters.values()
@@ -106,5 +93,4 @@ def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
     reason = devices.elsewhere(map(raw, args)) or reason
     for device in found:
         reason += devices.out_of_memory(error, device)
-    kind = next(k for k in EXPLAINED if isinstance(error, k))
-    return kind(f"{this.name}: {reason}  [{', '.join(described)}]")
+    return retold(error, f"{this.name}: {reason}  [{', '.join(described)}]")

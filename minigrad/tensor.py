@@ -21,6 +21,18 @@ from minigrad.operators import Operators
 from minigrad.protocols import numpy_op
 
 DEFAULT_DTYPE = np.dtype(np.float32)
+# the errors that are told again with what was called; of a GPU come MemoryError and, from the
+# driver, RuntimeError
+EXPLAINED = (
+    IndexError,
+    TypeError,
+    ValueError,
+    MemoryError,
+    RuntimeError,
+    AttributeError,
+    OverflowError,
+    ZeroDivisionError,
+)
 
 
 class Tensor(Operators):
@@ -291,7 +303,12 @@ class Tensor(Operators):
                 "a tensor that carries a gradient cannot be changed in place: use mg.where, "
                 "mg.scatter_add or mg.concatenate to make a new one, or write under mg.no_grad()"
             )
-        self.data[prepared(self.data, raw(index))] = raw(value)
+        try:
+            self.data[prepared(self.data, raw(index))] = raw(value)
+        except EXPLAINED as error:
+            what = f"{value.shape} {value.dtype}" if hasattr(value, "shape") else repr(value)[:60]
+            text = f"t[...] = value: {error}  [t {self.shape} {self.dtype}, value {what}]"
+            raise retold(error, text) from error
         stamp_write(self.data)
 
     # --- NumPy's protocols: np.exp(t) is mg.exp(t) ---
@@ -303,6 +320,35 @@ class Tensor(Operators):
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return numpy_op(func)(*args, **kwargs)
+
+
+def dtype_of(dtype: Any, name: str = "", kinds: str = "biuf") -> np.dtype[Any]:
+    """A dtype that tensors have, in the byte order of this machine.
+
+    TypeError for any other, in the words of the function `name`, unless that is added elsewhere.
+    """
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.kind not in kinds:
+        known = "floating point" if kinds == "f" else "boolean, integer or floating point"
+        text = f"expected a {known} dtype, got {dtype if found is None else found}"
+        raise TypeError(f"{name}: {text}" if name else text)
+    return found if found.isnative else found.newbyteorder("=")  # which makes a new object
+
+
+def check_fit(numbers: Any, dtype: np.dtype[Any]) -> None:
+    """OverflowError for whole numbers beyond an integer dtype, which NumPy would wrap in places."""
+    if dtype.kind in "iu" and (found := np.asarray(numbers)).dtype.kind in "iuO" and found.size:
+        for number in (found.min(), found.max()):
+            if not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
+                raise OverflowError(f"{number} is out of bounds for {dtype}")
+
+
+def retold(error: Exception, text: str) -> Exception:
+    """The same kind of error with another text."""
+    return next(kind for kind in EXPLAINED if isinstance(error, kind))(text)
 
 
 def array_of(data: Any) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad.graph import Array
 from minigrad.op import Result, op
-from minigrad.tensor import Tensor
+from minigrad.tensor import Tensor, dtype_of
 
 
 @op(numpy=(np.copy, np.positive))
@@ -21,8 +21,8 @@ def clone(x: Array) -> Result:
 @op(casts=True)
 def astype(x: Array, dtype: Any) -> Result:
     """y = x in another dtype.    gx = g in the dtype of x"""
-    before = x.dtype
-    return x.astype(np.dtype(dtype)), lambda g: g.astype(before)
+    before, dtype = x.dtype, dtype_of(dtype)
+    return x.astype(dtype), lambda g: g.astype(before)
 
 
 @op

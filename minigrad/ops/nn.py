@@ -12,7 +12,7 @@ from minigrad.capture import live, refuse_recording
 from minigrad.graph import Array
 from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+from minigrad.tensor import DEFAULT_DTYPE, Tensor, dtype_of, raw
 from minigrad.wide import wide
 
 
@@ -87,7 +87,7 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = DEFAULT_DTYPE) -> Tensor:
     array = np.asarray(ids) if isinstance(ids, (int, list, tuple)) else raw(ids)
     check_ids(array, num_classes, "id")
     classes = devices.namespace(array).arange(num_classes)
-    return Tensor((array[..., None] == classes).astype(dtype))
+    return Tensor((array[..., None] == classes).astype(dtype_of(dtype, "one_hot")))
 
 
 # --- dropout ----------------------------------------------------------------------------------
