@@ -8,17 +8,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.tensor import (
-    DEFAULT_DTYPE,
-    EXPLAINED,
-    Tensor,
-    array_of,
-    carries_gradient,
-    check_fit,
-    dtype_of,
-    raw,
-    retold,
-)
+from minigrad.dtypes import DEFAULT_DTYPE, check_fit, dtype_of
+from minigrad.tensor import EXPLAINED, Tensor, array_of, carries_gradient, raw, retold
 
 Shape = int | Sequence[int]
 

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, dtype_of
+from minigrad.dtypes import DEFAULT_DTYPE, dtype_of
+from minigrad.tensor import Tensor
 
 _seed = 0
 _draws: dict[str, int] = {}

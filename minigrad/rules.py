@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw, retold
+from minigrad.dtypes import DEFAULT_DTYPE
+from minigrad.tensor import Tensor, raw, retold
 
 FLOAT64 = np.dtype(np.float64)
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.dtypes import DEFAULT_DTYPE
 from minigrad.graph import Array, Node
 from minigrad.indices import prepared
 from minigrad.inplace import stamp_write
 from minigrad.modes import MODE, OFF
 from minigrad.operators import Operators
-from minigrad.protocols import numpy_op
+from minigrad.protocols import answer, answer_ufunc
 
-DEFAULT_DTYPE = np.dtype(np.float32)
 # the errors that are told again with what was called; of a GPU come MemoryError and, from the
 # driver, RuntimeError
 EXPLAINED = (
@@ -313,42 +313,10 @@ class Tensor(Operators):
 
     # --- NumPy's protocols: np.exp(t) is mg.exp(t) ---
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method != "__call__" or "out" in kwargs or "where" in kwargs:
-            form = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
-            raise TypeError(f"{form} with these arguments has no gradient rule for tensors")
-        return numpy_op(ufunc)(*inputs, **kwargs)
+        return answer_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return numpy_op(func)(*args, **kwargs)
-
-
-def dtype_of(dtype: Any, name: str = "", kinds: str = "biuf") -> np.dtype[Any]:
-    """A dtype that tensors have, in the byte order of this machine.
-
-    TypeError for any other, in the words of the function `name`, unless that is added elsewhere.
-    """
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = None
-    if found is None or found.kind not in kinds:
-        known = "floating point" if kinds == "f" else "boolean, integer or floating point"
-        text = f"expected a {known} dtype, got {dtype if found is None else found}"
-        raise TypeError(f"{name}: {text}" if name else text)
-    return found if found.isnative else found.newbyteorder("=")  # which makes a new object
-
-
-def check_fit(numbers: Any, dtype: np.dtype[Any]) -> None:
-    """OverflowError for whole numbers beyond an integer dtype, which NumPy would wrap in places."""
-    if dtype.kind in "iu" and (found := np.asarray(numbers)).dtype.kind in "iuO" and found.size:
-        for number in (found.min(), found.max()):
-            if not np.iinfo(dtype).min <= number <= np.iinfo(dtype).max:
-                raise OverflowError(f"{number} is out of bounds for {dtype}")
-
-
-def retold(error: Exception, text: str) -> Exception:
-    """The same kind of error with another text."""
-    return next(kind for kind in EXPLAINED if isinstance(error, kind))(text)
+        return answer(func, args, kwargs)
 
 
 def array_of(data: Any) -> Array:
@@ -382,3 +350,8 @@ def carries_gradient(x: Any) -> bool:
     if isinstance(x, (list, tuple)):
         return any(map(carries_gradient, x))
     return isinstance(x, Tensor) and x.node is not None
+
+
+def retold(error: Exception, text: str) -> Exception:
+    """The same kind of error with another text."""
+    return next(kind for kind in EXPLAINED if isinstance(error, kind))(text)

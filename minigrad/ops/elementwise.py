@@ -14,10 +14,11 @@ import math
 
 import numpy as np
 
+from minigrad.dtypes import check_fit
 from minigrad.graph import Array
 from minigrad.op import Result, op
 from minigrad.ops.special import erf_array, erfc_array
-from minigrad.tensor import Tensor, check_fit, raw
+from minigrad.tensor import Tensor, raw
 from minigrad.wide import wide
 
 SQRT_2, SQRT_PI, SQRT_2PI = math.sqrt(2), math.sqrt(math.pi), math.sqrt(2 * math.pi)
@@ -107,7 +108,7 @@ def ceil(x: Array) -> Result:
     return np.ceil(x), lambda g: g * 0.0
 
 
-@op(numpy=np.round)
+@op(numpy=(np.round, np.around))
 def round(x: Array, decimals: int = 0) -> Result:
     """y = x to so many decimals, halves to the even side.    dy/dx = 0"""
     return np.round(x, decimals), lambda g: g * 0.0

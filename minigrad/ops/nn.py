@@ -9,10 +9,11 @@ import numpy as np
 from minigrad import device as devices
 from minigrad import random
 from minigrad.capture import live, refuse_recording
+from minigrad.dtypes import DEFAULT_DTYPE, dtype_of
 from minigrad.graph import Array
 from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, dtype_of, raw
+from minigrad.tensor import Tensor, raw
 from minigrad.wide import wide
 
 

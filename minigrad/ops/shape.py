@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.dtypes import check_fit
 from minigrad.graph import Array, unbroadcast
 from minigrad.joining import concatenated, stacked
 from minigrad.op import Result, inside, op
 from minigrad.ops.index import axis_of, scatter
 from minigrad.protocols import answers
-from minigrad.tensor import check_fit, raw
+from minigrad.tensor import raw
 
 Axes = int | tuple[int, ...]
 
