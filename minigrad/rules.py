@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, array_of
+from minigrad.dtypes import DEFAULT_DTYPE
+from minigrad.tensor import Tensor, array_of
 
 FLOAT64 = np.dtype(np.float64)
 MISSING = inspect.Parameter.empty
@@ -131,19 +132,3 @@ def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
     if floats:
         raise TypeError(f"its body made {y.dtype} of {floats.pop()}: is a constant a NumPy scalar?")
     return y.astype(DEFAULT_DTYPE) if y.dtype == FLOAT64 else y
-
-
-def as_dtype(name: str, dtype: Any, kinds: str = "biuf") -> np.dtype[Any]:
-    """A dtype of real numbers, in this machine's byte order. TypeError for all else.
-
-    kinds: "f" for floating point only.
-    """
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        hint = "; a shape of several axes is one tuple" if isinstance(dtype, int) else ""
-        raise TypeError(f"{name}: expected a dtype, got {dtype!r}{hint}") from None
-    if found.kind not in kinds:
-        kind = "floating point dtype" if kinds == "f" else "dtype of real numbers"
-        raise TypeError(f"{name}: expected a {kind}, got {found}")
-    return found if found.isnative else found.newbyteorder("=")  # which makes a new object
