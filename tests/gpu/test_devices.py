@@ -10,7 +10,6 @@ import warnings
 import fake_gpu
 import numpy as np
 import pytest
-from cases import ALL
 from fake_gpu import GPU, FakeArray, FakeCupy, install
 from op_checks import convert, cotangents, each, floating, is_float, leaves_of
 from optimizers import OPTIMIZERS, Net
@@ -25,6 +24,7 @@ from minigrad import graph, indices, nn, optim
 from minigrad.device import DeviceError
 from minigrad.modes import KEEP_INPUTS, set_mode
 from minigrad.tensor import Tensor
+from reference.cases import ALL
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from attention_checks import LAYOUTS, check, drawn, fused, to_device
-from attention_reference import to_float64
 
 from kernels.cuda import attention, tune
 from kernels.cuda.adamw import address_of
@@ -20,6 +19,7 @@ from kernels.cuda.launch import INTERPRETED
 from minigrad import device as devices
 from minigrad import inplace
 from minigrad.kernel import Declined
+from reference.attention import to_float64
 
 if not INTERPRETED and not devices.available():
     pytest.skip("needs a GPU, or TRITON_INTERPRET=1", allow_module_level=True)

@@ -1,4 +1,4 @@
-"""Every op through every check. The cases are in `cases.py`; an op without one fails here."""
+"""Every op through every check. The cases are in `reference.cases`; an op without one fails."""
 
 import contextlib
 import inspect
@@ -10,7 +10,6 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
-from cases import ALL, CASES, INTERNAL, Values
 from hypothesis import given
 from hypothesis import strategies as st
 from op_checks import (
@@ -32,6 +31,7 @@ from minigrad import Tensor, gradcheck, graph
 from minigrad.inplace import saved_arrays
 from minigrad.modes import KEEP_INPUTS, set_mode
 from minigrad.op import OPS
+from reference.cases import ALL, CASES, INTERNAL, Values
 
 DTYPES = [np.float32, np.float64]
 NUMERIC = [c for c in ALL if c.order > 0 and c.numeric]

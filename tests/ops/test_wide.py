@@ -6,11 +6,11 @@ rounding, and 2^-24 below 2^-14, where float16 has no more digits.
 
 import numpy as np
 import pytest
-from cases import CASES
 from op_checks import convert, is_float
 
 import minigrad as mg
 from minigrad import optim
+from reference.cases import CASES
 
 HALF = np.float16
 ONES = np.ones((5000, 2))
