@@ -330,7 +330,7 @@ def test_an_index_out_of_range_is_told_when_a_number_is_read(name):
 
 
 @pytest.mark.usefixtures("gpu")
-def test_more_checks_than_places(monkeypatch):
+def test_a_place_for_checks_is_looked_at_before_it_is_used_again(monkeypatch):
     monkeypatch.setattr(indices.Checks, "size", 3)
     ids = [Tensor(FakeArray(np.array([n]))) for n in range(9)]
     for n in range(5):
@@ -415,7 +415,7 @@ def driver(monkeypatch, nothing_known):
         ),
     ],
 )
-def test_what_the_driver_says(count, version, said, driver):
+def test_a_missing_or_old_driver_is_named(count, version, said, driver):
     driver(count, version)
     assert devices.available() == (said is None)
     if said is None:
@@ -426,7 +426,7 @@ def test_what_the_driver_says(count, version, said, driver):
     assert "\n" not in str(caught.value)
 
 
-def test_a_cupy_that_is_too_old(driver):
+def test_a_cupy_that_is_too_old_is_refused(driver):
     driver(1, cupy_version="13.6.0")
     with pytest.raises(DeviceError, match=r"^device cuda needs CuPy 14 or newer, this is 13\.6\.0"):
         devices.parse("cuda")
@@ -483,3 +483,11 @@ def test_one_package_of_cupy_is_as_it_should_be(names, driver, monkeypatch, caps
     installed(monkeypatch, *names)
     assert devices.parse("cuda") == "cuda:0"
     assert capsys.readouterr().err == ""
+
+
+def test_a_device_that_does_not_exist_is_one_clear_error():
+    with pytest.raises(ValueError, match=r'"cpu", "cuda" or "cuda:N", got'):
+        mg.tensor(1.0, device="gpu")
+    if not mg.device.available():
+        with pytest.raises(mg.device.DeviceError, match="cuda"):
+            mg.tensor(1.0, device="cuda:7")

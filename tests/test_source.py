@@ -1,6 +1,9 @@
-"""Who imports whom: packages in one direction, and no test module another."""
+"""What the source may not do: import against the arrows, and read code from data."""
 
 import ast
+import io
+import re
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -52,3 +55,14 @@ def test_test_modules_do_not_import_each_other(name):
 def test_pytorch_and_pytest_are_no_part_of_what_is_tested(package):
     for path in (ROOT / package).rglob("*.py"):
         assert not {"torch", "pytest"} & {*imported(path)}, path.relative_to(ROOT)
+
+
+def test_no_code_is_ever_read_from_data():
+    """No pickle, eval, exec or shell in any module; strings and comments may name them."""
+    for folder in ("minigrad", "experiments", "models", "kernels"):
+        for path in (ROOT / folder).rglob("*.py"):
+            source = path.read_text(encoding="utf-8")
+            tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+            code = " ".join(t.string for t in tokens if t.type in (tokenize.NAME, tokenize.OP))
+            found = re.search(r"\bpickle\b|(?<!\. )(?<!def )\b(eval|exec) \(|shell = True", code)
+            assert not found, f"{path.name}: {found}"
