@@ -177,7 +177,7 @@ OTHERWISE = {
 
 
 @pytest.mark.parametrize("case", list(emptied(ALL)))
-def test_empty_axes(case):
+def test_axes_without_elements_give_what_pytorch_gives(case):
     """Value and gradient are PyTorch's, for one that is differentiated again too.
 
     What PyTorch refuses gives no error but of the arguments.
@@ -685,7 +685,7 @@ KINKS = {  # name: (function, x, value, gradient), conventions of PyTorch
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", KINKS)
-def test_ties_kinks_and_ends(name, dtype):
+def test_values_and_gradients_at_ties_kinks_and_ends(name, dtype):
     """No warnings leak: pytest makes them errors."""
     f, x, value, gradient = KINKS[name]
     x = mg.tensor(np.asarray(x, dtype), requires_grad=True)

@@ -97,7 +97,7 @@ def test_a_graph_that_is_kept_gives_the_same_gradients_twice(case, rng):
 
 
 @each([c for c in TAKEN if c.number < 100])
-def test_second_derivatives(case, rng):
+def test_second_derivatives_are_those_of_the_plain_op(case, rng):
     """The forward pass is the kernel's, what follows is not. Each derivative doubles the terms."""
     arrays, cs = drawn(case, rng)
     leaves = [a for a in flat(arrays) if is_float(a)]
@@ -124,7 +124,7 @@ def test_second_derivatives(case, rng):
 
 
 @each([c for cases in EMPTY.values() for c in cases])
-def test_empty_arrays(case, capfd):
+def test_empty_arrays_give_what_the_plain_op_gives(case, capfd):
     """The same, and no complaint about a size of 0 from BLAS, which prints them."""
 
     def results():
