@@ -15,7 +15,7 @@ from minigrad.op import OPS  # noqa: E402
 from minigrad.protocols import NUMPY  # noqa: E402
 
 HELPERS = Path(__file__).parent / "helpers"
-pytest.register_assert_rewrite(*(path.stem for path in HELPERS.glob("*.py")))
+pytest.register_assert_rewrite(*(path.stem for path in HELPERS.iterdir()))
 
 hypothesis.settings.register_profile(
     "stable", derandomize=True, database=None, deadline=None, max_examples=60
