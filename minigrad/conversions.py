@@ -1,4 +1,4 @@
-"""How a tensor's values leave it: for NumPy, Python's numbers, other libraries, other processes.
+"""How a tensor's values leave it: as text, for NumPy, as numbers, to other libraries and processes.
 
 A gradient never gets lost on the way in silence: what still needs one is refused.
 """
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.dtypes import DEFAULT_DTYPE
 from minigrad.operators import Operators
 
 
@@ -17,6 +18,16 @@ class Conversions(Operators):
     """The part of Tensor that hands out its values."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.detach().cpu().numpy(), separator=", ", prefix="tensor(")
+        notes = [] if self.dtype in (DEFAULT_DTYPE, np.int64, np.bool_) else [str(self.dtype)]
+        notes += [] if self.device == "cpu" else [self.device]
+        if self.node is not None:
+            notes.append("requires_grad" if self.is_leaf else f"from {self.node.name}")
+        if self.size == 0:
+            notes.append(f"shape={self.shape}")
+        return f"tensor({', '.join([body, *notes])})"
 
     # --- NumPy and Python ---
     def numpy(self) -> np.ndarray[Any, Any]:

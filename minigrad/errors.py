@@ -9,7 +9,8 @@ from minigrad import device as devices
 from minigrad.kernel import Unusable
 from minigrad.memory import out_of_memory
 
-# of a GPU come MemoryError and, from the driver, RuntimeError
+# those that are told again with what was called; of a GPU come MemoryError and, from the driver,
+# RuntimeError
 EXPLAINED = (
     IndexError,
     TypeError,
@@ -45,8 +46,12 @@ def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
     reason = devices.elsewhere(arrays) or reason
     for device in places:
         reason += out_of_memory(error, device)
-    kind = next(k for k in EXPLAINED if isinstance(error, k))
-    return kind(f"{this.name}: {reason}  [{', '.join(described)}]")
+    return retold(error, f"{this.name}: {reason}  [{', '.join(described)}]")
+
+
+def retold(error: Exception, text: str) -> Exception:
+    """The same kind of error with another text."""
+    return next(kind for kind in EXPLAINED if isinstance(error, kind))(text)
 
 
 def is_tensor(a: Any) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, array_of
+from minigrad.dtypes import DEFAULT_DTYPE
+from minigrad.tensor import Tensor, array_of
 
 FLOAT64 = np.dtype(np.float64)
 MISSING = inspect.Parameter.empty

@@ -15,13 +15,12 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.conversions import Conversions
+from minigrad.errors import EXPLAINED, retold
 from minigrad.graph import Array, Node
 from minigrad.indices import prepared
 from minigrad.inplace import stamp_write
 from minigrad.modes import MODE, OFF
-from minigrad.protocols import numpy_op
-
-DEFAULT_DTYPE = np.dtype(np.float32)
+from minigrad.protocols import answer, answer_ufunc
 
 
 class Tensor(Conversions):
@@ -76,16 +75,6 @@ class Tensor(Conversions):
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
-
-    def __repr__(self) -> str:
-        body = np.array2string(self.detach().cpu().numpy(), separator=", ", prefix="tensor(")
-        notes = [] if self.dtype in (DEFAULT_DTYPE, np.int64, np.bool_) else [str(self.dtype)]
-        notes += [] if self.device == "cpu" else [self.device]
-        if self.node is not None:
-            notes.append("requires_grad" if self.is_leaf else f"from {self.node.name}")
-        if self.size == 0:
-            notes.append(f"shape={self.shape}")
-        return f"tensor({', '.join([body, *notes])})"
 
     __hash__ = object.__hash__  # `==` is an elementwise op; a tensor is a dict key by identity
 
@@ -198,18 +187,20 @@ class Tensor(Conversions):
                 "a tensor that carries a gradient cannot be changed in place: use mg.where, "
                 "mg.scatter_add or mg.concatenate to make a new one, or write under mg.no_grad()"
             )
-        self.data[prepared(self.data, raw(index))] = raw(value)
+        try:
+            self.data[prepared(self.data, raw(index))] = raw(value)
+        except EXPLAINED as error:
+            what = f"{value.shape} {value.dtype}" if hasattr(value, "shape") else repr(value)[:60]
+            text = f"t[...] = value: {error}  [t {self.shape} {self.dtype}, value {what}]"
+            raise retold(error, text) from error
         stamp_write(self.data)
 
     # --- NumPy's protocols: np.exp(t) is mg.exp(t) ---
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method != "__call__" or "out" in kwargs or "where" in kwargs:
-            form = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
-            raise TypeError(f"{form} with these arguments has no gradient rule for tensors")
-        return numpy_op(ufunc)(*inputs, **kwargs)
+        return answer_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return numpy_op(func)(*args, **kwargs)
+        return answer(func, args, kwargs)
 
 
 def array_of(data: Any) -> Array:

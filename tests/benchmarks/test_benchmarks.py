@@ -173,7 +173,7 @@ def test_sides_take_turns_and_the_first_step_of_each_is_not_counted():
     assert len(times["a"]) == 3
 
 
-def test_table():
+def test_the_table_has_medians_and_ratios():
     times = {
         "minigrad": [10.0, 20.0, 30.0],
         "minigrad, plain, shared prefixes": [16.0, 16.0, 16.0],
