@@ -118,8 +118,8 @@ class MultiHeadAttention(Module):
             for t in self._project(query[None], None if key is query else key[None], None)
         )
         q = q if rows is None else ops.take(q, rows, axis=0)
-        y = ops.gathered_attention(q, k, v, listed)
-        return self.out_proj(y.reshape(-1, self.dim))
+        y = ops.gathered_attention(q, k, v, listed).reshape(-1, self.dim)
+        return y if self.out_proj is None else self.out_proj(y)
 
     def _project(
         self, query: Tensor, key: Tensor | None, value: Tensor | None
