@@ -30,7 +30,6 @@ SENTENCES = {"train": "train_CLS", "test": "test_CLS"}
 TEXT = "train_LM"
 FOLDERS = ("", "cse256_speeches_tokens", "cse256_speeches")
 PAD, UNKNOWN = 0, 1
-BLOCK = 32  # tokens that are read of a sentence; the longest has 30
 SOURCE = "the speeches of CSE256, Spring 2024, assignment 2"
 
 
@@ -38,8 +37,8 @@ SOURCE = "the speeches of CSE256, Spring 2024, assignment 2"
 class Sentences:
     """N sentences with their speakers.
 
-    ids:     (N, BLOCK) tokens, padded with PAD at the end.
-    lengths: (N,) tokens of each.
+    ids:     (N, block) tokens, padded with PAD at the end; longer sentences are cut.
+    lengths: (N,) tokens of each in `ids`.
     labels:  (N,) places in SPEAKERS.
     tokens:  the sentences in words.
     """
@@ -69,14 +68,17 @@ class Speeches:
     tests: Mapping[str, Ints]
 
 
-def read(folder: Path) -> Speeches:
-    """The data in a folder. ValueError says in one line what is missing, or wrong and where."""
+def read(folder: Path, block: int = 32) -> Speeches:
+    """The data in a folder; the longest sentence has 30 tokens.
+
+    ValueError says in one line what is missing, or wrong and where.
+    """
     place, tokenized = find(folder)
     vocabulary, sentences, texts = (read_tokens if tokenized else read_originals)(place)
     words = ("PAD", "UNK", *vocabulary)
     ids = {word: i for i, word in enumerate(words) if i > UNKNOWN}
     check_classes(sentences, place)
-    train, test = (arrays_of(sentences[name], ids) for name in SENTENCES)
+    train, test = (arrays_of(sentences[name], ids, block) for name in SENTENCES)
     text, *tests = (encode(texts[name], ids) for name in (TEXT, *TESTS.values()))
     return Speeches(words, train, test, text, dict(zip(TESTS, tests, strict=True)))
 
@@ -183,14 +185,16 @@ def encode(words: Iterable[str], ids: Mapping[str, int]) -> Ints:
     return np.array([ids.get(word, UNKNOWN) for word in words], dtype=np.int64)
 
 
-def arrays_of(sentences: Sequence[tuple[int, Tokens]], ids: Mapping[str, int]) -> Sentences:
-    table = np.full((len(sentences), BLOCK), PAD, dtype=np.int64)
+def arrays_of(
+    sentences: Sequence[tuple[int, Tokens]], ids: Mapping[str, int], block: int
+) -> Sentences:
+    table = np.full((len(sentences), block), PAD, dtype=np.int64)
     for row, (_, words) in zip(table, sentences, strict=True):
-        known = encode(words[:BLOCK], ids)
+        known = encode(words[:block], ids)
         row[: len(known)] = known
     return Sentences(
         ids=table,
-        lengths=np.array([min(len(words), BLOCK) for _, words in sentences], dtype=np.int64),
+        lengths=np.array([min(len(words), block) for _, words in sentences], dtype=np.int64),
         labels=np.array([label for label, _ in sentences], dtype=np.int64),
         tokens=[words for _, words in sentences],
     )
