@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.rules import as_dtype
-from minigrad.tensor import DEFAULT_DTYPE, Tensor
+from minigrad.dtypes import DEFAULT_DTYPE, dtype_of
+from minigrad.tensor import Tensor
 
 KEPT = ("values", "order", "init", "dropout")  # the streams that minigrad draws from
 
@@ -106,7 +106,7 @@ def uniform(
 
     ValueError unless low <= high, and if `dtype` has no number in [low, high) or not high - low.
     """
-    dtype = as_dtype("uniform", dtype, "f")
+    dtype = dtype_of(dtype, "uniform", "f")
     if not 0.0 <= high - low <= float(np.finfo(dtype).max):
         raise ValueError(f"uniform: expected low <= high, finite in {dtype}, got {low} and {high}")
     values = generator(stream).random(shape, dtype=drawn(dtype)) * (high - low) + low
@@ -138,7 +138,7 @@ def normal(
     stream: str = "values",
 ) -> Tensor:
     """Numbers from a normal distribution."""
-    dtype = as_dtype("normal", dtype, "f")
+    dtype = dtype_of(dtype, "normal", "f")
     values = generator(stream).standard_normal(shape, dtype=drawn(dtype)) * std + mean
     return _tensor(values, dtype, device)
 

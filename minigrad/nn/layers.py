@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from minigrad import ops
+from minigrad.dtypes import DEFAULT_DTYPE
 from minigrad.nn import init
 from minigrad.nn.module import Module, Parameter
-from minigrad.tensor import DEFAULT_DTYPE, Tensor
+from minigrad.tensor import Tensor
 
 
 def empty(*shape: int) -> Parameter:

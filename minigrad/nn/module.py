@@ -23,8 +23,8 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.create import tensor
+from minigrad.dtypes import dtype_of
 from minigrad.inplace import stamp_write
-from minigrad.rules import as_dtype
 from minigrad.state import as_array, problems, report, same
 from minigrad.tensor import Tensor
 
@@ -207,7 +207,7 @@ class Module:
 
     def astype(self, dtype: Any) -> Self:
         """Change the dtype of all floating point parameters, gradients and buffers, in place."""
-        dtype = as_dtype("astype", dtype, "f")
+        dtype = dtype_of(dtype, "astype", "f")
         return self._convert(lambda a: a.astype(dtype, copy=False) if a.dtype.kind == "f" else a)
 
     def _convert(self, change: Any) -> Self:

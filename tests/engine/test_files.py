@@ -46,7 +46,7 @@ ARRAYS = {
 
 @pytest.mark.parametrize("name", ARRAYS)
 @pytest.mark.parametrize("wrap", [mg.Tensor, lambda array: array], ids=["tensor", "array"])
-def test_round_trip(name, wrap, tmp_path):
+def test_arrays_come_back_with_their_values_shape_and_dtype(name, wrap, tmp_path):
     array = ARRAYS[name]
     path = tmp_path / "a.safetensors"
     mg.save({name: wrap(array), "other": base}, path)
@@ -70,7 +70,7 @@ def test_file_is_plain_safetensors(tmp_path):
     np.testing.assert_array_equal(mg.load(path)["w"].data, base)
 
 
-def test_parameters_and_no_tensors(tmp_path):
+def test_a_parameter_comes_back_as_a_tensor_and_an_empty_file_as_an_empty_dict(tmp_path):
     path = tmp_path / "a.safetensors"
     mg.save({"p": nn.Parameter([1.0, 2.0])}, path)
     p = mg.load(path, device="cpu")["p"]
@@ -109,13 +109,13 @@ def test_text_beside_the_tensors_comes_back(tmp_path):
         ({"a": base}, {"minigrad.sha256": "0"}, "metadata"),
     ],
 )
-def test_what_cannot_be_saved(tensors, metadata, words, tmp_path):
+def test_what_cannot_be_saved_is_refused_before_a_file_exists(tensors, metadata, words, tmp_path):
     with pytest.raises(TypeError, match=words):
         mg.save(tensors, tmp_path / "a", metadata)
     assert os.listdir(tmp_path) == []
 
 
-def test_missing_file_and_folder(tmp_path):
+def test_a_missing_file_or_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         mg.load(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError):
@@ -177,7 +177,7 @@ def test_resume_is_bitwise(kind, tmp_path):
     assert everything(model, optimizer) == expected
 
 
-def test_weights_alone(tmp_path):
+def test_loading_only_the_weights_leaves_the_random_state(tmp_path):
     path = tmp_path / "c.safetensors"
     model, optimizer = start()
     train(model, optimizer, 2)
@@ -352,7 +352,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_malformed_file(name, run, tmp_path):
+def test_a_malformed_file_is_refused_by_its_name(name, run, tmp_path):
     path = tmp_path / "bad"
     path.write_bytes(MALFORMED[name])
     with pytest.raises(CheckpointError, match=str(path)):
@@ -428,7 +428,7 @@ def rewritten(run, change, checksum=True):
         lambda h, a: a.update({"optimizer.weight.step": np.array(-1)}),
     ],
 )
-def test_well_formed_but_wrong(change, run):
+def test_a_well_formed_file_with_wrong_contents_is_refused(change, run):
     def changed(header, arrays):
         result = change(header, arrays)
         return result if isinstance(result, str) else header
@@ -451,7 +451,7 @@ def test_well_formed_but_wrong(change, run):
         max_size=4,
     )
 )
-def test_fuzz(run, edits):
+def test_edits_at_random_places_are_refused(run, edits):
     """Pieces of the file replaced, removed and inserted: no error but CheckpointError."""
     data = run[0]
     for place, removed, inserted in edits:
@@ -644,7 +644,7 @@ def test_kill_at_random_moments(tmp_path):
     assert int(result.stdout) > 0, f"seed {seed}: no save was ever interrupted"
 
 
-def test_sweep_leaves_other_files(tmp_path):
+def test_only_leftovers_of_dead_processes_of_this_machine_are_removed(tmp_path):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                           capture_output=True, text=True, check=True)  # fmt: skip
     dead = int(dead.stdout)
@@ -687,3 +687,12 @@ def test_import_is_light_and_missing_safetensors_is_named():
     )
     assert "minigrad[experiments]" in result.stdout, result.stderr
     assert len(result.stdout.splitlines()) == 1
+
+
+def test_tensors_of_every_layout_and_dtype_come_back_equal(tmp_path):
+    a = np.arange(6.0).reshape(2, 3)
+    arrays = {"t": a.T, "r": a[::-1], "b": np.broadcast_to(a[:1], (4, 3)), "s": np.array(2.5)}
+    mg.save({name: mg.Tensor(array) for name, array in arrays.items()}, tmp_path / "x.safetensors")
+    for name, t in mg.load(tmp_path / "x.safetensors").items():
+        assert np.array_equal(t.data, arrays[name])
+        assert t.shape == arrays[name].shape

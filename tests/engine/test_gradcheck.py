@@ -221,3 +221,17 @@ def test_an_argument_without_influence_has_gradient_zero(rng):
 def test_runs_under_no_grad_too(rng):
     with mg.no_grad():
         gradcheck(mg.exp, [rng.standard_normal(3)])
+
+
+def test_gradcheck_refuses_planted_mistakes(monkeypatch):
+    """Of every op: test_ops.py, test_planted_wrong_gradients_are_refused."""
+    x = np.random.default_rng(0).standard_normal((2, 3))
+    mg.gradcheck(mg.softmax, [x])
+    original = mg.graph.contributions_of
+    for mistake in (lambda c: -c, lambda c: 0.0 * c, lambda c: 1.0001 * c):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                mg.graph, "contributions_of", lambda *a, m=mistake: [m(c) for c in original(*a)]
+            )
+            with pytest.raises(mg.GradcheckError):
+                mg.gradcheck(mg.softmax, [x])

@@ -1,11 +1,11 @@
-"""Random numbers stay within their bounds, follow their distribution, and take no time without
-bound."""
+"""Random numbers: within their bounds, of their distribution, in bounded time, and repeated."""
 
 import math
 import zlib
 
 import numpy as np
 import pytest
+from small import leaf, training
 
 import minigrad as mg
 from minigrad import nn
@@ -233,3 +233,26 @@ def test_the_usual_interval_gives_the_numbers_that_it_gave():
     while (outside := np.abs(wanted) > 2.0).any():
         wanted[outside] = generator.normal(0.0, 1.0, int(outside.sum()))
     assert np.array_equal(t.numpy(), wanted.astype(np.float32))
+
+
+# --- state ----------------------------------------------------------------------------------------
+def test_a_seed_gives_the_same_bytes():
+    def run():
+        mg.random.seed(7)
+        step = training()
+        losses = [step().item() for _ in range(5)]
+        x = leaf(np.ones((4, 4)))
+        mg.dropout(x, 0.5, training=True).sum().backward()
+        return losses, x.grad.data.tobytes(), mg.random.normal((3,)).data.tobytes()
+
+    assert run() == run()
+
+
+def test_the_random_state_is_plain_numbers_that_continue_a_run():
+    mg.random.seed(1)
+    mg.random.normal((3,))
+    state = mg.random.get_state()
+    expected = [mg.random.normal((3,)).tolist(), mg.random.permutation(5).tolist()]
+    mg.random.seed(99)
+    mg.random.set_state(state)
+    assert [mg.random.normal((3,)).tolist(), mg.random.permutation(5).tolist()] == expected

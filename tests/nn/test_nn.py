@@ -340,7 +340,7 @@ def test_attention_dropout_and_errors(rng):
         model(x, key_mask=np.ones((3, 5)))
 
 
-def test_positions(rng):
+def test_sinusoidal_positions_are_the_formula(rng):
     x = mg.tensor(rng.standard_normal((2, 5, 6)).astype("float32"))
     for exponent, factor in (("vaswani", 2), ("halved", 1)):
         model = nn.SinusoidalPositions(9, 6, exponent=exponent)
@@ -367,7 +367,7 @@ def test_positions(rng):
         nn.SinusoidalPositions(4, 5)
 
 
-def test_dropout():
+def test_dropout_keeps_the_mean_and_does_nothing_in_evaluation():
     x = mg.tensor(np.ones(10_000, dtype="float32"))
     model = nn.Dropout(0.25)
     y = model(x).data
@@ -541,7 +541,7 @@ def test_frozen_parameters_are_not_stepped_nor_clipped_nor_lost():
         mg.tensor([1.0]).grad = mg.tensor([1.0])
 
 
-def test_switches():
+def test_train_eval_and_zero_grad_reach_every_module():
     model = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 1)))
     assert all(m.training for m in model.modules())
     assert model.eval() is model
@@ -594,7 +594,7 @@ def test_deepcopy_shares_nothing():
         np.testing.assert_array_equal(model.state_dict()[name], value)
 
 
-def test_parameter():
+def test_a_parameter_is_a_leaf_in_c_order_of_a_floating_dtype():
     p = nn.Parameter([[1.0, 2.0]])
     assert p.requires_grad
     assert p.is_leaf
@@ -923,7 +923,7 @@ def test_an_error_names_the_argument_what_was_expected_and_what_came(mistake):
     assert re.search(words, said), said
 
 
-def test_repr():
+def test_repr_lists_modules_parameters_and_counts():
     model = Tied()
     model.blocks[0].weight.requires_grad_(False)
     lines = [
@@ -994,7 +994,7 @@ def test_init_has_torchs_distribution(name):
     assert np.abs(difference).max() / a.size < 2.2 * math.sqrt(2 / a.size)
 
 
-def test_orthogonal_and_constants():
+def test_orthogonal_has_orthonormal_rows_or_columns_and_constants_are_constant():
     for shape in ((5, 3), (3, 5), (3, 2, 4)):
         q = nn.init.orthogonal_(mg.tensor(np.zeros(shape)), gain=2.0).data.reshape(shape[0], -1)
         gram = q @ q.T if q.shape[0] <= q.shape[1] else q.T @ q
