@@ -35,7 +35,7 @@ from minigrad.observers import OBSERVERS, Event, notify, seconds_since
 from minigrad.protocols import NUMPY
 from minigrad.rules import explained, same_dtype, tidy
 from minigrad.stacked import Stacked
-from minigrad.tensor import EXPLAINED, Tensor, array_of
+from minigrad.tensor import EXPLAINED, Tensor, array_of, carries_gradient, raw
 
 Pullback = Callable[[Any], Any]
 Result = tuple[Any, Pullback | tuple[Pullback | None, ...] | None]
@@ -242,13 +242,21 @@ def positional(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Keyword arguments moved to their places, for gradients and conversions go by position.
 
-    What is wrong with them is left to the body's own call to say.
+    Those that have none reach the body as arrays, which the user may write to later. TypeError for
+    one that carries a gradient; what else is wrong is left to the body's own call to say.
     """
     moved = list(args)
     for name, default in this.places[len(args) :]:
         if not kwargs or (name not in kwargs and default is MISSING):
             break
         moved.append(kwargs.pop(name, default))
+    for name, a in kwargs.items():
+        if carries_gradient(a) and MODE.get() != OFF:
+            raise TypeError(
+                f"{this.name}: {name} carries a gradient, which would be lost; use {name}.detach()"
+            )
+        if isinstance(a, Tensor) or devices.is_array(a):
+            kwargs[name] = own(raw(a))
     return tuple(moved), kwargs
 
 

@@ -89,7 +89,8 @@ def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
     described += [f"{k}={v!r}"[:60] for k, v in kwargs.items() if not isinstance(v, Tensor)]
     reason = str(error)
     if isinstance(error, AttributeError):  # a list, say, where the body wants an array
-        given = [type(a).__name__ for a in args if not isinstance(a, Tensor)]
+        lists = [a for a in kwargs.values() if isinstance(a, (list, tuple))]
+        given = [type(a).__name__ for a in (*args, *lists) if not hasattr(a, "dtype")]
         error, reason = TypeError(), f"expected tensors or arrays, got {', '.join(given)}: {reason}"
     reason = devices.elsewhere(map(raw, args)) or reason
     for device in found:

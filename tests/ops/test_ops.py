@@ -173,6 +173,10 @@ OTHERWISE = {
     "batch_norm-0-without-5": "nothing has no mean to take over into the running one",
     "scaled_dot_product_attention-2-without-1": "0 and 3 heads do not broadcast",
     "scaled_dot_product_attention-4-without-4": "the mask is for 4 keys",
+    **{
+        f"cross_entropy-{i}-without-5": "without classes there is no such loss"
+        for i in range(9, 22)
+    },
 }
 
 
