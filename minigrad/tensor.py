@@ -305,7 +305,7 @@ class Tensor(Operators):
             )
         try:
             self.data[prepared(self.data, raw(index))] = raw(value)
-        except EXPLAINED as error:
+        except (IndexError, OverflowError, TypeError, ValueError) as error:
             what = f"{value.shape} {value.dtype}" if hasattr(value, "shape") else repr(value)[:60]
             text = f"t[...] = value: {error}  [t {self.shape} {self.dtype}, value {what}]"
             raise retold(error, text) from error

@@ -359,7 +359,7 @@ def test_the_host_indexes_an_array_of_a_gpu_by_lists_and_numbers_only():
     for index in ([0, 7], [-4]):
         with pytest.raises(IndexError, match=r"^getitem: index (7|-4) is out of range for an axis"):
             x[index]
-        with pytest.raises(IndexError, match=r"^index (7|-4) is out of range for an axis of 3"):
+        with pytest.raises(IndexError, match=r"^t\[\.\.\.\] = value: index (7|-4) is out of"):
             x[index] = 0.0
     for index in (np.array([0, 1]), mg.tensor([0, 1]), np.array([True, False, True])):
         with pytest.raises(TypeError, match=r"^getitem: the arguments are on cpu and cuda:0; move"):
