@@ -9,7 +9,8 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.dtypes import DEFAULT_DTYPE, check_fit, dtype_of
-from minigrad.tensor import EXPLAINED, Tensor, array_of, carries_gradient, raw, retold
+from minigrad.errors import EXPLAINED, retold
+from minigrad.tensor import Tensor, array_of, carries_gradient, raw
 
 Shape = int | Sequence[int]
 
@@ -57,6 +58,8 @@ def from_dlpack(x: Any) -> Tensor:
 
     The graph cannot see writes made by the other library; `mg.tensor` makes a copy.
     """
+    if not hasattr(x, "__dlpack_device__"):
+        raise TypeError(f"from_dlpack: expected another library's array, got {type(x).__name__}")
     kind, _ = x.__dlpack_device__()
     array = np.from_dlpack(x) if kind == 1 else devices.cupy().from_dlpack(x)
     if array.dtype.kind not in "biuf":

@@ -8,10 +8,14 @@ the same ones. Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 
     mg.random.seed(0)
     x = mg.random.normal((2, 3))
     state = mg.random.get_state()      # plain integers, for a checkpoint
+
+A stream has a name, which the key holds as 64 bits of a cryptographic hash, so that no two names
+share their numbers. The streams below keep the CRC-32 that published results were drawn with.
 """
 
 from __future__ import annotations
 
+import functools
 import operator
 import threading
 import zlib
@@ -22,6 +26,8 @@ import numpy as np
 from minigrad import device as devices
 from minigrad.dtypes import DEFAULT_DTYPE, dtype_of
 from minigrad.tensor import Tensor
+
+KEPT = ("values", "order", "init", "dropout")  # the streams that minigrad draws from
 
 _seed = 0
 _draws: dict[str, int] = {}
@@ -54,7 +60,17 @@ def draw(stream: str) -> tuple[int, int, int]:
     with _counting:
         number = _draws.get(stream, 0)
         _draws[stream] = number + 1
-    return _seed, zlib.crc32(stream.encode()), number
+    return _seed, key_of(stream), number
+
+
+@functools.cache
+def key_of(stream: str) -> int:
+    """The number that stands for a stream in the key."""
+    if stream in KEPT:
+        return zlib.crc32(stream.encode())
+    import hashlib
+
+    return int.from_bytes(hashlib.blake2b(stream.encode(), digest_size=8).digest(), "little")
 
 
 def philox(seed: int, stream: int, number: int) -> np.random.Generator:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.errors import EXPLAINED, retold
 from minigrad.graph import Array
 from minigrad.indices import check_ids
 from minigrad.modes import is_grad_enabled
@@ -22,7 +23,7 @@ from minigrad.ops.index import take_along_axis
 from minigrad.ops.nn import log_softmax
 from minigrad.ops.reduce import mean, sum
 from minigrad.ops.shape import unsqueeze
-from minigrad.tensor import EXPLAINED, Tensor, carries_gradient, raw, retold
+from minigrad.tensor import Tensor, carries_gradient, raw
 from minigrad.wide import wide, wide_function
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
+from minigrad import nn
 
 FILLED = {
     "zeros": mg.zeros,
@@ -104,12 +105,17 @@ def test_values_that_fill_no_tensor():
         ("one_hot", lambda dtype: mg.one_hot([0], 2, dtype)),
         ("uniform", lambda dtype: mg.random.uniform((2,), dtype=dtype)),
         ("normal", lambda dtype: mg.random.normal((2,), dtype=dtype)),
+        ("astype", lambda dtype: nn.Linear(1, 1).astype(dtype).weight),
     ],
 )
 @pytest.mark.parametrize("dtype", ["nope", complex, object])
 def test_every_function_that_takes_a_dtype_refuses_the_others_by_name(name, call, dtype):
     with pytest.raises(TypeError, match=rf"{name}: expected a .*floating point dtype, got "):
         call(dtype)
+    for asked in (np.float64, ">f8", "<f8"):  # in whatever byte order, that of this machine comes
+        found = call(asked).dtype
+        assert found == np.float64
+        assert found.isnative
 
 
 # --- whole numbers that a dtype does not hold -----------------------------------------------------
