@@ -134,7 +134,8 @@ def cross_entropy(
 ) -> Result:
     """-log softmax(logits)[target].    logits (..., C), target class ids (...) -> () or (...)
 
-    The target may be probabilities (..., C) as well, see `soft_cross_entropy`.
+    The target may also be probabilities t (..., C), and the loss -Σ_c t_c logp_c; they may carry a
+    gradient, and "mean" divides by the number of places. See `soft_cross_entropy`.
 
     With s the smoothing and w the class weights, place by place:
         loss = -(1 - s) w_t logp_t - s/C Σ_c w_c logp_c         0 where the target is ignored
@@ -152,6 +153,8 @@ def cross_entropy(
     classes, dtype = logits.shape[-1], logits.dtype
     weight = None if weight is None else weight.astype(dtype)
     if target.dtype.kind == "f":
+        if ignore_index != -100:
+            raise ValueError("ignore_index is for class ids, and the target is probabilities")
         return soft_cross_entropy(logits, target, weight, label_smoothing, reduction)
     target, place, counted = class_weights(logits, target, weight, ignore_index)
     x = np.where(counted[..., None], logits, 0.0)  # what is ignored may be infinite or NaN

@@ -189,6 +189,8 @@ def test_mistakes_with_probabilities(on):
                 mg.cross_entropy(x, mg.ones(shape))
         with pytest.raises(TypeError, match="cross_entropy: float32 and float64 do not mix"):
             mg.cross_entropy(x, np.ones((2, 3)))
+        with pytest.raises(ValueError, match="cross_entropy: ignore_index is for class ids"):
+            mg.cross_entropy(x, mg.ones((2, 3)), ignore_index=0)
         for reduction in ("all", None):
             with pytest.raises(ValueError, match="cross_entropy: reduction: expected"):
                 mg.cross_entropy(x, mg.ones((2, 3)), reduction=reduction)
