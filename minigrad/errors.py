@@ -41,7 +41,8 @@ def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
     described += [f"{k}={v!r}"[:60] for k, v in kwargs.items() if not is_tensor(v)]
     reason = str(error)
     if isinstance(error, AttributeError):  # a list, say, where the body wants an array
-        given = [type(a).__name__ for a in args if not is_tensor(a)]
+        lists = [a for a in kwargs.values() if isinstance(a, (list, tuple))]
+        given = [type(a).__name__ for a in (*args, *lists) if not hasattr(a, "dtype")]
         error, reason = TypeError(), f"expected tensors or arrays, got {', '.join(given)}: {reason}"
     reason = devices.elsewhere(arrays) or reason
     for device in places:

@@ -9,7 +9,8 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.dtypes import DEFAULT_DTYPE
-from minigrad.tensor import Tensor, array_of
+from minigrad.modes import MODE, OFF
+from minigrad.tensor import Tensor, array_of, carries_gradient, raw
 
 FLOAT64 = np.dtype(np.float64)
 MISSING = inspect.Parameter.empty
@@ -21,13 +22,20 @@ def positional(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Keyword arguments moved to their places, for gradients and conversions go by position.
 
-    What is wrong with them is left to the body's own call to say.
+    Those that have none reach the body as arrays, which the user may write to later. TypeError for
+    one that carries a gradient; what else is wrong is left to the body's own call to say.
     """
     moved = list(args)
     for name, default in this.places[len(args) :]:
         if not kwargs or (name not in kwargs and default is MISSING):
             break
         moved.append(kwargs.pop(name, default))
+    for name, a in kwargs.items():
+        if carries_gradient(a) and MODE.get() != OFF:
+            raise TypeError(
+                f"{this.name}: {name} carries a gradient, which would be lost; use {name}.detach()"
+            )
+        kwargs[name] = own(raw(a))
     return tuple(moved), kwargs
 
 

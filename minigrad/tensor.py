@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.conversions import Conversions
-from minigrad.errors import EXPLAINED, retold
+from minigrad.errors import retold
 from minigrad.graph import Array, Node
 from minigrad.indices import prepared
 from minigrad.inplace import stamp_write
@@ -189,7 +189,7 @@ class Tensor(Conversions):
             )
         try:
             self.data[prepared(self.data, raw(index))] = raw(value)
-        except EXPLAINED as error:
+        except (IndexError, OverflowError, TypeError, ValueError) as error:
             what = f"{value.shape} {value.dtype}" if hasattr(value, "shape") else repr(value)[:60]
             text = f"t[...] = value: {error}  [t {self.shape} {self.dtype}, value {what}]"
             raise retold(error, text) from error

@@ -226,7 +226,9 @@ def logaddexp(a: Array, b: Array) -> Result:
             difference = np.where(same, 0.0, a - b)
         return logistic(difference) * ~(same & (raw(a) < 0.0))
 
-    return np.logaddexp(a, b), (lambda g: g * share(a, b), lambda g: g * share(b, a))
+    with np.errstate(invalid="ignore"):  # of NaN
+        y = np.logaddexp(a, b)
+    return y, (lambda g: g * share(a, b), lambda g: g * share(b, a))
 
 
 # --- smooth functions ---------------------------------------------------------------------------
@@ -247,9 +249,8 @@ def cos(x: Array) -> Result:
 @op(numpy=np.tanh)
 @wide
 def tanh(x: Array) -> Result:
-    """y = tanh x.    dy/dx = 1 - y², written in y, so x need not be kept"""
-    y = np.tanh(x)
-    return y, lambda g: g * (1.0 - y * y)
+    """y = tanh x.    dy/dx = 1 - y² = 4 σ(2x) σ(-2x), exact also where y is nearly ±1"""
+    return np.tanh(x), lambda g: 4.0 * g * logistic(2.0 * x) * logistic(-2.0 * x)
 
 
 def logistic(x: Array) -> Array:

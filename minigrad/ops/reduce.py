@@ -264,7 +264,8 @@ def norm(x: Array, ord: float = 2.0, axis: Axis = None, keepdims: bool = False) 
         g = expand(g, x.shape, axes)
         if p == 2.0:
             return g * (x * inverse)
-        return g * np.sign(x) * (np.absolute(x) * inverse) ** (p - 1.0)
+        part = np.where(raw(x) == 0.0, 1.0, np.absolute(x) * inverse)  # 0^(p-1) has a pole
+        return g * np.sign(x) * part ** (p - 1.0)
 
     return y if keepdims else drop(y, axes), pull
 

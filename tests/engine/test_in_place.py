@@ -248,6 +248,28 @@ def test_an_array_that_the_user_writes_later_does_not_change_the_gradient():
     assert x.grad.tolist() == [0.0, 2.0]
 
 
+def test_arguments_by_keyword_only_reach_a_body_as_arrays_of_its_own():
+    """And one that carries a gradient is refused, for the pullback has no place for it."""
+
+    @mg.op
+    def scaled(x, *, table):
+        assert isinstance(table, np.ndarray)
+        return x * table, lambda g: g * table
+
+    table = np.array([3.0, 4.0], np.float32)
+    for given in (table, mg.Tensor(table)):
+        x = mg.tensor([1.0, 2.0], requires_grad=True)
+        y = scaled(x, table=given).sum()
+        table += 1.0
+        y.backward()
+        assert x.grad.tolist() == (table - 1.0).tolist()
+    weight = mg.tensor([3.0, 4.0], requires_grad=True)
+    with pytest.raises(TypeError, match=r"scaled: table carries a gradient, which would be lost"):
+        scaled(x, table=weight)
+    with mg.no_grad():
+        assert scaled(x, table=weight).tolist() == [3.0, 8.0]
+
+
 def test_an_array_that_the_user_writes_later_does_not_change_the_second_derivative():
     a = np.array([3.0, 4.0])
     w = mg.tensor(np.array([1.0, 2.0]), requires_grad=True)

@@ -206,6 +206,10 @@ DECLINED = {
     "cross_entropy-4": "label smoothing",
     "cross_entropy-6": "label smoothing",
     "cross_entropy-7": "label smoothing",
+    **{
+        f"cross_entropy-{i}": "label smoothing" if i % 2 == 0 else "probabilities"
+        for i in range(9, 22)
+    },
 }
 TAKEN = [c for c in ALL if c.id not in DECLINED]
 FIRST = [next(c for c in CASES[name] if c.id not in DECLINED) for name in EXTRA]

@@ -50,6 +50,7 @@ LONG = {  # a sum of 5,000, which in float16 comes to a stop at 2,048
     "cross_entropy": (lambda x: mg.cross_entropy(x, IDS, reduction="sum"), ONES),
     "mean entropy": (lambda x: mg.cross_entropy(x, IDS), ONES),
     "nll_loss": (lambda x: mg.nll_loss(x, IDS), -ONES),
+    "probabilities": (lambda x, t: mg.cross_entropy(x, t, reduction="sum"), ONES, ONES / 2),
     "mse_loss": (mg.mse_loss, ONES, 0.0 * ONES),
     "lstm": (
         lambda x, w, u: mg.lstm(x, None, None, [w, u, None, None])[0].sum(),
@@ -139,7 +140,8 @@ FLOATING = [
     "gathered_attention",
 ]
 # fmt: on
-SKIP = {"scaled_dot_product_attention-5"}  # a floating mask
+# a floating mask, and probabilities
+SKIP = {"scaled_dot_product_attention-5", *(f"cross_entropy-{i}" for i in range(9, 22))}
 INTEGERS = [c for name in FLOATING for c in CASES[name] if c.id not in SKIP]
 
 
