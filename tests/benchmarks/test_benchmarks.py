@@ -232,7 +232,7 @@ def test_mistakes_are_one_line(command, args, words, tmp_path, monkeypatch, caps
 def no_kernels(monkeypatch):
     """Without the compiled kernels, which may have to be compiled first."""
     monkeypatch.setattr(sweep, "SIDES", ("minigrad, plain", "PyTorch eager"))
-    monkeypatch.setattr(sweep.device, "keep_memory", lambda: True)  # would last to the end
+    monkeypatch.setattr(sweep, "keep_memory", lambda: True)  # would last to the end
 
 
 @pytest.mark.usefixtures("no_kernels")

@@ -175,13 +175,11 @@ def test_hooks_replace_the_gradient_in_order_and_can_be_removed():
 def test_a_hook_that_returns_another_shape_is_refused():
     x = f64(3).requires_grad_()
     for change, got in (
-        (lambda g: g.sum(), r"shape \(\), float64"),
-        (lambda g: g.astype(np.float32), r"shape \(3,\), float32"),
+        (lambda g: g.sum(), r"\(\) float64"),
+        (lambda g: g.astype(np.float32), r"\(3,\) float32"),
     ):
         remove = x.register_hook(change)
-        with pytest.raises(
-            RuntimeError, match=rf"^register_hook: .*{got}, expected \(3,\), float64"
-        ):
+        with pytest.raises(ValueError, match=rf"hook.*: expected \(3,\) float64, got {got}"):
             (x * x).sum().backward()
         remove()
     assert x.grad is None
@@ -201,7 +199,7 @@ def test_a_hook_that_writes_to_its_gradient_changes_no_other():
 def test_a_hook_or_a_grad_that_is_no_tensor_is_refused():
     x = f64(3).requires_grad_()
     x.register_hook(lambda g: g.numpy())
-    with pytest.raises(TypeError, match="the hook returned ndarray"):
+    with pytest.raises(TypeError, match="the hook returned: expected a Tensor or None"):
         (x * x).sum().backward()
     with pytest.raises(TypeError, match="expected a Tensor or None, got ndarray"):
         x.grad = np.ones(3)

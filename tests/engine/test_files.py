@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import socket
 import stat
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -78,12 +80,29 @@ def test_a_parameter_comes_back_as_a_tensor_and_an_empty_file_as_an_empty_dict(t
     assert mg.load(path) == {}
 
 
+def test_text_beside_the_tensors_comes_back(tmp_path):
+    path = tmp_path / "a.safetensors"
+    text = {"about": "é\u2028", "empty": "", "": "json: {}"}
+    mg.save({"w": base}, path, text)
+    assert mg.load_metadata(path) == text
+    mg.save({"w": base}, path)
+    assert mg.load_metadata(path) == {}
+    safetensors.numpy.save_file({"w": base}, path, {"format": "np"})  # one written elsewhere
+    assert mg.load_metadata(path) == {"format": "np"}
+    mg.save({"w": base}, path, text)
+    path.write_bytes(path.read_bytes().replace(b"json", b"JSON"))
+    with pytest.raises(CheckpointError, match="damaged"):
+        mg.load_metadata(path)
+
+
 @pytest.mark.parametrize(
     ("tensors", "metadata", "words"),
     [
         ({"a": "text"}, None, "a is str"),
-        ({"a": np.array([1j])}, None, "a is ndarray"),
-        ({"a": np.array([None])}, None, "a is ndarray"),
+        ({"a": np.array([1j])}, None, "a is complex128; expected booleans, integers or floats"),
+        ({"a": np.array([None])}, None, "a is object"),
+        ({"a": torch.zeros(1, dtype=torch.bfloat16)}, None, r"a is torch\.bfloat16"),
+        ({"a": np.zeros(1, np.longdouble)}, None, "a is float128"),
         ({3: base}, None, "3 cannot be the name"),
         ({"__metadata__": base}, None, "cannot be the name"),
         ({"a": base}, {"a": 3}, "metadata 'a'"),
@@ -341,6 +360,26 @@ def test_a_malformed_file_is_refused_by_its_name(name, run, tmp_path):
     assert refused(run, MALFORMED[name])
 
 
+@pytest.mark.parametrize("dtype", ["BF16", "C64", "F8_E4M3"])
+def test_a_dtype_that_numpy_lacks_is_named_with_its_tensor(dtype, tmp_path):
+    path = tmp_path / "a"
+    entries = {"w": {"dtype": dtype, "shape": [0], "data_offsets": [0, 0]}}
+    entries["x"] = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    path.write_bytes(header_only(entries))
+    with pytest.raises(CheckpointError, match=rf"a: w is {dtype}; expected BOOL, .*F32, F64"):
+        mg.load(path)
+
+
+def test_every_dtype_that_a_tensor_can_have_is_read(tmp_path):
+    """What a file may hold, and what the message above lists, are the same."""
+    codes = {"b": "BOOL"} | {f"{k}{n}": f"{k.upper()}{8 * n}" for k in "uif" for n in (1, 2, 4, 8)}
+    del codes["f1"]
+    for code in codes:
+        mg.save({"w": np.zeros(2, "?" if code == "b" else code)}, tmp_path / "a")
+        assert mg.load(tmp_path / "a")["w"].shape == (2,)
+    assert set(codes.values()) == set(files.DTYPES)
+
+
 def rewritten(run, change, checksum=True):
     """The run's file with its content changed and, as if by a program of ours, a new checksum."""
     data = run[0]
@@ -448,6 +487,80 @@ def test_full_disk_keeps_the_old_file(call, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert path.read_bytes() == kept
     assert os.listdir(tmp_path) == ["a"]
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+SPECIAL = {"pipe": (os.mkfifo, OSError), "socket": (make_socket, OSError)}
+SPECIAL["folder"] = os.mkdir, IsADirectoryError
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("special", SPECIAL)
+def test_what_is_no_file_is_not_replaced_by_one(special, link, tmp_path):
+    """A device too: whatever is neither a file nor absent. (To try it, one must own a device.)"""
+    make, error = SPECIAL[special]
+    path = tmp_path / "a"
+    make(path)
+    before = path.lstat()
+    if link:
+        path = tmp_path / "link"
+        path.symlink_to("a")
+    with pytest.raises(error, match=str(path)) as caught:
+        mg.save({"a": base}, path)
+    assert "tmp'" not in str(caught.value)
+    assert (before.st_ino, before.st_mode) == (path.stat().st_ino, path.stat().st_mode)
+    assert set(os.listdir(tmp_path)) == {"a", *["link"] * link}
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"as it was")
+    device = os.stat_result((stat.S_IFCHR | 0o666, *[0] * 9))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda *_: device)
+        with pytest.raises(OSError, match="a pipe, socket or device, where a file is expected"):
+            mg.save({"a": base}, str(path))
+    assert path.read_bytes() == b"as it was"
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127, "n" * 101])
+def test_a_name_as_long_as_the_system_allows(name, tmp_path):
+    """Its temporary name would be longer. What a killed process left is found by it, too."""
+    path = tmp_path / name
+    for n in (1.0, 2.0):
+        mg.save({"a": base * n}, path)
+    np.testing.assert_array_equal(mg.load(path)["a"].data, base * 2)
+    run = [sys.executable, "-c", "import os; print(os.getpid())"]
+    dead = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
+    left = tmp_path / f".{files.stem(name)}.{files.host()}.{dead}.0123abcd.tmp"
+    left.write_bytes(b"")
+    mg.save({"a": base}, path)
+    assert os.listdir(tmp_path) == [name]
+    assert files.stem(name) != files.stem(name + "n")
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    for path, error in (
+        (tmp_path / "no" / "a", FileNotFoundError),
+        (tmp_path / "file" / "a", NotADirectoryError),
+        (tmp_path / ("n" * 256), OSError),
+    ):
+        with pytest.raises(error) as caught:
+            mg.save({"a": base}, path)
+        assert caught.value.filename == str(path)
+        assert os.listdir(tmp_path) == ["file"]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
+        mg.save({"a": base}, tmp_path / "file")
 
 
 def child(code, *args, **kwargs):

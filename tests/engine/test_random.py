@@ -1,6 +1,7 @@
 """Random numbers: within their bounds, of their distribution, in bounded time, and repeated."""
 
 import math
+import zlib
 
 import numpy as np
 import pytest
@@ -10,6 +11,35 @@ import minigrad as mg
 from minigrad import nn
 
 DTYPES = [np.float16, np.float32, np.float64]
+
+
+# --- streams --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("stream", "crc"),
+    [
+        ("values", 0x3AA74CE6),
+        ("order", 0xF5299398),
+        ("init", 0xC674E474),
+        ("dropout", 0x9289EFC9),
+    ],
+)
+def test_streams_of_published_records_keep_their_numbers(stream, crc):
+    """Philox under (seed, CRC-32 of the name), started at the number of the draw."""
+    mg.random.seed(5)
+    for number in range(3):
+        philox = np.random.Philox(key=np.array([5, crc], np.uint64), counter=[0, 0, number, 0])
+        wanted = np.random.Generator(philox).random(4)
+        assert np.array_equal(mg.random.generator(stream).random(4), wanted)
+
+
+def test_names_with_one_checksum_are_different_streams():
+    """Of both names CRC-32 is 0x4DDB0C25."""
+    names = "plumless", "buckeroo"
+    assert [zlib.crc32(name.encode()) for name in names] == [0x4DDB0C25] * 2
+    first, second = (mg.random.normal((1000,), stream=name).numpy() for name in names)
+    assert not (first == second).any()
+    mg.random.seed(0)
+    assert np.array_equal(mg.random.normal((1000,), stream="buckeroo").numpy(), second)
 
 
 # --- uniform --------------------------------------------------------------------------------------
