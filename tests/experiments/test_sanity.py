@@ -4,10 +4,7 @@ import json
 import math
 import re
 import signal
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +22,6 @@ from experiments.train import loop, records
 from experiments.train.loop import Interrupted, run
 from experiments.train.task import shuffled
 
-ROOT = Path(__file__).parents[2]
 SMALL = {
     "p": 7,
     "d": 16,
@@ -110,7 +106,7 @@ def test_the_last_line_is_what_the_checkpoint_measures(model, tmp_path):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])  # with 0.0 batches are trees of prefixes
 @pytest.mark.parametrize("model", MODELS)
-def test_resume_is_bitwise_in_a_new_process(model, dropout, tmp_path):
+def test_resume_is_bitwise_in_a_new_process(model, dropout, tmp_path, start):
     """15 steps at once, or 7, a new process and 8 more; stopped inside an epoch."""
     trial = Grokking(model=model, dropout=dropout, **SMALL)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -124,7 +120,8 @@ def test_resume_is_bitwise_in_a_new_process(model, dropout, tmp_path):
         "from experiments.train.loop import run\n"
         f"run({trial!r}, Path(sys.argv[1]))\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(parts)], check=True, cwd=ROOT, timeout=60)
+    status, said = start("-c", code, parts).end()
+    assert status == 0, said
     assert tensors(whole) == tensors(parts)
     assert len(tensors(whole)) > 3 * 8  # parameters and two slots of each
     lines = [(folder / "metrics.jsonl").read_bytes() for folder in (whole, parts)]
