@@ -17,6 +17,7 @@ from minigrad.protocols import NUMPY  # noqa: E402
 
 HELPERS = Path(__file__).parent / "helpers"
 names = (path.stem for path in HELPERS.iterdir())
+# on the stub of a GPU, `gpu_stub` is there before pytest
 pytest.register_assert_rewrite(*(name for name in names if name not in sys.modules))
 
 hypothesis.settings.register_profile(
