@@ -30,6 +30,21 @@ class Group(NamedTuple):
         return where(trials, **{self.setting: self.value})
 
 
+class Setting(NamedTuple):
+    """What a sweep varies, and how it is shown.
+
+    name:  in the settings of a trial.
+    label: of axes and colour bars.
+    log2:  whether its values are powers of two, rather than evenly spaced.
+    log10: whether they are spread over powers of ten.
+    """
+
+    name: str
+    label: str
+    log2: bool = False
+    log10: bool = False
+
+
 def where(trials: Trials, **settings: Any) -> list[TrialRecord]:
     """The trials with these settings."""
     return [t for t in trials if all(t.settings[k] == v for k, v in settings.items())]
