@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from experiments.grokking import options, seeds
-from experiments.grokking.seeds import GPT, LSTM, MODELS
+from experiments.grokking.seeds import GPT, LEARNT, LSTM, MODELS
 from experiments.grokking.task import ORDERS, Grokking, data_of
 from experiments.results.claims import Finding, Says, by_share, decide, share_of
 from experiments.results.curves import Quantity, Spread, average, first_step, spread, unrest
@@ -34,13 +34,12 @@ OF_CODE, OF_TEXT = (  # Okabe and Ito, and no model's or set's colours
     Group("mask", "code", "mask of the released code", "#009E73", "#009E73"),
     Group("mask", "handout", "mask of the assignment's text", "#CC79A7", "#CC79A7"),
 )
+BY_MASK = (OF_CODE, OF_TEXT)
 P = 11  # the seeds' modulus
-HEADS = {"all": "", **{kind: f"{kind}_" for kind in ORDERS.values()}}  # of names in the records
-BINARY, TERNARY = (f"{kind}_" for kind in ORDERS.values())
-LEARNT = 0.9  # validation accuracy
+KINDS = tuple(ORDERS.values())  # binary, ternary
 NAMES = ("L_train", "L_val", "A_train", "A_val", "t_f(L_val)", "t_f(A_val)")
 FIRST = f"step of A_val ≥ {LEARNT}"
-ALIKE = 0.05  # difference in accuracy up to which two are called seeds.alike
+ALIKE = 0.05  # difference in accuracy up to which two are called alike
 
 
 @dataclass(frozen=True)
@@ -73,19 +72,20 @@ def results(trials: Trials) -> Results:
     )
 
 
-# --- trials and their numbers ---------------------------------------------------------------------
-def quantities(kind: str) -> list[Quantity]:
-    """Those of `NAMES`, and the first step with `LEARNT`; infinite if there was none."""
-
-    def first(trial: TrialRecord) -> float:
-        step = first_step(trial, f"{HEADS[kind]}val_accuracy", LEARNT)
-        return math.inf if step is None else step
-
-    found = [quantity for quantity in seeds.table_numbers(HEADS[kind]) if quantity.name in NAMES]
-    return [*found, Quantity(FIRST, first, formats=(",.0f", ",.0f"))]
-
-
 # --- tables ---------------------------------------------------------------------------------------
+def step_learnt(trial: TrialRecord, head: str) -> float:
+    """The first step with `LEARNT`; infinite if there was none. head: of names in the records."""
+    step = first_step(trial, f"{head}val_accuracy", LEARNT)
+    return math.inf if step is None else step
+
+
+def quantities(kind: str = "") -> list[Quantity]:
+    """Those of `NAMES` and `FIRST`; kind: if not of all equations."""
+    head = f"{kind}_" if kind else ""
+    numbers = [number for number in seeds.table_numbers(head) if number.name in NAMES]
+    return [*numbers, Quantity(FIRST, lambda t: step_learnt(t, head), formats=seeds.STEPS)]
+
+
 def show(quantity: Quantity, values: Sequence[float]) -> str:
     """Mean ± std of values over seeds; of steps that were not all reached, how many were."""
     reached = [v for v in values if math.isfinite(v)]
@@ -101,181 +101,157 @@ def known(values: Iterable[float]) -> list[float | None]:
 
 def best_table(trials: Trials) -> Table:
     rows, data = [], {}
-    for mask, of_mask in by_group(trials, (OF_CODE, OF_TEXT)).items():
+    for mask, of_mask in by_group(trials, BY_MASK).items():
         for model, group in by_group(of_mask, MODELS).items():
-            for kind in HEADS:
+            for kind in ("", *KINDS):
                 values = {q: [q.of(t) for t in group] for q in quantities(kind)}
                 cells = [show(q, each) for q, each in values.items()]
-                rows.append([model.label, mask.value, kind, *cells])
-                data[f"{model.value}-{mask.value}-{kind}"] = {
+                rows.append([model.label, mask.value, kind or "all", *cells])
+                data[f"{model.value}-{mask.value}-{kind or 'all'}"] = {
                     q.name: known(each) for q, each in values.items()
                 }
-    return Table(
-        name="best",
-        title="Best values by kind of equation",
-        columns=["model", "mask", "equations", *(q.label for q in quantities("all"))],
-        rows=rows,
-        note=f"Mean ± population standard deviation over seeds; t_f is the first evaluated step "
-        f"with the best value, the last column the first with a validation accuracy of {LEARNT}. "
-        f"Losses of binary equations do not compare between masks: under that of the code they "
-        f"are means over three words, one of them PAD, which is easy.",
-        data=data,
+    columns = ["model", "mask", "equations", *(q.label for q in quantities())]
+    note = (
+        f"Mean ± population standard deviation over seeds; t_f is the first evaluated step with "
+        f"the best value, the last column the first with a validation accuracy of {LEARNT}. Losses "
+        f"of binary equations do not compare between masks: under that of the code they are means "
+        f"over three words, one of them PAD, which is easy."
     )
-
-
-def between_seeds(columns: Iterable[Sequence[float]]) -> float:
-    """The mean of the standard deviations of columns; NaN if none has two values, all finite."""
-    known = [spread(values) for values in columns if values and all(map(math.isfinite, values))]
-    stds = [each.std for each in known if each.std is not None]
-    return math.fsum(stds) / len(stds) if stds else math.nan
+    return Table("best", "Best values by kind of equation", columns, rows, note, data)
 
 
 def mask_table(trials: Trials) -> Table:
     rows, data = [], {}
     for model, of_model in by_group(trials, MODELS).items():
         both = pairs(of_model, OF_CODE, OF_TEXT)
-        for kind in HEADS if both else ():
+        for kind in ("", *KINDS) if both else ():
             cells, values = [], {}
             for q in quantities(kind):
                 apart = [q.of(code) - q.of(text) for code, text in both]
+                chance = between_seeds([q.of(t) for t in mask.of(of_model)] for mask in BY_MASK)
+                cells.append(difference(q, apart, chance))
                 values[q.name] = known(apart)
-                chance = between_seeds(
-                    [q.of(t) for t in mask.of(of_model)] for mask in (OF_CODE, OF_TEXT)
-                )
-                text = difference(q, [v for v in apart if math.isfinite(v)])
-                cells.append(f"{text} ({amount(q, chance)})" if math.isfinite(chance) else text)
-            rows.append([model.label, kind, *cells])
-            data[f"{model.value}-{kind}"] = values
-    return Table(
-        name="mask",
-        title="What the mask changes",
-        columns=["model", "equations", *NAMES, FIRST],
-        rows=rows,
-        note="Mask of the released code less that of the assignment's text, seed by seed: mean ± "
-        "population standard deviation; in brackets the standard deviation between seeds under "
-        "one mask. A difference not greater than that may be chance.",
-        data=data,
+            rows.append([model.label, kind or "all", *cells])
+            data[f"{model.value}-{kind or 'all'}"] = values
+    note = (
+        "Mask of the released code less that of the assignment's text, seed by seed: mean ± "
+        "population standard deviation; in brackets the standard deviation between seeds under one "
+        "mask. A difference not greater than that may be chance."
     )
+    columns = ["model", "equations", *NAMES, FIRST]
+    return Table("mask", "What the mask changes", columns, rows, note, data)
 
 
-def difference(quantity: Quantity, values: Sequence[float]) -> str:
-    """Mean with its sign ± std of differences."""
-    if not values:
-        return "not reached"
-    mean, std = spread(values)
-    sign = "+" if mean >= 0 else "-"
-    return f"{sign}{amount(quantity, abs(mean))} ± {amount(quantity, std or 0.0)}"
+def between_seeds(columns: Iterable[Sequence[float]]) -> float:
+    """The mean of the standard deviations of columns; NaN if none has two values, all finite."""
+    finite = [values for values in columns if values and all(map(math.isfinite, values))]
+    stds = [std for _, std in map(spread, finite) if std is not None]
+    return math.fsum(stds) / len(stds) if stds else math.nan
 
 
-def amount(quantity: Quantity, value: float) -> str:
-    return cell(quantity, Spread(value, None))
+def difference(quantity: Quantity, values: Sequence[float], chance: float) -> str:
+    """Mean with its sign ± std of the differences that are known, and what may be chance."""
+    amount = lambda value: cell(quantity, Spread(value, None))
+    bracket = f" ({amount(chance)})" if math.isfinite(chance) else ""
+    if not (finite := [v for v in values if math.isfinite(v)]):
+        return f"not reached{bracket}"
+    mean, std = spread(finite)
+    return f"{'+' if mean >= 0 else '-'}{amount(abs(mean))} ± {amount(std or 0.0)}{bracket}"
 
 
 # --- figures --------------------------------------------------------------------------------------
 def drawings(trials: Trials) -> list[Drawing]:
     from experiments.results import panels  # matplotlib takes a second to import
 
-    found = []
-    for mask, of_mask in by_group(trials, (OF_CODE, OF_TEXT)).items():
+    drawn = []
+
+    def draw(name: str, title: str, caption: str, columns: dict[str, list[panels.Band]]) -> None:
+        figure = panels.bands_against_steps(title, columns)
+        drawn.append(Drawing(name, caption, figure, live=True))
+
+    for mask, of_mask in by_group(trials, BY_MASK).items():
         models = by_group(of_mask, MODELS)
         columns = {model.label: panels.both_parts(group) for model, group in models.items()}
         title = f"All equations, {mask.label}\n{seeds.alike(of_mask)}"
-        figure = panels.bands_against_steps(title, columns)
         caption = f"Loss and accuracy on all equations, {mask.label}."
-        found.append(Drawing(f"overall_{mask.value}", caption, figure, live=True))
+        draw(f"overall_{mask.value}", title, caption, columns)
         for model, group in models.items():
-            columns = {
-                f"{kind} equations": panels.both_parts(group, f"{kind}_")
-                for kind in ORDERS.values()
-            }
+            columns = {f"{kind} equations": panels.both_parts(group, f"{kind}_") for kind in KINDS}
             title = f"{model.label}, {mask.label}\n{seeds.alike(group)}"
-            figure = panels.bands_against_steps(title, columns)
             caption = f"{model.label}: binary and ternary equations apart, {mask.label}."
-            name = f"orders_{model.value}_{mask.value}"
-            found.append(Drawing(name, caption, figure, live=True))
+            draw(f"orders_{model.value}_{mask.value}", title, caption, columns)
     rows = [
-        panels.Curve("accuracy", f"validation accuracy, {kind}", kind=f"{kind}_")
-        for kind in ORDERS.values()
+        panels.Curve("accuracy", f"validation accuracy, {kind}", kind=f"{kind}_") for kind in KINDS
     ]
     columns = {
         model.label: [
             panels.Band(group, "val", mask.color, mask.label)
-            for mask, group in by_group(of_model, (OF_CODE, OF_TEXT)).items()
+            for mask, group in by_group(of_model, BY_MASK).items()
         ]
         for model, of_model in by_group(trials, MODELS).items()
     }
     figure = panels.bands_against_steps(f"Both masks\n{seeds.alike(trials)}", columns, rows)
-    return [*found, Drawing("masks", "Validation accuracy under both masks.", figure)]
+    return [*drawn, Drawing("masks", "Validation accuracy under both masks.", figure)]
 
 
 def answer(trials: Trials) -> str:
-    firsts = {kind: quantities(kind)[-1] for kind in ORDERS.values()}
-    texts = [
-        f"{model.label} "
-        + ", ".join(f"{kind} {show(q, [q.of(t) for t in group])}" for kind, q in firsts.items())
-        for model, group in by_group(OF_CODE.of(trials), MODELS).items()
-    ]
-    return f"First step with nine in ten held-out sums right: {'; '.join(texts)}"
-
-
-# --- what the seeds say ---------------------------------------------------------------------------
-def more_right(trial: TrialRecord) -> float:
-    """A_val averaged over the run, ternary less binary."""
-    return average(trial, f"{TERNARY}val_accuracy") - average(trial, f"{BINARY}val_accuracy")
-
-
-def learnt(trial: TrialRecord) -> tuple[int | None, int | None]:
-    """The step with `LEARNT` of binary and of ternary equations."""
-    binary, ternary = (first_step(trial, f"{k}val_accuracy", LEARNT) for k in (BINARY, TERNARY))
-    return binary, ternary
-
-
-def ternary_first(steps: tuple[int | None, int | None]) -> bool | None:
-    binary, ternary = (math.inf if step is None else step for step in steps)
-    return None if binary == ternary else ternary < binary
-
-
-def unrests(trial: TrialRecord) -> tuple[float, float] | None:
-    binary, ternary = (unrest(trial, f"{k}val_accuracy", LEARNT) for k in (BINARY, TERNARY))
-    return None if binary is None or ternary is None else (binary, ternary)
-
-
-def overfit(trial: TrialRecord) -> tuple[float, float]:
-    """A_train - A_val averaged over the run, of binary and of ternary equations."""
-    binary, ternary = (
-        average(trial, f"{kind}train_accuracy") - average(trial, f"{kind}val_accuracy")
-        for kind in (BINARY, TERNARY)
+    firsts = {kind: quantities(kind)[-1] for kind in KINDS}
+    steps = lambda of_model: ", ".join(
+        f"{kind} {show(first, [first.of(t) for t in of_model])}" for kind, first in firsts.items()
     )
-    return binary, ternary
+    texts = seeds.of_models(OF_CODE.of(trials), steps)
+    return f"First step with nine in ten held-out sums right: {texts}"
+
+
+# --- what the seeds say: binary sums beside ternary ones ------------------------------------------
+def both_kinds(number: Callable[[TrialRecord, str], float | None]) -> Callable[..., Any]:
+    """(binary, ternary): a number of a trial's records of each kind; None if one is not known."""
+
+    def of(trial: TrialRecord) -> Any:
+        both = tuple(number(trial, f"{kind}_") for kind in KINDS)
+        return None if None in both else both
+
+    return of
+
+
+mean_accuracy = both_kinds(lambda t, head: average(t, f"{head}val_accuracy"))
+learnt = both_kinds(step_learnt)
+unrests = both_kinds(lambda t, head: unrest(t, f"{head}val_accuracy", LEARNT))
+overfit = both_kinds(
+    lambda t, head: average(t, f"{head}train_accuracy") - average(t, f"{head}val_accuracy")
+)
+
+
+def more_right(trial: TrialRecord) -> float:
+    binary, ternary = mean_accuracy(trial)
+    return ternary - binary
 
 
 def confound(trials: Trials) -> Finding:
     """Erratum 001.2: how many equations there are of each kind, and what the mask does."""
-    held, parts = [], []
+    larger, texts = [], []
     for model in MODELS:
-        found = [
-            tuple(average(trial, f"{BINARY}val_accuracy") for trial in pair)
-            for pair in pairs(model.of(trials), OF_CODE, OF_TEXT)
-        ]
-        if not found:
+        both = pairs(model.of(trials), OF_CODE, OF_TEXT)
+        if not both:
             continue
-        mean, std = spread([code - text for code, text in found])
-        text = (
+        code, text = ([mean_accuracy(trial)[0] for trial in of] for of in zip(*both, strict=True))
+        mean, std = spread([c - t for c, t in zip(code, text, strict=True)])
+        words = (
             f"{model.label}: the code's mask changes binary A_val, averaged over the run, by "
             f"{mean:+.3f}"
         )
         if std is not None:
-            chance = between_seeds(zip(*found, strict=True))
-            held.append(abs(mean) > chance)
-            text += f" ± {std:.3f}; between seeds ± {chance:.3f}"
-        parts.append(text)
+            chance = between_seeds([code, text])
+            larger.append(abs(mean) > chance)
+            words += f" ± {std:.3f}; between seeds ± {chance:.3f}"
+        texts.append(words)
     counts = ""
     if trials:
         train, _ = data_of(Grokking.of(trials[0].settings))
         binary, ternary = (int((train.order == n).sum()) for n in ORDERS)
         counts = f"{binary} binary and {ternary} ternary equations to train on; "
-    ours = counts + ("; ".join(parts) or "not both masks were run")
-    return Finding(ours, by_share(held, ran=bool(parts)))
+    ours = counts + ("; ".join(texts) or "not both masks were run")
+    return Finding(ours, by_share(larger, ran=bool(texts)))
 
 
 MORE = "A_val averaged over the run, ternary less binary"
@@ -286,8 +262,9 @@ CLAIMS = (  # question 4.4 (c), by the trials with the mask that the seeds ran
          share_of([LSTM], MORE, more_right, lambda gap: abs(gap) <= ALIKE, "{:+.3f}".format,
                   note=f" (alike: up to {ALIKE})")),
     Says("001, 4.4 (c)", "Ternary sums converge sooner",
-         share_of(MODELS, f"step with A_val ≥ {LEARNT}, binary and ternary", learnt, ternary_first,
-                  lambda steps: " and ".join("never" if s is None else f"{s:,}" for s in steps))),
+         share_of(MODELS, f"step with A_val ≥ {LEARNT}, binary and ternary", learnt,
+                  lambda pair: None if pair[0] == pair[1] else pair[0] > pair[1],
+                  lambda pair: " and ".join(f"{s:,}" if s < math.inf else "never" for s in pair))),
     Says("001, 4.4 (c)", "The curves of binary sums are less stable",
          share_of(MODELS, f"mean up-and-down of A_val between evaluations after {LEARNT}, binary "
                   "and ternary", unrests, lambda pair: pair[0] > pair[1],

@@ -150,16 +150,16 @@ def of_models(trials: Trials, show: Callable[[Trials], str], between: str = "; "
 
 
 # --- what the seeds print -------------------------------------------------------------------------
-Printed = Mapping[Quantity, Spread]
+Numbers = Mapping[Quantity, Spread | None]
 
 
-def printed(*cells: tuple[float, float | None]) -> Printed:
-    return {quantity: Spread(*cell) for quantity, cell in zip(NUMBERS, cells, strict=True)}
+def printed(*cells: tuple[float, float | None]) -> Numbers:
+    return {number: Spread(*cell) for number, cell in zip(NUMBERS, cells, strict=True)}
 
 
 # Table 1 of each, question 4.2, in the order of `NUMBERS`. Seed 001 gives no standard deviation of
 # steps.
-SANITY: dict[str, dict[Group, Printed]] = {
+SANITY: dict[str, dict[Group, Numbers]] = {
     "000": {
         LSTM: printed(
             (0.000095, 0.000006), (0.002156, 0.001363), (1.0, 0.0), (1.0, 0.0),
