@@ -1,15 +1,8 @@
 """Where GPTs look while they add (question 4.8 of seeds 000 and 001).
 
-    python -m experiments.grokking.attention_maps --scale small    # shows that everything works
-    python -m experiments.grokking.attention_maps                  # the whole experiment
-    python -m experiments.grokking.attention_maps --resume         # go on, or make figures again
-
 Three GPTs, those of the figures of 001: `sanity`, as in 4.1; `mixed`, of 4.4, which learns sums of
 two and of three numbers modulo 11, so that a sum of two ends in padding; and `large`, the greatest
 of 4.5, with 3 layers and d = 256. Each reads the seeds' own inputs, and then every sum of two.
-
-What a trial's checkpoint attends to is kept in its folder as attention.json, so figures and tables
-can be made without the checkpoint.
 """
 
 from __future__ import annotations

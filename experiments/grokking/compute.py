@@ -1,9 +1,5 @@
 """What does compute buy? Question 4.6 of seeds 000 and 001: batch size B and training time.
 
-    python -m experiments.grokking.compute                # the whole experiment
-    python -m experiments.grokking.compute --scale small  # shows that everything works
-    python -m experiments.grokking.compute --resume       # go on, or make results again
-
 LSTM and GPT learn a + b mod 31 for T = 20,001 steps with batches of B = 32 ... 512. Figures: loss
 and accuracy against the step, coloured by B (4.6 a), and best values up to α T steps against B,
 coloured by α (4.6 b). Tables: these numbers. Claims: what both seeds say of it.

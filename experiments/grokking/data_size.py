@@ -1,9 +1,5 @@
 """How much data is enough? Question 4.3 of seeds 000 and 001: the fraction r used for training.
 
-    python -m experiments.grokking.data_size                # the whole experiment
-    python -m experiments.grokking.data_size --scale small  # shows that everything works
-    python -m experiments.grokking.data_size --resume       # go on, or make results again
-
 LSTM and GPT learn a + b mod 31 from a fraction r = .1 ... .9 of all sums. Figures: loss and
 accuracy against the step, coloured by r (4.3 a), and best values with the steps at which they were
 reached against r (4.3 b). Tables: these numbers, and between which fractions a model turns from

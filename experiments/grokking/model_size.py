@@ -1,9 +1,5 @@
 """Does a larger model do better? Question 4.5 of seeds 000 and 001: layers L and width d.
 
-    python -m experiments.grokking.model_size                # the whole experiment
-    python -m experiments.grokking.model_size --scale small  # shows that everything works
-    python -m experiments.grokking.model_size --resume       # go on, or make results again
-
 LSTM and GPT of L = 1, 2, 3 layers with embedding and hidden size d = 64, 128, 256 learn a + b mod
 31. Figures: loss and accuracy against the step for each L, coloured by d (4.5 a); best values for
 each L and d, and against the number P of parameters outside the embedding (4.5 b). Tables: these

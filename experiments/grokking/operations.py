@@ -1,9 +1,5 @@
 """Sums of two and of three numbers at once (question 4.4 of seeds 000 and 001).
 
-    python -m experiments.grokking.operations --scale small    # shows that everything works
-    python -m experiments.grokking.operations                  # the whole experiment
-    python -m experiments.grokking.operations --resume         # go on, or make figures again
-
 Both models learn a + b and a + b + c modulo 11 from half of each kind. Which is learnt faster?
 Sums of two are padded to the length of the others, and there are two readings of the mask over
 their right-hand side: that of the assignment's text, {r, EOS}, and that of the released code, which
@@ -14,14 +10,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from operator import gt
+from typing import Any
 
 from experiments.grokking import options, seeds
 from experiments.grokking.seeds import GPT, LEARNT, LSTM, MODELS
 from experiments.grokking.task import ORDERS, Grokking, data_of
-from experiments.results.claims import Finding, Says, by_share, decide, share_of
+from experiments.results.claims import Finding, Says, Test, by_share, decide, share_of
 from experiments.results.curves import Quantity, Spread, average, first_step, spread, unrest
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell
@@ -29,14 +26,13 @@ from experiments.results.trials import Group, Trials, by_group, finished, pairs,
 from experiments.sweep.experiment import Experiment, main
 from experiments.train.records import TrialRecord
 
-MASKS: tuple[Literal["code", "handout"], ...] = ("code", "handout")  # the seeds' first
-OF_CODE, OF_TEXT = (  # Okabe and Ito, and no model's or set's colours
+MASKS = OF_CODE, OF_TEXT = (  # the seeds' first; Okabe and Ito, and no model's or set's colours
     Group("mask", "code", "mask of the released code", "#009E73", "#009E73"),
     Group("mask", "handout", "mask of the assignment's text", "#CC79A7", "#CC79A7"),
 )
-BY_MASK = (OF_CODE, OF_TEXT)
 P = 11  # the seeds' modulus
-KINDS = tuple(ORDERS.values())  # binary, ternary
+KINDS = {kind: f"{kind}_" for kind in ORDERS.values()}  # how names in their records begin
+ALL_KINDS = {"all": "", **KINDS}
 NAMES = ("L_train", "L_val", "A_train", "A_val", "t_f(L_val)", "t_f(A_val)")
 FIRST = f"step of A_val ≥ {LEARNT}"
 ALIKE = 0.05  # difference in accuracy up to which two are called alike
@@ -54,7 +50,7 @@ class Options(options.Options):
             f"{model}-{mask}-seed{seed}": self.trial(
                 model=model, mask=mask, seed=seed, p=self.p, orders=(2, 3), split_each_order=True
             )
-            for mask in MASKS
+            for mask in (group.value for group in MASKS)
             for seed in self.seeds
             for model in self.models
         }
@@ -74,14 +70,13 @@ def results(trials: Trials) -> Results:
 
 # --- tables ---------------------------------------------------------------------------------------
 def step_learnt(trial: TrialRecord, head: str) -> float:
-    """The first step with `LEARNT`; infinite if there was none. head: of names in the records."""
+    """The first step with `LEARNT`; infinite if there was none. head: see `KINDS`."""
     step = first_step(trial, f"{head}val_accuracy", LEARNT)
     return math.inf if step is None else step
 
 
-def quantities(kind: str = "") -> list[Quantity]:
-    """Those of `NAMES` and `FIRST`; kind: if not of all equations."""
-    head = f"{kind}_" if kind else ""
+def quantities(head: str = "") -> list[Quantity]:
+    """Those of `NAMES`, and `FIRST`."""
     numbers = [number for number in seeds.table_numbers(head) if number.name in NAMES]
     return [*numbers, Quantity(FIRST, lambda t: step_learnt(t, head), formats=seeds.STEPS)]
 
@@ -95,21 +90,20 @@ def show(quantity: Quantity, values: Sequence[float]) -> str:
     return f"{text}: {cell(quantity, spread(reached))}" if reached else text
 
 
-def known(values: Iterable[float]) -> list[float | None]:
+def known(values: Sequence[float]) -> list[float | None]:
     return [v if math.isfinite(v) else None for v in values]
 
 
 def best_table(trials: Trials) -> Table:
     rows, data = [], {}
-    for mask, of_mask in by_group(trials, BY_MASK).items():
+    for mask, of_mask in by_group(trials, MASKS).items():
         for model, group in by_group(of_mask, MODELS).items():
-            for kind in ("", *KINDS):
-                values = {q: [q.of(t) for t in group] for q in quantities(kind)}
+            for kind, head in ALL_KINDS.items():
+                values = {q: [q.of(t) for t in group] for q in quantities(head)}
                 cells = [show(q, each) for q, each in values.items()]
-                rows.append([model.label, mask.value, kind or "all", *cells])
-                data[f"{model.value}-{mask.value}-{kind or 'all'}"] = {
-                    q.name: known(each) for q, each in values.items()
-                }
+                rows.append([model.label, mask.value, kind, *cells])
+                name = f"{model.value}-{mask.value}-{kind}"
+                data[name] = {q.name: known(each) for q, each in values.items()}
     columns = ["model", "mask", "equations", *(q.label for q in quantities())]
     note = (
         f"Mean ± population standard deviation over seeds; t_f is the first evaluated step with "
@@ -123,16 +117,10 @@ def best_table(trials: Trials) -> Table:
 def mask_table(trials: Trials) -> Table:
     rows, data = [], {}
     for model, of_model in by_group(trials, MODELS).items():
-        both = pairs(of_model, OF_CODE, OF_TEXT)
-        for kind in ("", *KINDS) if both else ():
-            cells, values = [], {}
-            for q in quantities(kind):
-                apart = [q.of(code) - q.of(text) for code, text in both]
-                chance = between_seeds([q.of(t) for t in mask.of(of_model)] for mask in BY_MASK)
-                cells.append(difference(q, apart, chance))
-                values[q.name] = known(apart)
-            rows.append([model.label, kind or "all", *cells])
-            data[f"{model.value}-{kind or 'all'}"] = values
+        for kind, head in ALL_KINDS.items() if pairs(of_model, OF_CODE, OF_TEXT) else ():
+            effects = {q: effect(q, of_model) for q in quantities(head)}
+            rows.append([model.label, kind, *(in_words(q, *each) for q, each in effects.items())])
+            data[f"{model.value}-{kind}"] = {q.name: known(v) for q, (v, _) in effects.items()}
     note = (
         "Mask of the released code less that of the assignment's text, seed by seed: mean ± "
         "population standard deviation; in brackets the standard deviation between seeds under one "
@@ -142,14 +130,16 @@ def mask_table(trials: Trials) -> Table:
     return Table("mask", "What the mask changes", columns, rows, note, data)
 
 
-def between_seeds(columns: Iterable[Sequence[float]]) -> float:
-    """The mean of the standard deviations of columns; NaN if none has two values, all finite."""
-    finite = [values for values in columns if values and all(map(math.isfinite, values))]
-    stds = [std for _, std in map(spread, finite) if std is not None]
-    return math.fsum(stds) / len(stds) if stds else math.nan
+def effect(quantity: Quantity, trials: Trials) -> tuple[list[float], float]:
+    """The code's mask less the text's, seed by seed; the std between seeds under a mask, or NaN."""
+    both = pairs(trials, OF_CODE, OF_TEXT)
+    under_mask = [quantity.over(mask.of(trials)) for mask in MASKS]
+    stds = [each.std for each in under_mask if each and each.std is not None]
+    chance = math.fsum(stds) / len(stds) if stds else math.nan
+    return [quantity.of(code) - quantity.of(text) for code, text in both], chance
 
 
-def difference(quantity: Quantity, values: Sequence[float], chance: float) -> str:
+def in_words(quantity: Quantity, values: Sequence[float], chance: float) -> str:
     """Mean with its sign ± std of the differences that are known, and what may be chance."""
     amount = lambda value: cell(quantity, Spread(value, None))
     bracket = f" ({amount(chance)})" if math.isfinite(chance) else ""
@@ -165,28 +155,28 @@ def drawings(trials: Trials) -> list[Drawing]:
 
     drawn = []
 
-    def draw(name: str, title: str, caption: str, columns: dict[str, list[panels.Band]]) -> None:
-        figure = panels.bands_against_steps(title, columns)
+    def draw(name: str, trials: Trials, what: str, caption: str, columns: Any) -> None:
+        figure = panels.bands_against_steps(f"{what}\n{seeds.alike(trials)}", columns)
         drawn.append(Drawing(name, caption, figure, live=True))
 
-    for mask, of_mask in by_group(trials, BY_MASK).items():
+    for mask, of_mask in by_group(trials, MASKS).items():
         models = by_group(of_mask, MODELS)
         columns = {model.label: panels.both_parts(group) for model, group in models.items()}
-        title = f"All equations, {mask.label}\n{seeds.alike(of_mask)}"
         caption = f"Loss and accuracy on all equations, {mask.label}."
-        draw(f"overall_{mask.value}", title, caption, columns)
+        draw(f"overall_{mask.value}", of_mask, f"All equations, {mask.label}", caption, columns)
         for model, group in models.items():
-            columns = {f"{kind} equations": panels.both_parts(group, f"{kind}_") for kind in KINDS}
-            title = f"{model.label}, {mask.label}\n{seeds.alike(group)}"
+            columns = {f"{k} equations": panels.both_parts(group, h) for k, h in KINDS.items()}
             caption = f"{model.label}: binary and ternary equations apart, {mask.label}."
-            draw(f"orders_{model.value}_{mask.value}", title, caption, columns)
+            name = f"orders_{model.value}_{mask.value}"
+            draw(name, group, f"{model.label}, {mask.label}", caption, columns)
     rows = [
-        panels.Curve("accuracy", f"validation accuracy, {kind}", kind=f"{kind}_") for kind in KINDS
+        panels.Curve("accuracy", f"validation accuracy, {kind}", kind=head)
+        for kind, head in KINDS.items()
     ]
     columns = {
         model.label: [
             panels.Band(group, "val", mask.color, mask.label)
-            for mask, group in by_group(of_model, BY_MASK).items()
+            for mask, group in by_group(of_model, MASKS).items()
         ]
         for model, of_model in by_group(trials, MODELS).items()
     }
@@ -195,7 +185,7 @@ def drawings(trials: Trials) -> list[Drawing]:
 
 
 def answer(trials: Trials) -> str:
-    firsts = {kind: quantities(kind)[-1] for kind in KINDS}
+    firsts = {kind: quantities(head)[-1] for kind, head in KINDS.items()}
     steps = lambda of_model: ", ".join(
         f"{kind} {show(first, [first.of(t) for t in of_model])}" for kind, first in firsts.items()
     )
@@ -203,48 +193,52 @@ def answer(trials: Trials) -> str:
     return f"First step with nine in ten held-out sums right: {texts}"
 
 
-# --- what the seeds say: binary sums beside ternary ones ------------------------------------------
-def both_kinds(number: Callable[[TrialRecord, str], float | None]) -> Callable[..., Any]:
-    """(binary, ternary): a number of a trial's records of each kind; None if one is not known."""
+# --- what the seeds say ---------------------------------------------------------------------------
+def of_kinds(
+    words: str,
+    number: Callable[[TrialRecord, str], float | None],
+    holds: Callable[[float, float], bool | None],
+    show: Callable[[float], str] = "{:.3f}".format,
+    *,
+    note: str = "",
+) -> Test:
+    """Whether something holds of a number of binary and of ternary sums, in most trials."""
 
-    def of(trial: TrialRecord) -> Any:
-        both = tuple(number(trial, f"{kind}_") for kind in KINDS)
-        return None if None in both else both
+    def both(trial: TrialRecord) -> Any:
+        values = [number(trial, head) for head in KINDS.values()]
+        return None if None in values else values
 
-    return of
+    shown = lambda values: " and ".join(map(show, values))
+    words = f"{words}, binary and ternary"
+    return share_of(MODELS, words, both, lambda values: holds(*values), shown, note=note)
 
 
-mean_accuracy = both_kinds(lambda t, head: average(t, f"{head}val_accuracy"))
-learnt = both_kinds(step_learnt)
-unrests = both_kinds(lambda t, head: unrest(t, f"{head}val_accuracy", LEARNT))
-overfit = both_kinds(
-    lambda t, head: average(t, f"{head}train_accuracy") - average(t, f"{head}val_accuracy")
-)
+def mean_accuracy(trial: TrialRecord, head: str) -> float:
+    return average(trial, f"{head}val_accuracy")
 
 
 def more_right(trial: TrialRecord) -> float:
-    binary, ternary = mean_accuracy(trial)
-    return ternary - binary
+    return mean_accuracy(trial, "ternary_") - mean_accuracy(trial, "binary_")
+
+
+def overfit(trial: TrialRecord, head: str) -> float:
+    return average(trial, f"{head}train_accuracy") - mean_accuracy(trial, head)
 
 
 def confound(trials: Trials) -> Finding:
     """Erratum 001.2: how many equations there are of each kind, and what the mask does."""
     larger, texts = [], []
-    for model in MODELS:
-        both = pairs(model.of(trials), OF_CODE, OF_TEXT)
-        if not both:
+    binary_accuracy = Quantity("", lambda t: mean_accuracy(t, "binary_"))
+    for model, of_model in by_group(trials, MODELS).items():
+        values, chance = effect(binary_accuracy, of_model)
+        if not values:
             continue
-        code, text = ([mean_accuracy(trial)[0] for trial in of] for of in zip(*both, strict=True))
-        mean, std = spread([c - t for c, t in zip(code, text, strict=True)])
-        words = (
-            f"{model.label}: the code's mask changes binary A_val, averaged over the run, by "
-            f"{mean:+.3f}"
-        )
+        mean, std = spread(values)
+        words = "the code's mask changes binary A_val, averaged over the run, by"
+        texts.append(f"{model.label}: {words} {mean:+.3f}")
         if std is not None:
-            chance = between_seeds([code, text])
             larger.append(abs(mean) > chance)
-            words += f" ± {std:.3f}; between seeds ± {chance:.3f}"
-        texts.append(words)
+            texts[-1] += f" ± {std:.3f}; between seeds ± {chance:.3f}"
     counts = ""
     if trials:
         train, _ = data_of(Grokking.of(trials[0].settings))
@@ -262,18 +256,15 @@ CLAIMS = (  # question 4.4 (c), by the trials with the mask that the seeds ran
          share_of([LSTM], MORE, more_right, lambda gap: abs(gap) <= ALIKE, "{:+.3f}".format,
                   note=f" (alike: up to {ALIKE})")),
     Says("001, 4.4 (c)", "Ternary sums converge sooner",
-         share_of(MODELS, f"step with A_val ≥ {LEARNT}, binary and ternary", learnt,
-                  lambda pair: None if pair[0] == pair[1] else pair[0] > pair[1],
-                  lambda pair: " and ".join(f"{s:,}" if s < math.inf else "never" for s in pair))),
+         of_kinds(f"step with A_val ≥ {LEARNT}", step_learnt,
+                  lambda binary, ternary: None if binary == ternary else binary > ternary,
+                  lambda step: f"{step:,}" if step < math.inf else "never")),
     Says("001, 4.4 (c)", "The curves of binary sums are less stable",
-         share_of(MODELS, f"mean up-and-down of A_val between evaluations after {LEARNT}, binary "
-                  "and ternary", unrests, lambda pair: pair[0] > pair[1],
-                  lambda pair: f"{pair[0]:.4f} and {pair[1]:.4f}",
-                  note="; of the fewer binary equations each counts for more")),
+         of_kinds(f"mean up-and-down of A_val between evaluations after {LEARNT}",
+                  lambda trial, head: unrest(trial, f"{head}val_accuracy", LEARNT), gt,
+                  "{:.4f}".format, note="; of the fewer binary equations each counts for more")),
     Says("001, 4.4 (c)", "Both models overfit slightly more on binary sums",
-         share_of(MODELS, "A_train - A_val averaged over the run, binary and ternary", overfit,
-                  lambda pair: pair[0] > pair[1],
-                  lambda pair: f"{pair[0]:.3f} and {pair[1]:.3f}")),
+         of_kinds("A_train - A_val averaged over the run", overfit, gt)),
 )  # fmt: skip
 OF_BOTH_MASKS = (
     Says("001, 4.4 (c)", "The comparison is confounded: there are fewer binary sums, and the mask "

@@ -1,14 +1,10 @@
 """Weight decay and the norm of the parameters (question 4.7 of seeds 000 and 001).
 
-    python -m experiments.grokking.regularization --scale small    # shows that everything works
-    python -m experiments.grokking.regularization --model lstm     # as the seeds were asked
-    python -m experiments.grokking.regularization                  # the GPT besides
-    python -m experiments.grokking.regularization --resume         # go on, or make figures again
-
 Both models learn a + b modulo 31 under weight decays from 1/4 to 1, four times as long as in the
 sanity check. Three things that the seeds say of the norm are decided by measurement, trial by
 trial: that models generalize once it is flat (000), that it falls while they do (001), and that its
-spikes are weight decay in action (001). What is measured: `experiments/grokking/norm.py`.
+spikes are weight decay in action (001). What is measured: `experiments/grokking/norm.py`. The seeds
+were asked for the LSTM (`--model lstm`), whose trials decide.
 """
 
 from __future__ import annotations
@@ -135,7 +131,7 @@ def drawings(trials: Trials) -> list[Drawing]:
     return drawn
 
 
-# --- what the seeds say: the LSTM, which they ran, decides; the GPT stands beside it --------------
+# --- what the seeds say ---------------------------------------------------------------------------
 def better_with_more(*names: str) -> Test:
     """Whether more weight decay is better and sooner, in each pair of decays."""
 
