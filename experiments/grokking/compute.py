@@ -54,17 +54,13 @@ class Compute(options.Options):
 
 
 def results(trials: Trials) -> Results:
-    ended = finished(trials)
     note = "A batch has at most the whole training set: B = 512 stands for the seeds' 480 sums."
-    usual = seeds.comparable(trials, steps=STEPS, batch_size=BATCH_SIZES)
+    best = seeds.best_table(trials, {"batch_size": "B"}, note)
     return Results(
-        tables=[
-            seeds.best_table(trials, {"batch_size": "B"}, note),
-            *(cutoff_table(ended, quantity) for quantity in (L_VAL, A_VAL)),
-        ],
+        tables=[best, cutoff_table(trials, L_VAL), cutoff_table(trials, A_VAL)],
         drawings=drawings(trials),
-        claims=claims.decide(CLAIMS, usual if len(by_group(usual, MODELS)) == len(MODELS) else []),
-        answer=Answer(answer(ended), "best"),
+        claims=claims.decide(CLAIMS, seeds.comparable(trials, steps=STEPS, batch_size=BATCH_SIZES)),
+        answer=Answer(answer(finished(trials)), "best"),
         groups=MODELS,
     )
 
@@ -105,10 +101,7 @@ def drawings(trials: Trials) -> list[Drawing]:
 
     size = Setting("batch_size", "batch size, B (512: all that there are)", log2=True)
     alpha = Setting("alpha", "cut-off α: steps up to α T")
-    curves = (
-        "loss and accuracy against the training step, coloured by the batch size B (question "
-        "4.6 a)."
-    )
+    curves = figures.AGAINST_STEP.format("the batch size B (question 4.6 a)")
     best = (
         "best values up to α T steps, and the first steps at which they were reached, against the "
         "batch size B, coloured by α (question 4.6 b)."
@@ -140,7 +133,7 @@ STEP_OF_BEST = Quantity("t_f(L_val)", lambda t: NAMED["t_f(L_val)"].of(until(t, 
 
 def longer(trials: Trials) -> Finding:
     """By definition best values never get worse with α; so whether they still get better."""
-    if not trials:
+    if len(by_group(trials, MODELS)) < len(MODELS):
         return Finding()
     l_half, a_half = under(L_VAL, 0.5).of, under(A_VAL, 0.5).of
     losses = sum(L_VAL.of(t) < l_half(t) for t in trials)

@@ -66,21 +66,17 @@ def results(trials: Trials) -> Results:
 def drawings(trials: Trials) -> list[Drawing]:
     from experiments.grokking import figures  # matplotlib takes a second to import
 
-    fraction = Setting("r_train", "fraction used for training, r")
-    curves = (
-        "loss and accuracy against the training step, coloured by the fraction r used for training "
-        "(question 4.3 a)."
-    )
+    r = Setting("r_train", "fraction used for training, r")
+    curves = figures.AGAINST_STEP.format("the fraction r used for training (question 4.3 a)")
     best = (
         "Best values, and the first steps at which they were reached, against the fraction used "
         "for training (question 4.3 b)."
     )
-    return [*figures.curves(trials, fraction, curves), *figures.best(trials, fraction, best)]
+    return [*figures.curves(trials, r, curves), *figures.best(trials, r, best)]
 
 
 # --- where generalisation begins: question 4.3 (d) ------------------------------------------------
-def fraction(trial: TrialRecord) -> float:
-    return trial.settings["r_train"]
+fraction = lambda trial: trial.settings["r_train"]
 
 
 class Threshold(NamedTuple):

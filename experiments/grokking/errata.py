@@ -76,13 +76,8 @@ def fact(text: str) -> Test:
     return lambda trials: Finding(text, "differs")
 
 
-def samples_seen() -> str:
-    """How many samples T steps see at B = 32, and at "512", which is the whole training set."""
-    few, many = (math.ceil(20_001 / math.ceil(TRAIN / size)) * TRAIN for size in (32, TRAIN))
-    return (
-        f"20,001 steps see {few:,} samples at B = 32 and {many:,} at “512”, {many / few:.0f} times "
-        f"as many"
-    )
+# samples that T steps see at B = 32, and at "512", which is the whole training set
+FEW, MANY = (math.ceil(20_001 / math.ceil(TRAIN / size)) * TRAIN for size in (32, TRAIN))
 
 
 def spread_of_steps(trials: Trials) -> Finding:
@@ -128,7 +123,9 @@ ERRATA = (
             "The training set is smaller than 512, and equal steps are not equal numbers of "
             "samples",
             {"A batch holds 512 samples": fact(f"the training set holds {TRAIN}"),
-             "Batch sizes are compared after equal training": fact(samples_seen())}),
+             "Batch sizes are compared after equal training":
+                 fact(f"20,001 steps see {FEW:,} samples at B = 32 and {MANY:,} at “512”, "
+                      f"{MANY / FEW:.0f} times as many")}),
     Erratum("001.1", "Table 1: the GPT reaches the lower training loss, the LSTM fits the "
             "training set first",
             "000 says the opposite: the columns of 001 seem to be swapped"),

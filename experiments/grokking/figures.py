@@ -16,6 +16,8 @@ from experiments.results.figures import STYLE, draw_grid
 from experiments.results.results import Drawing
 from experiments.results.trials import Setting, Trials, by_group, by_value, finished, where
 
+AGAINST_STEP = "loss and accuracy against the training step, coloured by {}."
+
 
 def curves(
     trials: Trials,

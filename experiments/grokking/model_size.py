@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,7 +22,6 @@ from experiments.grokking.seeds import A_VAL, GPT, LOG_L_VAL, LSTM, MODELS
 from experiments.grokking.task import Grokking, parameters_of
 from experiments.results import claims, trends
 from experiments.results.claims import Along, Estimate, Finding, Says, Test, gap, slope, trend
-from experiments.results.curves import Quantity
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.trials import Group, Setting, Trials, by_group, by_value, finished
 from experiments.sweep.experiment import Experiment, check_different, main
@@ -83,7 +83,7 @@ def drawings(trials: Trials) -> list[Drawing]:
 
     width = Setting("d", "embedding and hidden size, d", log2=True)
     size = Setting("P", "parameters outside the embedding, P", log10=True)
-    curves = "loss and accuracy against the training step, coloured by d (question 4.5 a)."
+    curves = figures.AGAINST_STEP.format("d (question 4.5 a)")
     bars = (
         "best values, and the first steps at which they were reached, for each L and d, ± std over "
         "seeds (question 4.5 b)."
@@ -116,6 +116,9 @@ IN_D = Along("d, L fixed", "per doubling of d", lambda t: math.log2(WIDTH(t)), f
 IN_L = Along("L, d fixed", "per layer", DEPTH, fixed=WIDTH)
 
 
+BETTER = {0: "undecided", 1: "LSTM", -1: "GPT"}  # by the direction of the better slope
+
+
 def scaling_table(trials: Trials) -> Table:
     rows, data = [], []
     for number in (LOG_L_VAL, A_VAL):
@@ -123,8 +126,9 @@ def scaling_table(trials: Trials) -> Table:
         slopes |= {f"L, d = {d}": slope(number, IN_L, d=d) for d in by_value(trials, "d")}
         for along, each in slopes.items():
             lstm, gpt = (each.of(model.of(trials)) for model in MODELS)
-            values = {"lstm": lstm, "gpt": gpt, "gap": trends.difference(lstm, gpt)}
-            better = scales_better(number, values["gap"])
+            apart = trends.difference(lstm, gpt)
+            values = {"lstm": lstm, "gpt": gpt, "gap": apart}
+            better = BETTER[apart.direction * number.better] if apart else "not run"
             shown = [str(trend) if trend else "not run" for trend in values.values()]
             rows.append([number.name, along, each.x.unit, *shown, better])
             about = {"number": number.name, "in": along, "better": better}
@@ -138,13 +142,6 @@ def scaling_table(trials: Trials) -> Table:
     return Table("scaling", "Which model scales better", columns, rows, note, {"rows": data})
 
 
-def scales_better(number: Quantity, gap: trends.Trend | None) -> str:
-    """The model that does, by the difference of their slopes."""
-    if gap is None:
-        return "not run"
-    return {0: "undecided", 1: "LSTM", -1: "GPT"}[gap.direction * number.better]
-
-
 def answer(trials: Trials) -> str:
     better = {row[0]: row[-1] for row in scaling_table(trials).rows if row[1] == IN_P.name}
     texts = "; ".join(f"by {number}: {model}" for number, model in better.items())
@@ -155,9 +152,9 @@ def answer(trials: Trials) -> str:
 def ranks(trials: Trials) -> Finding:
     """At each L and seed, d and the next larger one."""
     losses: dict[Any, list[float]] = {}
-    for _, loss, group in sorted(slope(LOG_L_VAL, IN_D).points(LSTM.of(trials))):
-        losses.setdefault(group, []).append(loss)
-    lower = [b < a for of_group in losses.values() for a, b in pairwise(of_group)]
+    for _, loss, layers_and_seed in sorted(slope(LOG_L_VAL, IN_D).points(LSTM.of(trials))):
+        losses.setdefault(layers_and_seed, []).append(loss)
+    lower = [b < a for each in losses.values() for a, b in pairwise(each)]
     if not lower:
         return Finding()
     ours = f"the larger d has the lower L_val in {sum(lower)} of {len(lower)} neighbouring pairs"
@@ -214,16 +211,15 @@ def columns_exchanged(trials: Trials) -> Finding:
     """Erratum 001.1: does 001 fit better with LSTM and GPT exchanged?"""
     if len(by_group(trials, MODELS)) < len(MODELS):
         return Finding()
-    counts = []
-    for exchanged in (False, True):
-        verdicts = [test(trials).verdict for test in described(exchanged).values()]
-        counts.append((verdicts.count("agrees"), verdicts.count("differs")))
-    (agree, differ), (agree_exchanged, differ_exchanged) = counts
-    ours = (
-        f"of {len(described())} slopes that 001 describes, as printed {agree} agree and {differ} "
-        f"differ; exchanged {agree_exchanged} and {differ_exchanged}"
+    printed, swapped = (
+        Counter(test(trials).verdict for test in described(exchanged).values())
+        for exchanged in (False, True)
     )
-    more = (agree_exchanged - differ_exchanged) - (agree - differ)
+    ours = (
+        f"of {printed.total()} slopes that 001 describes, as printed {printed['agrees']} agree and "
+        f"{printed['differs']} differ; exchanged {swapped['agrees']} and {swapped['differs']}"
+    )
+    more = swapped["agrees"] - swapped["differs"] - (printed["agrees"] - printed["differs"])
     return Finding(ours, "agrees" if more > 0 else "differs" if more < 0 else "undecided")
 
 

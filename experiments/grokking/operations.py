@@ -213,16 +213,9 @@ def of_kinds(
     return share_of(MODELS, words, both, lambda values: holds(*values), shown, note=note)
 
 
-def mean_accuracy(trial: TrialRecord, head: str) -> float:
-    return average(trial, f"{head}val_accuracy")
-
-
-def more_right(trial: TrialRecord) -> float:
-    return mean_accuracy(trial, "ternary_") - mean_accuracy(trial, "binary_")
-
-
-def overfit(trial: TrialRecord, head: str) -> float:
-    return average(trial, f"{head}train_accuracy") - mean_accuracy(trial, head)
+mean_accuracy = lambda trial, head: average(trial, f"{head}val_accuracy")
+more_right = lambda trial: mean_accuracy(trial, "ternary_") - mean_accuracy(trial, "binary_")
+overfit = lambda trial, head: average(trial, f"{head}train_accuracy") - mean_accuracy(trial, head)
 
 
 def confound(trials: Trials) -> Finding:

@@ -23,7 +23,6 @@ from experiments.results.curves import spread
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.trials import Setting, Trials, by_group, by_value, finished
 from experiments.sweep.experiment import Experiment, check_different, main
-from experiments.train.records import TrialRecord
 
 STEPS = 40_001
 
@@ -51,18 +50,14 @@ class Options(options.Options):
 
 
 def results(trials: Trials) -> Results:
-    ended = ended_well(trials)
+    ended = [trial for trial in finished(trials) if not trial.status.get("diverged")]
     return Results(
         tables=[seeds.best_table(ended, {"weight_decay": "weight decay"}), norm_table(ended)],
-        drawings=drawings(trials),
+        drawings=drawings(trials, ended),
         claims=decide(CLAIMS, seeds.comparable(ended, "weight_decay", steps=STEPS)),
         answer=Answer(answer(ended), "norm"),
         groups=MODELS,
     )
-
-
-def ended_well(trials: Trials) -> list[TrialRecord]:
-    return [trial for trial in finished(trials) if not trial.status.get("diverged")]
 
 
 def answer(trials: Trials) -> str:
@@ -105,11 +100,11 @@ def norm_table(trials: Trials) -> Table:
     return Table("norm", title, columns, rows, note, data)
 
 
-def drawings(trials: Trials) -> list[Drawing]:
+def drawings(trials: Trials, ended: Trials) -> list[Drawing]:
     from experiments.grokking import figures  # matplotlib takes a second to import
     from experiments.results import panels
 
-    decay, ended = Setting("weight_decay", "weight decay"), ended_well(trials)
+    decay = Setting("weight_decay", "weight decay")
     curves = (
         "loss, accuracy and norm of the parameters under each weight decay; the norm, which is no "
         "matter of a set, stands in both columns."

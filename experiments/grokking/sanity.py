@@ -49,9 +49,8 @@ def results(trials: Trials) -> Results:
         "Loss and accuracy on training and validation set: mean over seeds, ± one standard "
         "deviation as a band."
     )
-    title = f"Sanity check: {seeds.alike(trials)}"
+    title, ended = f"Sanity check: {seeds.alike(trials)}", finished(trials)
     figure = panels.curves_of_groups(trials, MODELS, title=title)
-    ended = finished(trials)
     return Results(
         tables=[table(ended)],
         drawings=[Drawing("sanity", caption, figure, live=True)],
@@ -84,20 +83,14 @@ def table(trials: Trials) -> Table:
     rows, data = [], {}
     for number in NUMBERS:
         best = {source: better(of, number) for source, of in sources.items()}
-        values = {
-            model: {source: of.get(model, {}).get(number) for source, of in sources.items()}
-            for model in MODELS
-        }
-        cells = [
-            cell(number, value, bold=source == "ours" and best[source] == model.label)
-            for model, of_model in values.items()
-            for source, value in of_model.items()
-        ]
-        rows.append([number.label, *cells, " / ".join(best.values())])
-        data[number.name] = {
-            model.value: {source: value._asdict() for source, value in of_model.items() if value}
-            for model, of_model in values.items()
-        } | {"better": best}
+        row, data[number.name] = [number.label], {}
+        for model in MODELS:
+            values = {source: of.get(model, {}).get(number) for source, of in sources.items()}
+            data[number.name][model.value] = {s: v._asdict() for s, v in values.items() if v}
+            ours, *theirs = (cell(number, value) for value in values.values())
+            row += [f"**{ours}**" if best["ours"] == model.label else ours, *theirs]
+        data[number.name]["better"] = best
+        rows.append([*row, " / ".join(best.values())])
     ran = {m.value: [t.settings["seed"] for t in of] for m, of in by_group(trials, MODELS).items()}
     usual = seeds.all_comparable(trials)
     note = "" if usual else "**Not the seeds' settings or steps.** "
@@ -106,11 +99,8 @@ def table(trials: Trials) -> Table:
         "better of our two models in bold. The last column names the better model by our numbers, "
         "by seed 000 and by seed 001."
     )
-    columns = [
-        "",
-        *(f"{m.label} {source}" for m in MODELS for source in sources),
-        "better, in each",
-    ]
+    columns = [f"{model.label} {source}" for model in MODELS for source in sources]
+    columns = ["", *columns, "better, in each"]
     shown = {"comparable": usual, "seeds": ran, "rows": data}
     return Table("best", "Our numbers beside seeds 000 and 001", columns, rows, note, shown)
 

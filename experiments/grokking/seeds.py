@@ -40,12 +40,14 @@ def comparable(
     """
     free = {"model", "seed", "steps", *varied, *whole}
     usual = {k: v for k, v in Grokking().settings().items() if k not in free}
-    alike = [
-        t for t in finished(trials)
-        if t.settings["steps"] == steps and all(t.settings.get(k, v) == v for k, v in usual.items())
-    ]  # fmt: skip
-    key = lambda t: tuple(t.settings[name] for name in whole)
-    return complete(alike, MODELS, key, product(*whole.values()))
+    usual["steps"] = steps
+    as_seeds = [
+        trial
+        for trial in finished(trials)
+        if all(trial.settings.get(name, value) == value for name, value in usual.items())
+    ]
+    key = lambda trial: tuple(trial.settings[name] for name in whole)
+    return complete(as_seeds, MODELS, key, product(*whole.values()))
 
 
 def all_comparable(trials: Trials) -> bool:
@@ -110,16 +112,9 @@ def log_loss(trial: TrialRecord) -> float:
 
 
 LOG_L_VAL = Quantity("log10 L_val", log_loss)  # losses differ by factors
-ROUGH_L_VAL, ROUGH_A_VAL = (
-    Quantity(
-        f"mean absolute change of {words} from one evaluation to the next in the second half",
-        lambda t, key=key: roughness(t, key),
-    )
-    for words, key in (
-        ("log10 of validation loss", "val_loss"),
-        ("validation accuracy", "val_accuracy"),
-    )
-)
+ROUGH = "mean absolute change of {} from one evaluation to the next in the second half"
+ROUGH_L_VAL = Quantity(ROUGH.format("log10 of validation loss"), lambda t: roughness(t, "val_loss"))
+ROUGH_A_VAL = Quantity(ROUGH.format("validation accuracy"), lambda t: roughness(t, "val_accuracy"))
 
 
 def numbers(trial: TrialRecord) -> dict[str, float | None]:
