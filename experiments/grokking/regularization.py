@@ -13,10 +13,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import combinations
+from typing import Any
 
 from experiments.grokking import options, seeds
 from experiments.grokking.norm import BURST, REACH, RISE, TREND, WINDOW, Norm, norm_of
-from experiments.grokking.seeds import GPT, LEARNT, LSTM, MODELS, NAMED
+from experiments.grokking.seeds import LEARNT, LSTM, MODELS, NAMED
 from experiments.grokking.task import Grokking
 from experiments.results.claims import Finding, Says, Test, by_share, decide, share_in
 from experiments.results.curves import spread
@@ -113,7 +114,7 @@ def drawings(trials: Trials, ended: Trials) -> list[Drawing]:
         "Best values and their steps against weight decay. A loss of exactly 0, as float32 has it "
         "once it is less than rounding, lies off the axis."
     )
-    norm = (
+    norms = (
         f"The norm of each trial on a linear scale of steps: triangles where the validation "
         f"accuracy has come to {LEARNT}, circles where the flat stretch before that begins, if the "
         f"norm is flat there."
@@ -122,7 +123,7 @@ def drawings(trials: Trials, ended: Trials) -> list[Drawing]:
     drawn = figures.curves(trials, decay, curves, rows=rows)
     if ended:
         drawn += figures.best(ended, decay, best, head="Best values: ")
-        drawn.append(Drawing("norm", norm, figures.norms(ended)))
+        drawn.append(Drawing("norm", norms, figures.norms(ended)))
     return drawn
 
 
@@ -131,7 +132,7 @@ def better_with_more(*names: str) -> Test:
     """Whether more weight decay is better and sooner, in each pair of decays."""
 
     def test(trials: Trials) -> Finding:
-        texts, better = [], {LSTM: list[bool](), GPT: list[bool]()}
+        texts, better = [], {model: list[bool]() for model in MODELS}
         for model, of_model in by_group(trials, MODELS).items():
             decays = by_value(of_model, "weight_decay").values()
             for quantity in (NAMED[name] for name in names):
@@ -146,13 +147,9 @@ def better_with_more(*names: str) -> Test:
     return test
 
 
-def norms_that(
-    words: str,
-    holds: Callable[[Norm], bool | None],
-    note: Callable[[Trials], str] = lambda trials: "",
-) -> Test:
+def norms_that(words: str, holds: Callable[[Norm], bool | None], **note: Any) -> Test:
     """Whether something holds of the norms of most trials; None of those that do not count."""
-    return share_in((LSTM, GPT), words, lambda trial: holds(norm_of(trial)), note=note)
+    return share_in(MODELS, words, lambda trial: holds(norm_of(trial)), **note)
 
 
 def flat_before(trials: Trials) -> str:
@@ -189,7 +186,8 @@ CLAIMS = (
     Says("001, 4.7 (c)", "More weight decay: lower t_f of both", SOONER),
     Says("000, 4.7 (d)", "Models generalize once the norm is flat",
          norms_that(f"the median norm changed by at most {TREND:.0%} {AROUND}",
-                    lambda n: None if n.learnt is None else n.flat is not None, flat_before)),
+                    lambda n: None if n.learnt is None else n.flat is not None,
+                    note=flat_before)),
     Says("001, 4.7 (d)", "Before that the weights grow",
          norms_that("the norm was ever greater than in the untrained model",
                     lambda n: n.greatest > 0)),
