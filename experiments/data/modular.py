@@ -171,12 +171,12 @@ def split_each_order(equations: Equations, r_train: float) -> tuple[Equations, E
 
 
 def split_parts(
-    equations: Equations, parts: list[Ints], r_train: float, whole: Callable[[float], int]
+    equations: Equations, parts: list[Ints], r_train: float, to_int: Callable[[float], int]
 ) -> tuple[Equations, Equations]:
-    """A fraction of each part, given as rows; whole: makes a number of equations a whole one."""
+    """A fraction of each part, given as rows; to_int: of a number of equations."""
     if not 0 < r_train <= 1:
         raise ValueError(f"r_train: expected a fraction in (0, 1], got {r_train}")
-    counts = [whole(len(rows) * r_train) for rows in parts]
+    counts = [to_int(len(rows) * r_train) for rows in parts]
     if not any(counts):
         raise ValueError(
             f"r_train: {r_train} of {len(equations)} equations leaves none to train on"

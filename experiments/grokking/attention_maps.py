@@ -2,7 +2,7 @@
 
 Three GPTs, those of the figures of 001: `sanity`, as in 4.1; `mixed`, of 4.4, which learns sums of
 two and of three numbers modulo 11, so that a sum of two ends in padding; and `large`, the greatest
-of 4.5, with 3 layers and d = 256. Each reads the seeds' own inputs, and then every sum of two.
+of 4.5, with 3 layers and d = 256. Each reads the seeds' inputs, and then every sum of two.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def predicted(each: dict[str, Any]) -> str:
 
 # --- tables ---------------------------------------------------------------------------------------
 def inputs_table(trials: Trials) -> Table:
-    """What was read, and what was said."""
+    """What each GPT read, and what it predicted."""
     rows, data = [], {}
     for trial in trials:
         name, inputs = trial.folder.name, attention_of(trial)["inputs"]

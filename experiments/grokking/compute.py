@@ -74,8 +74,8 @@ def answer(trials: Trials) -> str:
 def cut(trial: TrialRecord, alpha: float) -> TrialRecord:
     """The trial up to α T steps; where α = 1 all of it.
 
-    T is what was asked for: whole epochs make a trial up to 9 steps longer, all of which count in
-    the whole. ValueError unless 0 < α <= 1.
+    T is what was asked for: whole epochs make a trial up to 9 steps longer, all of which count
+    where α = 1. ValueError unless 0 < α <= 1.
     """
     if not 0 < alpha <= 1:
         raise ValueError(f"α: expected a fraction in (0, 1], got {alpha}")

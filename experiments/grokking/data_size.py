@@ -26,7 +26,7 @@ from experiments.train.records import TrialRecord
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FITS = 0.99  # least A_train of a model that has learnt its training set: "A_train ~ 1"
 FAILS = 0.5  # greatest A_val of one that has done no more
-PERFECT = 0.997  # in the seed's own table, where one of two trials is wrong once in 481
+PERFECT = 0.997  # in the seed's table, where one of two trials is wrong once in 481
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Threshold(NamedTuple):
     choose: Callable[..., float]
 
     def of(self, trials: Trials) -> float | None:
-        """The fraction among trials of one model and seed; None if there is none."""
+        """The fraction, of trials of one model and seed; None if there is none."""
         return self.choose(map(fraction, filter(self.holds, trials)), default=None)
 
     def by_seed(self, trials: Trials) -> dict[int, float | None]:
@@ -96,12 +96,12 @@ class Threshold(NamedTuple):
 
     def by_model(self, trials: Trials) -> claims.BySeed[float]:
         """`by_seed` of both models, where every fraction ran; empty if one has no such seed."""
-        whole = [
+        with_all_fractions = [
             trial
             for of_seed in by_value(trials, "seed").values()
             for trial in complete(of_seed, MODELS, fraction, FRACTIONS)
         ]
-        models = by_group(whole, MODELS)
+        models = by_group(with_all_fractions, MODELS)
         if len(models) < len(MODELS):
             return {}
         return {model: self.by_seed(of_model) for model, of_model in models.items()}

@@ -72,7 +72,7 @@ def still_falling(trials: Trials) -> Finding:
 
 
 def fact(text: str) -> Test:
-    """What the protocol alone shows to differ."""
+    """That the protocol says something else."""
     return lambda trials: Finding(text, "differs")
 
 

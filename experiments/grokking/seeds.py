@@ -6,7 +6,7 @@ IFT6135 W2025, assignment 2, Problem 4. For one trial
     t_f(L), t_f(A) = the first evaluated step at which the curve equals that best value exactly
     Δt(L) = t_f(L_val) - t_f(L_train)                  Δt(A) likewise
 
-and over trials that differ by their seed alone, mean and population standard deviation.
+and over trials that differ only by their seed, mean and population standard deviation.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ LEARNT = 0.9  # validation accuracy from which a model is said to generalize
 
 # --- the protocol ---------------------------------------------------------------------------------
 def comparable(
-    trials: Trials, *varied: str, steps: int = Grokking.steps, **whole: Sequence[Any]
+    trials: Trials, *varied: str, steps: int = Grokking.steps, **needed: Sequence[Any]
 ) -> list[TrialRecord]:
-    """Those that ran to the end as the seeds' did, which can be held against their claims.
+    """Those that ran to the end as the seeds' did, which can be compared with their claims.
 
     varied: settings that the sweep varies; all others must be the seeds'.
-    whole:  settings that it varies too, with values; models that lack one are left out.
+    needed: settings that it varies too, with values; models that lack one are left out.
     """
-    free = {"model", "seed", "steps", *varied, *whole}
+    free = {"model", "seed", "steps", *varied, *needed}
     usual = {k: v for k, v in Grokking().settings().items() if k not in free}
     usual["steps"] = steps
     as_seeds = [
@@ -46,8 +46,8 @@ def comparable(
         for trial in finished(trials)
         if all(trial.settings.get(name, value) == value for name, value in usual.items())
     ]
-    key = lambda trial: tuple(trial.settings[name] for name in whole)
-    return complete(as_seeds, MODELS, key, product(*whole.values()))
+    key = lambda trial: tuple(trial.settings[name] for name in needed)
+    return complete(as_seeds, MODELS, key, product(*needed.values()))
 
 
 def all_comparable(trials: Trials) -> bool:
