@@ -110,12 +110,11 @@ def drawings(trials: Trials) -> list[Drawing]:
 
 
 # --- which model scales better --------------------------------------------------------------------
+d_of = lambda trial: trial.settings["d"]
+layers_of = lambda trial: trial.settings["layers"]
 IN_P = Along("P", "per tenfold P", lambda t: math.log10(parameters(t)))
-WIDTH, DEPTH = (lambda t: t.settings["d"]), (lambda t: t.settings["layers"])
-IN_D = Along("d, L fixed", "per doubling of d", lambda t: math.log2(WIDTH(t)), fixed=DEPTH)
-IN_L = Along("L, d fixed", "per layer", DEPTH, fixed=WIDTH)
-
-
+IN_D = Along("d, L fixed", "per doubling of d", lambda t: math.log2(d_of(t)), fixed=layers_of)
+IN_L = Along("L, d fixed", "per layer", layers_of, fixed=d_of)
 BETTER = {0: "undecided", 1: "LSTM", -1: "GPT"}  # by the direction of the better slope
 
 
