@@ -31,18 +31,12 @@ class Group(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What a sweep varies, and how it is shown.
+    """What a sweep varies, and how it is shown."""
 
-    name:  in the settings of a trial.
-    label: of axes and colour bars.
-    log2:  whether its values are powers of two, rather than evenly spaced.
-    log10: whether they are spread over powers of ten.
-    """
-
-    name: str
-    label: str
-    log2: bool = False
-    log10: bool = False
+    name: str  # in the settings of a trial
+    label: str  # of axes and colour bars
+    log2: bool = False  # whether its values are powers of two, rather than evenly spaced
+    log10: bool = False  # whether they are spread over powers of ten
 
 
 def where(trials: Trials, **settings: Any) -> list[TrialRecord]:
