@@ -4,7 +4,8 @@
 
 A test is a function from trials to a `Finding`: what we measured, and whether the claim agrees with
 it. There are two kinds. A number with an interval, of `slope` or `paired`, is compared with 0 or
-another number, and "undecided" if its interval holds that. `share_of` and `equals` count trials.
+another number, and "undecided" if its interval holds that. `share_of`, `share_in`, `every` and
+`equals` count trials.
 What no test here says is a function that an experiment writes itself.
 """
 
@@ -80,6 +81,11 @@ def by_share(held: Sequence[bool], *, ran: bool = True) -> Verdict:
         return "undecided" if ran else "not run"
     share = sum(held) / len(held)
     return "agrees" if share >= 0.75 else "differs" if share <= 0.25 else "undecided"
+
+
+def by_all(held: Sequence[bool]) -> Verdict:
+    """How a claim fares that must hold in all: "undecided" if it held in some and not in others."""
+    return "agrees" if all(held) else "undecided" if any(held) else "differs"
 
 
 def together(verdicts: Iterable[Verdict]) -> Verdict:
@@ -164,10 +170,12 @@ def trend(slope: Slope, *groups: Group) -> Estimate:
     return Estimate(of)
 
 
-def gap(slope: Slope, a: Group, b: Group) -> Estimate:
-    """By how much the slope of a is more than that of b."""
+def gap(slope: Slope, a: Group, b: Group, **values: Sequence[Any]) -> Estimate:
+    """By how much the slope of a is more than that of b; values: where there must be a pair."""
 
     def of(trials: Trials) -> tuple[str, Sequence[Trend | None]]:
+        if values and not pairs(trials, a, b, grid(values)):
+            return "", [None]
         found = [slope.of(group.of(trials)) for group in (a, b)]
         apart = trends.difference(*found)
         return f"{slope}: {labelled((a, b), found)}, {a.label} - {b.label} {apart}", [apart]
@@ -177,14 +185,18 @@ def gap(slope: Slope, a: Group, b: Group) -> Estimate:
 
 def paired(y: Quantity, a: Group, b: Group, **values: Sequence[Any]) -> Estimate:
     """By how much y is more in a than in b, over pairs of the same seed at each of these values."""
-    at = [dict(zip(values, each, strict=True)) for each in product(*values.values())]
 
     def of(trials: Trials) -> tuple[str, Sequence[Trend | None]]:
-        mean = trends.average([y.of(t) - y.of(u) for t, u in pairs(trials, a, b, at)])
+        mean = trends.average([y.of(t) - y.of(u) for t, u in pairs(trials, a, b, grid(values))])
         n = mean.n if mean else 0
         return f"{y.name}, {a.label} - {b.label}, mean of {n} pairs: {mean}", [mean]
 
     return Estimate(of)
+
+
+def grid(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Every combination of values of settings."""
+    return [dict(zip(values, each, strict=True)) for each in product(*values.values())]
 
 
 def labelled(groups: Sequence[Group], found: Iterable[Any]) -> str:
@@ -241,9 +253,26 @@ def share_in(
     return test
 
 
-BySeed = Mapping[
-    Group, Mapping[int, T | None]
-]  # a value of each group and seed; None: there is none
+def every(groups: Sequence[Group], y: Quantity, holds: Callable[[float], bool], **at: Any) -> Test:
+    """Whether something holds of y in every trial with these settings; undecided if in some."""
+
+    def test(trials: Trials) -> Finding:
+        values = {
+            group: [y.of(trial) for trial in of_group]
+            for group, of_group in by_group(where(trials, **at), groups).items()
+        }
+        ours = "; ".join(
+            f"{group.label} {', '.join(f'{v:{y.formats[0]}}' for v in of)}"
+            for group, of in values.items()
+        )
+        right = [holds(v) for of in values.values() for v in of]
+        return Finding(ours, by_all(right) if len(values) == len(groups) else "not run")
+
+    return test
+
+
+# a value of each group and seed; None: there is none
+BySeed = Mapping[Group, Mapping[int, T | None]]
 
 
 def equals(answers: Callable[[Trials], BySeed[Any]], expected: Mapping[Group, Any]) -> Test:
@@ -256,16 +285,10 @@ def equals(answers: Callable[[Trials], BySeed[Any]], expected: Mapping[Group, An
         found = answers(trials)
         if not found:
             return Finding()
-        right = [
-            by_share_of_seeds([v == expected[g] for v in of.values()]) for g, of in found.items()
-        ]
+        right = [by_all([v == expected[g] for v in of.values()]) for g, of in found.items()]
         return Finding(seeds_in_words(found), together(right))
 
     return test
-
-
-def by_share_of_seeds(right: Sequence[bool]) -> Verdict:
-    return "agrees" if all(right) else "undecided" if any(right) else "differs"
 
 
 def seeds_in_words(found: BySeed[Any], show: Callable[[Any], str] = "{:g}".format) -> str:

@@ -20,7 +20,7 @@ from matplotlib.ticker import NullFormatter
 
 from experiments.results.curves import best
 from experiments.results.figures import PARTS, STYLE, SYMLOG, band, draw_band, draw_grid
-from experiments.results.trials import Group, Trials, by_group, by_value, finished
+from experiments.results.trials import Group, Setting, Trials, by_group, by_value, finished
 
 # viridis without its end, a yellow that is lost on white paper
 COLOR_MAP = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.92, 256)), name="viridis-")
@@ -51,21 +51,6 @@ class Curve(NamedTuple):
 LOSS = Curve("loss", "loss (nats a token)", log=True)
 ACCURACY = Curve("accuracy", "accuracy")
 NORM = Curve("norm", "norm of parameters, ‖θ‖₂", log=True, parts=False)
-
-
-class Setting(NamedTuple):
-    """What a sweep varies.
-
-    name:  in the settings of a trial.
-    label: of axes and colour bars.
-    log2:  whether its values are powers of two, rather than evenly spaced.
-    log10: whether they are spread over powers of ten.
-    """
-
-    name: str
-    label: str
-    log2: bool = False
-    log10: bool = False
 
 
 # --- curves against the step ----------------------------------------------------------------------

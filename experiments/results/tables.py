@@ -10,13 +10,12 @@ from experiments.results.results import Table
 from experiments.results.trials import Group, Trials, by_group, finished
 
 
-def cell(quantity: Quantity, value: Spread | None, bold: bool = False) -> str:
+def cell(quantity: Quantity, value: Spread | None) -> str:
     """A number with its spread, in the formats of the quantity; "" if it is not known."""
     if value is None:
         return ""
     mean, std = quantity.formats
-    text = f"{value.mean:{mean}}" + ("" if value.std is None else f" ± {value.std:{std}}")
-    return f"**{text}**" if bold else text
+    return f"{value.mean:{mean}}" + ("" if value.std is None else f" ± {value.std:{std}}")
 
 
 def spread_table(

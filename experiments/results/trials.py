@@ -30,6 +30,15 @@ class Group(NamedTuple):
         return where(trials, **{self.setting: self.value})
 
 
+class Setting(NamedTuple):
+    """What a sweep varies, and how it is shown."""
+
+    name: str  # in the settings of a trial
+    label: str  # of axes and colour bars
+    log2: bool = False  # whether its values are powers of two, rather than evenly spaced
+    log10: bool = False  # whether they are spread over powers of ten
+
+
 def where(trials: Trials, **settings: Any) -> list[TrialRecord]:
     """The trials with these settings."""
     return [t for t in trials if all(t.settings[k] == v for k, v in settings.items())]

@@ -247,6 +247,15 @@ def test_a_gap_of_slopes_is_decided_by_its_interval(slopes, verdict):
     assert steeper(planted(slopes, widths=(4,))) == claims.Finding("", "not run")
 
 
+def test_a_gap_can_ask_for_pairs_at_certain_values():
+    at = lambda *d: claims.gap(claims.slope(LOSS, IN_D), A, B, d=d) > 0
+    trials = planted((2, 1))
+    assert at(4, 16)(trials) == (claims.gap(claims.slope(LOSS, IN_D), A, B) > 0)(trials)
+    assert at(4, 20)(trials) == claims.Finding("", "not run")
+    lone = [t for t in trials if (t.settings["model"], t.settings["d"]) != ("gpt", 16)]
+    assert at(4, 16)(lone) == claims.Finding("", "not run")
+
+
 def test_a_trend_is_compared_with_any_number_and_of_several_groups_all_must_be_so():
     trials = planted((2, 1))
     slope = claims.slope(LOSS, IN_D)
@@ -296,6 +305,21 @@ def test_a_share_is_decided_by_the_first_group_and_what_tells_nothing_does_not_c
     test = claims.share_in([A, B], "so", lambda t: None if LOSS.of(t) is None else LOSS.of(t) > 0)
     assert test(trials) == claims.Finding("so: A: in 2 of 2 trials; B: in 0 of 2 trials", "agrees")
     assert test(B.of(trials)).verdict == "not run"
+
+
+@pytest.mark.parametrize(
+    ("least", "verdict"), [(0, "agrees"), (3, "undecided"), (4, "undecided"), (5, "differs")]
+)
+def test_something_holds_of_every_trial(least, verdict):
+    trials = [
+        record([line(0, loss)], f"t{i}", model=model, d=8)
+        for i, (model, loss) in enumerate([("lstm", 2.0), ("lstm", 4.0), ("gpt", 3.5)])
+    ]
+    test = claims.every([A, B], LOSS, lambda loss: loss >= least, d=8)
+    assert test(trials) == claims.Finding("A 2, 4; B 3.5", verdict)
+    assert test(trials[:2]) == claims.Finding("A 2, 4", "not run")
+    other = record([line(0, 0.0)], "other", model="gpt", d=16)
+    assert test([*trials, other]) == test(trials)
 
 
 @pytest.mark.parametrize(
