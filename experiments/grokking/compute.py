@@ -25,12 +25,12 @@ from experiments.results.claims import (
     Along,
     Finding,
     Says,
+    all_of,
     by_interval,
     decide,
     gap,
     labelled,
     slope,
-    together,
     trend,
 )
 from experiments.results.curves import Quantity, roughness
@@ -211,7 +211,7 @@ def samples(trials: Trials) -> Finding:
         f"{seen[-1]:,} samples; slope of log10 L_val per doubling of B at equal steps: "
         f"{labelled(MODELS, equal_steps)}; at {budget:,} samples: {labelled(MODELS, equal_samples)}"
     )
-    return Finding(ours, together(by_interval(t, 1) if t else "not run" for t in more))
+    return Finding(ours, all_of(by_interval(t, 1) if t else "not run" for t in more))
 
 
 CLAIMS = (
