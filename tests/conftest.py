@@ -1,6 +1,7 @@
 """Settings for all tests: small arrays need one BLAS thread; random tests repeat exactly."""
 
 import os
+import sys
 from pathlib import Path
 
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -15,7 +16,8 @@ from minigrad.op import OPS  # noqa: E402
 from minigrad.protocols import NUMPY  # noqa: E402
 
 HELPERS = Path(__file__).parent / "helpers"
-pytest.register_assert_rewrite(*(path.stem for path in HELPERS.glob("*.py")))
+names = (path.stem for path in HELPERS.iterdir())
+pytest.register_assert_rewrite(*(name for name in names if name not in sys.modules))
 
 hypothesis.settings.register_profile(
     "stable", derandomize=True, database=None, deadline=None, max_examples=60

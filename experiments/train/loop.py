@@ -23,6 +23,7 @@ from minigrad import device as devices
 from minigrad import nn, optim
 from minigrad.files import CheckpointError, load_checkpoint, save_checkpoint
 from minigrad.kernel import enabled
+from minigrad.memory import keep_memory
 
 if TYPE_CHECKING:
     from experiments.train.replicas import Replicas
@@ -64,7 +65,7 @@ def run(trial: Trial, folder: Path, *, device: str = "cpu", watcher: Watcher | N
     name = devices.parse(device)
     if ended(trial, folder):
         return
-    devices.keep_memory()
+    keep_memory()
     with mg.use_device(name):
         session = Session(trial, folder, name)
         session.begin()

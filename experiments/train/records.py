@@ -34,6 +34,7 @@ import minigrad as mg
 from minigrad import device as devices
 from minigrad import kernel
 from minigrad.files import CheckpointError, read_file, write_file
+from minigrad.memory import memory_of
 
 Record = dict[str, Any]  # one line of metrics.jsonl: the step, and numbers by name
 VERSION = 1  # of these files; settings.json says it, and where it does not it is this
@@ -318,7 +319,7 @@ def peak_bytes(device: str) -> int:
     """The most bytes that this process has had in memory, or in CuPy's pool on a GPU."""
     if device == "cpu":
         return mg.debug.peak()
-    memory = devices.memory_of(int(device[5:]))
+    memory = memory_of(int(device[5:]))
     return memory.used + memory.kept
 
 

@@ -19,6 +19,7 @@ from experiments.train.task import measured
 from experiments.train.trial import Trial
 from minigrad import device as devices
 from minigrad.files import CheckpointError
+from minigrad.memory import keep_memory
 
 MAY_DIFFER = ("seed", "lr", "weight_decay")
 
@@ -42,7 +43,7 @@ def run_replicas(
     be stacked.
     """
     name = devices.parse(device)
-    devices.keep_memory()
+    keep_memory()
     check_alike(trials, folders)
     pairs = list(zip(trials, folders, strict=True))
     at_end = [ended(*pair) for pair in pairs]

@@ -10,11 +10,12 @@ from typing import Any, Literal
 import numpy as np
 
 from minigrad import ops
+from minigrad.dtypes import DEFAULT_DTYPE
 from minigrad.indices import check_ids
 from minigrad.nn import init
 from minigrad.nn.layers import Linear, drops, empty
 from minigrad.nn.module import Module
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+from minigrad.tensor import Tensor, raw
 
 
 class MultiHeadAttention(Module):

@@ -15,6 +15,7 @@ so a state dict goes either way without a table.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.create import from_dlpack, tensor
+from minigrad.dtypes import dtype_of
 from minigrad.graph import Array
 from minigrad.inplace import stamp_write
 from minigrad.tensor import Tensor
@@ -41,6 +43,17 @@ class Parameter(Tensor):
             raise TypeError(f"Parameter: expected floating point numbers, got {array.dtype}")
         super().__init__(array if array.flags.c_contiguous else array.copy())
         self.requires_grad_(requires_grad)
+
+
+CONTAINERS = (list, tuple, dict, set, frozenset, deque)
+
+
+def holds_parameters(value: Any) -> bool:
+    """Whether it is or contains a module or a parameter, at any depth."""
+    if isinstance(value, CONTAINERS):
+        items: Any = value.values() if isinstance(value, dict) else value
+        return any(map(holds_parameters, items))
+    return isinstance(value, (Module, Parameter))
 
 
 class Module:
@@ -69,14 +82,21 @@ class Module:
             )
         if name in self._buffers() and not isinstance(value, Tensor):
             raise TypeError(f"{type(self).__name__}.{name} is a buffer: set a Tensor")
-        if isinstance(value, (list, tuple, dict)):
-            inside: Any = value.values() if isinstance(value, dict) else value
-            if any(isinstance(item, (Module, Parameter)) for item in inside):
-                raise TypeError(
-                    f"{type(self).__name__}.{name}: parameters inside a plain "
-                    f"{type(value).__name__} would not be found; use nn.ModuleList, or attributes"
-                )
+        self._check(name, value)
         object.__setattr__(self, name, value)
+
+    def _check(self, name: str, value: Any) -> None:
+        """Refuse an attribute whose parameters would not be found, or under an ambiguous name."""
+        if isinstance(value, CONTAINERS) and holds_parameters(value):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: parameters inside a plain {type(value).__name__} "
+                f"would not be found; use nn.ModuleList, or attributes"
+            )
+        if "." in name and isinstance(value, (Module, Tensor)):
+            raise ValueError(
+                f"{type(self).__name__}: expected a name without dots, which divide names in a "
+                f"state dict, got {name!r}"
+            )
 
     def register_buffer(self, name: str, value: Tensor, *, persistent: bool = True) -> None:
         """Set an attribute that moves with the module but is not trained.
@@ -85,6 +105,7 @@ class Module:
         """
         if name in vars(self):
             raise ValueError(f"register_buffer: {type(self).__name__} already has {name!r}")
+        self._check(name, value)
         vars(self).setdefault("_buffer_names", {})[name] = persistent
         object.__setattr__(self, name, value)
 
@@ -93,10 +114,12 @@ class Module:
 
     # --- what is inside ---
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The submodules directly in this one."""
+        """The submodules directly in this one. TypeError for those in a list filled since then."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
+            elif isinstance(value, CONTAINERS):
+                self._check(name, value)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module, under the name `prefix`, and all below it; a shared one once."""
@@ -184,9 +207,7 @@ class Module:
 
     def astype(self, dtype: Any) -> Self:
         """Change the dtype of all floating point parameters, gradients and buffers, in place."""
-        dtype = np.dtype(dtype)
-        if dtype.kind != "f":
-            raise TypeError(f"astype: expected a floating point dtype, got {dtype}")
+        dtype = dtype_of(dtype, "astype", "f")
         return self._convert(lambda a: a.astype(dtype, copy=False) if a.dtype.kind == "f" else a)
 
     def _convert(self, change: Any) -> Self:

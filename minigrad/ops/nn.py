@@ -9,10 +9,11 @@ import numpy as np
 from minigrad import device as devices
 from minigrad import random
 from minigrad.capture import live, refuse_recording
+from minigrad.dtypes import DEFAULT_DTYPE, dtype_of
 from minigrad.graph import Array
 from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+from minigrad.tensor import Tensor, raw
 from minigrad.wide import wide
 
 
@@ -87,7 +88,7 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = DEFAULT_DTYPE) -> Tensor:
     array = np.asarray(ids) if isinstance(ids, (int, list, tuple)) else raw(ids)
     check_ids(array, num_classes, "id")
     classes = devices.namespace(array).arange(num_classes)
-    return Tensor((array[..., None] == classes).astype(dtype))
+    return Tensor((array[..., None] == classes).astype(dtype_of(dtype, "one_hot")))
 
 
 # --- dropout ----------------------------------------------------------------------------------

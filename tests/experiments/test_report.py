@@ -58,7 +58,7 @@ def test_command_runs_everything_and_keeps_what_did_not_fail(
     assert (out / "sanity" / "gpt-seed0" / "metrics.jsonl").stat().st_mtime_ns == before
 
 
-def test_command_stops_at_once(
+def test_the_command_stops_with_an_interrupted_experiment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran: list[str] = []
@@ -116,7 +116,7 @@ def test_mistakes_are_one_line(args: list[str], said: str, tmp_path: Path, refus
 
 
 # --- what the report says -------------------------------------------------------------------------
-def test_chapters(toy_contents: Contents) -> None:
+def test_a_chapter_says_whether_it_was_run_and_whether_it_failed(toy_contents: Contents) -> None:
     toy, broken, absent = toy_contents.chapters
     assert [trial.folder.name for trial in toy.trials] == ["gpt-seed0", "lstm-seed0"]
     assert toy.protocol.startswith("2 of 2 trials, run to the end")
@@ -126,7 +126,7 @@ def test_chapters(toy_contents: Contents) -> None:
     assert not absent.failed
 
 
-def test_part_of_a_sweep(toy_folder: Path, tmp_path: Path) -> None:
+def test_trials_of_a_sweep_that_were_not_run_are_named(toy_folder: Path, tmp_path: Path) -> None:
     """Trials that are not begun are named; a sweep without any has a chapter without results."""
     options = Toy(out=tmp_path / "sanity", seeds=(0, 1))
     folders.prepare(TOY, options, options.out)

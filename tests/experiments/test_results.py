@@ -155,7 +155,7 @@ def test_average_counts_every_step_once():
     assert curves.average(record(lines), "x") == 0.5
 
 
-def test_first_step():
+def test_the_first_step_at_a_value_passes_over_missing_ones():
     values = ((0, None), (5, 0.8), (7, 0.9), (9, 0.2), (11, 1.0))
     trial = record([{"step": s, "x": x} for s, x in values])
     assert curves.first_step(trial, "x", 0.9) == 7
@@ -277,7 +277,7 @@ def test_pairs_have_the_same_seed_and_every_value_that_is_asked_for():
      (0, 1, "differs"), (2, 3, "undecided"), (5, 7, "undecided"), (2, 7, "undecided"),
      (0, 0, "undecided")],
 )  # fmt: skip
-def test_a_share_of_trials(held, of, verdict):
+def test_three_quarters_of_the_trials_agree_or_a_quarter_differs(held, of, verdict):
     assert claims.by_share([True] * held + [False] * (of - held)) == verdict
     trials = [record([line(0, i < held)], f"t{i}") for i in range(of)]
     test = claims.share_of([A], "big", LOSS.of, bool, str, note="!")

@@ -112,7 +112,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(name, flags, message, tmp_path
         (compute, 20, "lstm-b32-seed0", 20_001),
     ],
 )
-def test_trials_are_those_of_the_seeds(module, n, first, steps):
+def test_trials_differ_only_in_what_the_experiment_varies(module, n, first, steps):
     trials = module.EXPERIMENT.options().trials()
     names = list(trials)
     assert (len(names), names[0], names[1]) == (n, first, first.replace("lstm", "gpt"))

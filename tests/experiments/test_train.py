@@ -177,7 +177,7 @@ def test_a_trial_stops_when_its_patience_is_over(tmp_path):
     assert left(tmp_path / "parts") == before
 
 
-def test_patience():
+def test_patience_is_over_after_so_many_records_without_a_better_one():
     def of(*values):
         return [{"x": value} for value in values]
 
@@ -395,7 +395,7 @@ def test_what_is_no_task_is_refused(tmp_path):
         ({"clip": 0.0}, "clip: expected more than 0, got 0"),
     ],
 )
-def test_settings_that_cannot_be(changes, words):
+def test_settings_that_cannot_be_are_refused_by_name(changes, words):
     with pytest.raises(ValueError, match=words):
         Line(**changes)
 

@@ -80,7 +80,7 @@ def test_live_numbers_are_computed_once_a_step(gpu):
     assert [step(x).item() for _ in range(5)] == [10.0, 32.0, 54.0, 76.0, 98.0]
 
 
-def test_many_live_numbers(gpu, monkeypatch):
+def test_live_numbers_beyond_the_size_of_a_board_get_another(gpu, monkeypatch):
     monkeypatch.setattr(Board, "size", 3)
 
     @mg.capture

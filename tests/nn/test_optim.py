@@ -90,7 +90,7 @@ def test_groups_and_schedule_equal_torch(name):
     assert_same(model, twin, "float64", options["lr"])
 
 
-def test_adamw_is_its_docstring():
+def test_adamw_is_the_update_that_its_docstring_writes():
     """The update in the order in which the docstring writes it."""
     start = np.linspace(-2.0, 2.0, 9)
     p = nn.Parameter(mg.tensor(start))
@@ -204,7 +204,7 @@ def test_step_leaves_gradients_alone_and_allocates_nothing():
         np.testing.assert_array_equal(p.grad.data, np.float32(0.5))
 
 
-def test_strided_gradient_and_strided_parameter():
+def test_a_strided_gradient_is_taken_and_a_strided_parameter_refused():
     p = nn.Parameter(mg.tensor(np.zeros((2, 3))))
     p.grad = mg.Tensor(np.arange(6.0).reshape(3, 2).T)
     optim.SGD([p], 1.0).step()
@@ -269,7 +269,7 @@ def test_optimizer_does_not_keep_gradients_alive():
         (lambda p: optim.AdamW([{"params": [p], "eps": -1.0}]), ValueError, "eps"),
     ],
 )
-def test_bad_arguments(make, error, words):
+def test_bad_arguments_are_refused_by_name(make, error, words):
     with pytest.raises(error, match=words):
         make(nn.Parameter([1.0]))
 
@@ -371,7 +371,7 @@ def test_load_reports_everything_and_changes_nothing():
         (lambda s: s["stepped"].remove("1"), "unexpected: 1.exp_avg"),
     ],
 )
-def test_malformed_state(change, words):
+def test_a_malformed_state_is_refused(change, words):
     _, optimizer, _ = stepped(optim.AdamW, 3)
     state = optimizer.state_dict()
     change(state)
@@ -413,7 +413,7 @@ def test_clip_without_gradients_and_with_nan():
 
 
 # --- schedules ------------------------------------------------------------------------------------
-def test_schedules():
+def test_schedules_by_hand():
     assert optim.constant(99, 0.3) == 0.3
     assert [optim.constant(s, 1.0, warmup=4) for s in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
     assert [optim.linear(s, 1.0, 4) for s in range(6)] == [1, 0.75, 0.5, 0.25, 0, 0]

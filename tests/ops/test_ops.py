@@ -1,4 +1,4 @@
-"""Every op through every check. The cases are in `cases.py`; an op without one fails here."""
+"""Every op through every check. The cases are in `reference.cases`; an op without one fails."""
 
 import contextlib
 import inspect
@@ -10,7 +10,6 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
-from cases import ALL, CASES, INTERNAL, Values
 from hypothesis import given
 from hypothesis import strategies as st
 from op_checks import (
@@ -32,6 +31,7 @@ from minigrad import Tensor, gradcheck, graph
 from minigrad.inplace import saved_arrays
 from minigrad.modes import KEEP_INPUTS, set_mode
 from minigrad.op import OPS
+from reference.cases import ALL, CASES, INTERNAL, Values
 
 DTYPES = [np.float32, np.float64]
 NUMERIC = [c for c in ALL if c.order > 0 and c.numeric]
@@ -177,7 +177,7 @@ OTHERWISE = {
 
 
 @pytest.mark.parametrize("case", list(emptied(ALL)))
-def test_empty_axes(case):
+def test_axes_without_elements_give_what_pytorch_gives(case):
     """Value and gradient are PyTorch's, for one that is differentiated again too.
 
     What PyTorch refuses gives no error but of the arguments.
@@ -685,7 +685,7 @@ KINKS = {  # name: (function, x, value, gradient), conventions of PyTorch
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", KINKS)
-def test_ties_kinks_and_ends(name, dtype):
+def test_values_and_gradients_at_ties_kinks_and_ends(name, dtype):
     """No warnings leak: pytest makes them errors."""
     f, x, value, gradient = KINKS[name]
     x = mg.tensor(np.asarray(x, dtype), requires_grad=True)
