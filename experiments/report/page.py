@@ -46,14 +46,8 @@ def html(contents: Contents) -> str:
     settings = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, **settings)
     environment.tests["wordy"] = wordy
-    environment.filters |= {
-        "plain": plain,
-        "bold": bold,
-        "spread": spread,
-        "whole": unbroken,
-        "image": image,
-        "thinned": thinned,
-    }
+    for function in (plain, unbroken, bold, spread, image, thinned):
+        environment.filters[function.__name__] = function
     return environment.get_template("page.html").render(
         report=report,
         contents=contents,

@@ -57,9 +57,9 @@ class Options:
     """GPUs of each trial on Ray, such as 0.25."""
     replicas: bool = False
     """Train trials of equal shape as one model, for a GPU: there all take little longer than one.
-    Changes rounding alone."""
+    Changes only rounding."""
     kernels: bool = True
-    """Compiled kernels, where they can be used; changes rounding alone."""
+    """Compiled kernels, where they can be used; changes only rounding."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
