@@ -13,8 +13,8 @@ from minigrad import ops
 from minigrad.dtypes import DEFAULT_DTYPE
 from minigrad.indices import check_ids
 from minigrad.nn import init
-from minigrad.nn.layers import Linear, drops, empty
-from minigrad.nn.module import Module
+from minigrad.nn.layers import Linear, drops, empty, filled
+from minigrad.nn.module import Module, Parameter
 from minigrad.tensor import Tensor, raw
 
 
@@ -26,7 +26,9 @@ class MultiHeadAttention(Module):
     query (B, T, dim) and key, value (B, S, dim) -> y (B, T, dim). Without a key: self-attention,
     where one matrix product makes q, k and v; without a value, it is the key.
 
-    dropout: probability of dropping an attention weight, in training.
+    bias:     whether q, k and v have one.    out_bias: whether y has one; as `bias` if None.
+    out_proj: False leaves W_out out: y is the heads side by side.
+    dropout:  probability of dropping an attention weight, in training.
 
     In every mask True means "may be attended to". (PyTorch's MultiheadAttention says the opposite,
     its scaled_dot_product_attention the same.) A query that may attend to nothing gets zeros from
@@ -40,7 +42,14 @@ class MultiHeadAttention(Module):
     """
 
     def __init__(
-        self, dim: int, num_heads: int, bias: bool = True, *, dropout: float = 0.0
+        self,
+        dim: int,
+        num_heads: int,
+        bias: bool = True,
+        *,
+        out_bias: bool | None = None,
+        out_proj: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         if num_heads < 1 or dim % num_heads:
             raise ValueError(f"MultiHeadAttention: {num_heads} heads do not divide dim {dim}")
@@ -50,11 +59,12 @@ class MultiHeadAttention(Module):
         self.num_heads = num_heads
         self.dropout = dropout
         self.in_proj_weight = init_in_proj(dim)
-        self.in_proj_bias = empty(3 * dim) if bias else None
-        self.out_proj = Linear(dim, dim, bias=bias)
-        if self.in_proj_bias is not None and self.out_proj.bias is not None:
-            init.zeros_(self.in_proj_bias)
-            init.zeros_(self.out_proj.bias)
+        self.in_proj_bias = Parameter(filled(0.0, 3 * dim)) if bias else None
+        self.out_proj: Linear | None = None
+        if out_proj:
+            self.out_proj = Linear(dim, dim, bias=bias if out_bias is None else out_bias)
+            if self.out_proj.bias is not None:
+                init.zeros_(self.out_proj.bias)
 
     def forward(
         self,
@@ -65,6 +75,7 @@ class MultiHeadAttention(Module):
         mask: Any = None,
         key_mask: Any = None,
         causal: bool = False,
+        alibi: bool = False,
         return_weights: bool = False,
     ) -> Any:
         """y, or (y, weights) with return_weights, where weights is (B, num_heads, T, S).
@@ -73,19 +84,22 @@ class MultiHeadAttention(Module):
                   the scores.
         key_mask: (B, S) boolean, True at real keys and False at padding.
         causal:   query i attends to keys up to i only.
+        alibi:    each head looks near by a slope of its own; see `ops.attention.alibi_bias`.
         """
         q, k, v = (self._split_heads(t) for t in self._project(query, key, value))
         together = combined_mask(mask, key_mask, q.dtype)
         attend = ops.scaled_dot_product_attention
+        how: dict[str, Any] = {"causal": causal, "alibi": alibi}
         weights = None
         if drops(self, self.dropout):
-            _, weights = attend(q, k, v, together, causal=causal, return_weights=True)
+            _, weights = attend(q, k, v, together, **how, return_weights=True)
             y = ops.matmul(ops.dropout(weights, self.dropout, True), v)
         elif return_weights:
-            y, weights = attend(q, k, v, together, causal=causal, return_weights=True)
+            y, weights = attend(q, k, v, together, **how, return_weights=True)
         else:
-            y = attend(q, k, v, together, causal=causal)
-        y = self.out_proj(y.swapaxes(-3, -2).reshape(query.shape))
+            y = attend(q, k, v, together, **how)
+        y = y.swapaxes(-3, -2).reshape(query.shape)
+        y = y if self.out_proj is None else self.out_proj(y)
         return (y, weights) if return_weights else y
 
     def gathered(
@@ -104,8 +118,8 @@ class MultiHeadAttention(Module):
             for t in self._project(query[None], None if key is query else key[None], None)
         )
         q = q if rows is None else ops.take(q, rows, axis=0)
-        y = ops.gathered_attention(q, k, v, listed)
-        return self.out_proj(y.reshape(-1, self.dim))
+        y = ops.gathered_attention(q, k, v, listed).reshape(-1, self.dim)
+        return y if self.out_proj is None else self.out_proj(y)
 
     def _project(
         self, query: Tensor, key: Tensor | None, value: Tensor | None
