@@ -28,7 +28,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 import minigrad as mg
 from minigrad import device as devices
@@ -338,6 +337,8 @@ def locked(folder: Path) -> Iterator[None]:
     One that writes there already gets `LOCK_SECONDS` to end, then BlockingIOError names the folder.
     The system takes the lock of a process away when it ends, however it ends.
     """
+    from filelock import FileLock, Timeout  # not needed to read records, nor to train one trial
+
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
     try:

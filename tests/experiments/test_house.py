@@ -98,6 +98,7 @@ def test_the_same_again_makes_the_same_files(whole):
 def test_a_report_shows_it(whole, tmp_path, capsys):
     pytest.importorskip("fpdf")
     pytest.importorskip("plotly")
+    pytest.importorskip("jinja2")
     shutil.copytree(whole, tmp_path / "line")
     assert report_command.main(REPORT, ["--read", str(tmp_path)], description="") == 0
     page = (tmp_path / "report.html").read_text()

@@ -20,6 +20,7 @@ from experiments.train import records
 from experiments.train.records import TrialRecord
 
 pytest.importorskip("plotly", reason="the page needs plotly")
+pytest.importorskip("jinja2", reason="the page needs jinja2")
 
 from experiments.report import curves, page
 

@@ -24,6 +24,7 @@ from experiments.sweep import launch
 from experiments.train.records import TrialRecord
 
 pytest.importorskip("plotly", reason="the page needs plotly")
+pytest.importorskip("jinja2", reason="the page needs jinja2")
 pytest.importorskip("fpdf", reason="the PDF needs fpdf2")
 
 from experiments.report import page, pdf
