@@ -58,12 +58,12 @@ def run_job(job: Job, device: str, watcher: Watcher) -> None:
 
 
 # --- a process that runs one job ------------------------------------------------------------------
-def run_and_exit(
+def exit_status(
     job: Job, options: Options, device: str, watcher: Callable[[Signals], Watcher]
 ) -> int | str | None:
-    """Run a job in a process that has no other; what `sys.exit` is to be given.
+    """Run a job in a process that has no other; the exit status, as `sys.exit` takes it.
 
-    None; a line about what went wrong; or a status if a signal stopped it, with a checkpoint saved.
+    None; a line about what went wrong; or 130 if a signal stopped it, with a checkpoint saved.
     """
     with caught_signals() as signals, options.how():
         try:

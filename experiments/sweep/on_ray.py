@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.sweep.jobs import Job, Pool, run_and_exit
+from experiments.sweep.jobs import Job, Pool, exit_status, name_of
 from experiments.train.loop import Watcher
 from experiments.train.records import THREADS
 
@@ -49,19 +49,19 @@ class Cluster(Pool):
 
     def ended(self) -> list[tuple[int, int]]:
         refs, _ = self.ray.wait([*self.running], timeout=0.5)
-        return [(self.running.pop(ref), self.status(ref)) for ref in refs]
+        return [(i := self.running.pop(ref), self.status(ref, i)) for ref in refs]
 
-    def status(self, ref: Any) -> int:
+    def status(self, ref: Any, i: int) -> int:
         """The exit status of a task that has ended, with its words printed on stderr."""
+        errors, died = self.ray.exceptions, False
         try:
             status = self.ray.get(ref)
-        except self.ray.exceptions.RayTaskError as error:  # a bug: it names no file of ours
-            status = " ".join(str(error).split())[-500:]
-        except self.ray.exceptions.RayError:  # its node or its process has died
-            return -signal.SIGKILL
+        except errors.RayError as error:  # a bug in the task; or its node or its process has died
+            died = not isinstance(error, errors.RayTaskError)
+            status = f"{name_of(self.jobs[i])}: error: {' '.join(str(error).split())[-500:]}"
         if isinstance(status, str):
             print(status, file=sys.stderr)
-            return 1
+            return -signal.SIGKILL if died else 1
         return status or 0
 
     def stop(self) -> None:
@@ -75,8 +75,8 @@ class Cluster(Pool):
 
 
 def work(job: Job, options: Options, device: str) -> int | str | None:
-    """One job on a node; see `run_and_exit`."""
-    return run_and_exit(job, options, device, lambda signals: Watcher(signals.stopping))
+    """One job on a node; see `exit_status`."""
+    return exit_status(job, options, device, lambda signals: Watcher(signals.stopping))
 
 
 # --- the cluster ----------------------------------------------------------------------------------

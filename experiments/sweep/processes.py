@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from experiments.sweep.jobs import Job, Pool, run_and_exit
+from experiments.sweep.jobs import Job, Pool, exit_status
 from experiments.sweep.progress import Progress
 from experiments.train.records import THREADS, cores
 
@@ -63,7 +63,7 @@ def work(job: Job, options: Options, device: str, line: int, lock: Any, parent: 
     tqdm.set_lock(lock)
     orphaned = lambda: os.getppid() != parent
     watcher = lambda signals: Progress(job, lambda: signals.stopping() or orphaned(), line)
-    sys.exit(run_and_exit(job, options, device, watcher))
+    sys.exit(exit_status(job, options, device, watcher))
 
 
 def threads_each(workers: int) -> dict[str, str]:
