@@ -84,6 +84,7 @@ def toy_contents(toy_folder):
 def toy_page(toy_contents, tmp_path_factory):
     """The page of it."""
     pytest.importorskip("plotly", reason="the page needs plotly")
+    pytest.importorskip("jinja2", reason="the page needs jinja2")
     from experiments.report import page
 
     return page.write(toy_contents, tmp_path_factory.mktemp("page") / "report.html")

@@ -12,19 +12,14 @@ Trials = Sequence[TrialRecord]
 
 
 class Group(NamedTuple):
-    """Trials that have a value of a setting, such as those of a model, and how they are shown.
-
-    label:   for people; the value stands for the group in files.
-    color:   of their curves; `lighter` on dark paper.
-    dash:    of their curves, as Plotly names it, where colours tell other things apart.
-    """
+    """Trials that have a value of a setting, such as those of a model, and how they are shown."""
 
     setting: str
     value: Any
-    label: str
-    color: str
-    lighter: str
-    dash: str = "solid"
+    label: str  # for people; the value stands for the group in files
+    color: str  # of their curves
+    lighter: str  # the same on dark paper
+    dash: str = "solid"  # as Plotly names it, where colours tell other things apart
 
     def of(self, trials: Trials) -> list[TrialRecord]:
         return where(trials, **{self.setting: self.value})
@@ -67,13 +62,9 @@ def complete(
     wanted: Iterable[Any],
 ) -> list[TrialRecord]:
     """The trials of groups that have every value of a key: others cannot show its effect."""
-    wanted = set(wanted)
-    return [
-        trial
-        for of_group in by_group(trials, groups).values()
-        if wanted <= {key(trial) for trial in of_group}
-        for trial in of_group
-    ]
+    of_groups = by_group(trials, groups).values()
+    whole = [each for each in of_groups if {*wanted} <= {key(trial) for trial in each}]
+    return [trial for each in whole for trial in each]
 
 
 def pairs(
@@ -83,15 +74,15 @@ def pairs(
 
     [] if there is no pair at one of them: the others would not tell of all.
     """
-    found = []
+    couples = []
     for settings in at:
         here = where(trials, **settings)
         first, second = ({t.settings["seed"]: t for t in group.of(here)} for group in (a, b))
         seeds = sorted(first.keys() & second.keys())
         if not seeds:
             return []
-        found += [(first[seed], second[seed]) for seed in seeds]
-    return found
+        couples += [(first[seed], second[seed]) for seed in seeds]
+    return couples
 
 
 def until(trial: TrialRecord, step: float) -> TrialRecord:

@@ -19,7 +19,7 @@ from toy import EXPERIMENT, REPORT, Level, Line, Options, left
 from experiments.report import command as report_command
 from experiments.sweep import launch
 from experiments.sweep.experiment import main
-from experiments.sweep.jobs import jobs_of, prerequisites
+from experiments.sweep.jobs import Pool, jobs_of, prerequisites
 from experiments.train import loop, records
 from experiments.train.loop import run
 
@@ -91,6 +91,7 @@ def test_the_same_again_makes_the_same_files(whole):
 def test_a_report_shows_it(whole, tmp_path, capsys):
     pytest.importorskip("fpdf")
     pytest.importorskip("plotly")
+    pytest.importorskip("jinja2")
     shutil.copytree(whole, tmp_path / "line")
     assert report_command.main(REPORT, ["--read", str(tmp_path)], description="") == 0
     page = (tmp_path / "report.html").read_text()
@@ -253,12 +254,21 @@ def test_an_unknown_kind_of_file_is_no_folder(tmp_path, refused):
 
 def test_jobs_run_where_the_options_say(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(launch, "run_in_processes", lambda *args: seen.append("processes"))
-    monkeypatch.setattr(launch, "run_on_ray", lambda *args: seen.append("ray"))
+
+    class Seen(Pool):
+        def start(self, i):
+            seen.append((self.options.launcher, i))
+            super().start(i)
+
+        def ended(self):
+            return [(self.running.pop(i), 0) for i in [*self.running]]
+
+    for name in ("processes", "ray"):
+        monkeypatch.setitem(launch.POOLS, name, Seen)
     for launcher in ("processes", "ray", "here"):
         options = Options(seeds=(0,), slopes=(1.0,), steps=3, launcher=launcher, kernels=False)
-        launch.run_all(jobs_of(options, tmp_path), None if launcher != "here" else Quiet(), options)
-    assert seen == ["processes", "ray"]
+        launch.run_all(jobs_of(options, tmp_path), Quiet(), options)
+    assert seen == [("processes", 0), ("processes", 1), ("ray", 0), ("ray", 1)]
     assert records.read_status(tmp_path / "level-1-seed0")["finished"]
 
 

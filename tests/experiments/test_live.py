@@ -21,6 +21,7 @@ from experiments.report.report import Contents
 from experiments.train.records import TrialRecord
 
 pytest.importorskip("plotly", reason="the page needs plotly")
+pytest.importorskip("jinja2", reason="the page needs jinja2")
 
 EQUATIONS = ("2 + 3 =", "4 + 4 = 3", "1", "0+0=0")
 

@@ -336,7 +336,7 @@ def test_values_by_seed_equal_what_is_expected(values, verdict):
 
 
 def test_a_claim_of_several_things_is_false_if_one_is():
-    assert claims.together(["agrees", "differs", "undecided"]) == "differs"
-    assert claims.together(["agrees", "undecided"]) == "undecided"
-    assert claims.together(["agrees", "not run", "differs"]) == "not run"
-    assert claims.together(["agrees"]) == "agrees"
+    assert claims.all_of(["agrees", "differs", "undecided"]) == "differs"
+    assert claims.all_of(["agrees", "undecided"]) == "undecided"
+    assert claims.all_of(["agrees", "not run", "differs"]) == "not run"
+    assert claims.all_of(["agrees"]) == "agrees"

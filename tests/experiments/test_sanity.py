@@ -299,8 +299,9 @@ def test_published_differences_are_those_of_the_published_steps():
 
 
 def test_a_folder_without_trials_is_refused(tmp_path):
+    folders.prepare(sanity.EXPERIMENT, sanity.Options(), tmp_path)
     with pytest.raises(FileNotFoundError, match="no trial"):
-        records.read_trials(tmp_path)
+        folders.report(sanity.EXPERIMENT, tmp_path)
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -316,7 +317,7 @@ def test_the_whole_pipeline(tmp_path, capsys):
     for folder in out.glob("*-seed*"):
         assert {path.name for path in folder.iterdir()} == {
             "settings.json", "metrics.jsonl", "times.jsonl", "checkpoint.safetensors",
-            "environment.json", "status.json",
+            "environment.json", "status.json", ".lock",
         }  # fmt: skip
         assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
     assert all((out / name).read_bytes()[:4] == b"\x89PNG" for name in names if name[-3:] == "png")

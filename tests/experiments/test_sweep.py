@@ -21,7 +21,8 @@ from experiments.results.results import Claim, Results, Table
 from experiments.sweep import estimate, experiment, launch, on_ray, processes, progress
 from experiments.sweep import folder as folders
 from experiments.sweep.experiment import Experiment
-from experiments.sweep.jobs import RESTARTS, TrialFailed, caught_signals, jobs_of
+from experiments.sweep.jobs import caught_signals, jobs_of
+from experiments.sweep.launch import RESTARTS, TrialFailed
 from experiments.train import loop, records
 from experiments.train.replicas import run_replicas
 from minigrad import device as devices
@@ -235,11 +236,11 @@ def test_records_of_another_version_or_experiment(unbroken, tmp_path, refused):
 
 
 def test_a_folder_is_written_by_one_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "HOLD_SECONDS", 0.2)
-    with records.held(tmp_path), pytest.raises(BlockingIOError, match="another process"):  # noqa: SIM117
-        with records.held(tmp_path):
+    monkeypatch.setattr(records, "LOCK_SECONDS", 0.2)
+    with records.locked(tmp_path), pytest.raises(BlockingIOError, match="another process"):  # noqa: SIM117
+        with records.locked(tmp_path):
             pass
-    with records.held(tmp_path):
+    with records.locked(tmp_path):
         pass
 
 
@@ -249,16 +250,16 @@ def test_the_overview_counts_and_foretells(tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "monotonic", lambda: now)
     folders = [tmp_path / name for name in "abc"]
     overview = progress.Overview([folders[:2], folders[2:]], [30.0, 10.0])
-    assert overview.line() == "0 of 3 trials done, 0 running, 3 left"
-    overview.start(0)
+    assert overview.text() == "0 of 3 trials done, 0 running, 3 left"
+    overview.mark(0, "running")
     for folder in folders[:2]:
         folder.mkdir()
         records.write_json(folder / "settings.json", {"steps": 100})
         records.append(folder / "metrics.jsonl", {"step": 50})
     now += 30.0
     assert overview.seconds_left() == pytest.approx(30.0 / 15.0 * 25.0)
-    assert overview.line().startswith("0 of 3 trials done, 2 running, 1 left; ends about ")
-    overview.end(0)
+    assert overview.text().startswith("0 of 3 trials done, 2 running, 1 left; ends about ")
+    overview.mark(0, "done")
     assert overview.seconds_left() == pytest.approx(10.0)
 
 

@@ -213,7 +213,8 @@ def test_infinities_are_written_as_text():
 
 
 BLOCKED = (
-    "torch matplotlib tqdm tyro safetensors pytest hypothesis numba threadpoolctl scipy psutil"
+    "torch matplotlib tqdm tyro filelock safetensors pytest hypothesis numba threadpoolctl scipy "
+    "psutil"
 )
 
 
