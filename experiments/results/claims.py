@@ -10,6 +10,7 @@ What no test here says is a function that an experiment writes itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -173,6 +174,32 @@ def gap(slope: Slope, a: Group, b: Group) -> Estimate:
         return f"{slope}: {labelled((a, b), found)}, {a.label} - {b.label} {apart}", [apart]
 
     return Estimate(of)
+
+
+def mean_of(y: Quantity, *groups: Group) -> Estimate:
+    """The mean of y over the trials of each group."""
+
+    def of(trials: Trials) -> tuple[str, Sequence[Trend | None]]:
+        means = [trends.average([y.of(t) for t in group.of(trials)]) for group in groups]
+        return f"{y.name}, mean: {labelled(groups, means) if means[1:] else means[0]}", means
+
+    return Estimate(of)
+
+
+def one_of(y: Quantity, group: Group, value: float) -> Test:
+    """Whether a single run that gave `value` can be one of the group's: within the interval that
+    holds 95 % of single runs, as far as the group's tell (Student's t)."""
+
+    def test(trials: Trials) -> Finding:
+        mean = trends.average([y.of(t) for t in group.of(trials)])
+        if mean is None or mean.error is None:
+            return Finding()
+        half = trends.t_quantile(0.975, mean.freedom) * mean.error * math.sqrt(mean.n + 1)
+        low, high = mean.value - half, mean.value + half
+        ours = f"{y.name}: of single runs 95 % in [{low:.4g}, {high:.4g}], by {mean.n}"
+        return Finding(ours, "agrees" if low <= value <= high else "differs")
+
+    return test
 
 
 def paired(y: Quantity, a: Group, b: Group, **values: Sequence[Any]) -> Estimate:
