@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from experiments.results import trends
 from experiments.results.curves import Quantity
 from experiments.results.trends import Trend
-from experiments.results.trials import Group, Trials, by_group, pairs, where
+from experiments.results.trials import Chosen, Group, Trials, by_group, pairs, where
 from experiments.train.records import TrialRecord
 
 Verdict = Literal["agrees", "differs", "undecided", "not run"]
@@ -147,6 +147,23 @@ class Estimate:
     def __lt__(self, than: float) -> Test:
         return lambda trials: self.compared(trials, -1, than)
 
+    def within(self, margin: float) -> Test:
+        """Whether all are nearly 0: their intervals lie between -margin and margin."""
+
+        def verdict(trend: Trend) -> Verdict:
+            low, high = trend.interval or (-math.inf, math.inf)
+            if -margin <= low and high <= margin:
+                return "agrees"
+            return "differs" if low > margin or high < -margin else "undecided"
+
+        def test(trials: Trials) -> Finding:
+            ours, found = self.of(trials)
+            if None in found:
+                return Finding()
+            return Finding(f"{ours}; margin {margin:g}", together(map(verdict, found)))
+
+        return test
+
     def compared(self, trials: Trials, direction: int, than: float) -> Finding:
         ours, found = self.of(trials)
         known = [trend for trend in found if trend]
@@ -176,7 +193,7 @@ def gap(slope: Slope, a: Group, b: Group) -> Estimate:
     return Estimate(of)
 
 
-def mean_of(y: Quantity, *groups: Group) -> Estimate:
+def mean_of(y: Quantity, *groups: Chosen) -> Estimate:
     """The mean of y over the trials of each group."""
 
     def of(trials: Trials) -> tuple[str, Sequence[Trend | None]]:
@@ -186,7 +203,7 @@ def mean_of(y: Quantity, *groups: Group) -> Estimate:
     return Estimate(of)
 
 
-def one_of(y: Quantity, group: Group, value: float) -> Test:
+def one_of(y: Quantity, group: Chosen, value: float) -> Test:
     """Whether a single run that gave `value` can be one of the group's: within the interval that
     holds 95 % of single runs, as far as the group's tell (Student's t)."""
 
@@ -202,7 +219,7 @@ def one_of(y: Quantity, group: Group, value: float) -> Test:
     return test
 
 
-def paired(y: Quantity, a: Group, b: Group, **values: Sequence[Any]) -> Estimate:
+def paired(y: Quantity, a: Chosen, b: Chosen, **values: Sequence[Any]) -> Estimate:
     """By how much y is more in a than in b, over pairs of the same seed at each of these values."""
     at = [dict(zip(values, each, strict=True)) for each in product(*values.values())]
 
@@ -214,7 +231,7 @@ def paired(y: Quantity, a: Group, b: Group, **values: Sequence[Any]) -> Estimate
     return Estimate(of)
 
 
-def labelled(groups: Sequence[Group], found: Iterable[Any]) -> str:
+def labelled(groups: Sequence[Chosen], found: Iterable[Any]) -> str:
     return ", ".join(f"{g.label} {each}" for g, each in zip(groups, found, strict=True))
 
 
