@@ -94,11 +94,16 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(block(c) for _ in range(c.layers))
         self.dropout = nn.Dropout(c.dropout)
 
-    def forward(self, ids: mg.Tensor, **how: Any) -> tuple[mg.Tensor, list[mg.Tensor | None]]:
-        """x and, of each block, its attention (B, heads, T, T) with return_weights=True."""
+    def forward(
+        self, ids: mg.Tensor, places: mg.Tensor | None = None, **how: Any
+    ) -> tuple[mg.Tensor, list[mg.Tensor | None]]:
+        """x and, of each block, its attention (B, heads, T, T) with return_weights=True.
+
+        places: (T,) which learned position each token has; 0, 1, ... if None.
+        """
         x = self.embedding(ids)
         if self.positions is not None:
-            x = self.positions(x)
+            x = self.positions(x, places)
         attentions: list[mg.Tensor | None] = []
         for each in self.blocks:
             x, weights = each(x, **how)
@@ -150,9 +155,14 @@ class SpeechLanguageModel(nn.Module):
         self.classifier = nn.Linear(config.d, config.vocabulary_size)
         small_normal_(self)
 
-    def forward(self, ids: mg.Tensor, *, return_weights: bool = False) -> Any:
-        """With return_weights: (logits, attentions), a (B, heads, T, T) of each block."""
-        x, attentions = self.trunk(ids, causal=True, return_weights=return_weights)
+    def forward(
+        self, ids: mg.Tensor, places: mg.Tensor | None = None, *, return_weights: bool = False
+    ) -> Any:
+        """With return_weights: (logits, attentions), a (B, heads, T, T) of each block.
+
+        places: see `Trunk.forward`.
+        """
+        x, attentions = self.trunk(ids, places, causal=True, return_weights=return_weights)
         logits = self.classifier(x)
         return (logits, attentions) if return_weights else logits
 

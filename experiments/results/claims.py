@@ -11,6 +11,7 @@ What no test here says is a function that an experiment writes itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -19,7 +20,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from experiments.results import trends
 from experiments.results.curves import Quantity
 from experiments.results.trends import Trend
-from experiments.results.trials import Group, Trials, by_group, pairs, where
+from experiments.results.trials import Chosen, Group, Trials, by_group, pairs, where
 from experiments.train.records import TrialRecord
 
 Verdict = Literal["agrees", "differs", "undecided", "not run"]
@@ -142,6 +143,24 @@ class Estimate:
     def __lt__(self, than: float) -> Test:
         return lambda trials: self.compared(trials, -1, than)
 
+    def within(self, margin: float) -> Test:
+        """Whether all are nearly 0: their intervals lie between -margin and margin."""
+
+        def verdict(trend: Trend) -> Verdict:
+            low, high = trend.interval or (-math.inf, math.inf)
+            if -margin <= low and high <= margin:
+                return "agrees"
+            return "differs" if low > margin or high < -margin else "undecided"
+
+        def test(trials: Trials) -> Finding:
+            ours, estimates = self.of(trials)
+            known = [each for each in estimates if each]
+            if len(known) < len(estimates):
+                return Finding()
+            return Finding(f"{ours}; margin {margin:g}", all_of(map(verdict, known)))
+
+        return test
+
     def compared(self, trials: Trials, direction: int, than: float) -> Finding:
         ours, estimates = self.of(trials)
         if None in estimates:
@@ -172,7 +191,33 @@ def gap(slope: Slope, a: Group, b: Group, **values: Sequence[Any]) -> Estimate:
     return Estimate(of)
 
 
-def paired(y: Quantity, a: Group, b: Group, **values: Sequence[Any]) -> Estimate:
+def mean_of(y: Quantity, *groups: Chosen) -> Estimate:
+    """The mean of y over the trials of each group."""
+
+    def of(trials: Trials) -> tuple[str, Sequence[Trend | None]]:
+        means = [trends.average([y.of(t) for t in group.of(trials)]) for group in groups]
+        return f"{y.name}, mean: {labelled(groups, means) if means[1:] else means[0]}", means
+
+    return Estimate(of)
+
+
+def one_of(y: Quantity, group: Chosen, value: float) -> Test:
+    """Whether a single run that gave `value` can be one of the group's: within the interval that
+    holds 95 % of single runs, as far as the group's tell (Student's t)."""
+
+    def test(trials: Trials) -> Finding:
+        mean = trends.average([y.of(t) for t in group.of(trials)])
+        if mean is None or mean.error is None:
+            return Finding()
+        half = trends.t_quantile(0.975, mean.freedom) * mean.error * math.sqrt(mean.n + 1)
+        low, high = mean.value - half, mean.value + half
+        ours = f"{y.name}: of single runs 95 % in [{low:.4g}, {high:.4g}], by {mean.n}"
+        return Finding(ours, "agrees" if low <= value <= high else "differs")
+
+    return test
+
+
+def paired(y: Quantity, a: Chosen, b: Chosen, **values: Sequence[Any]) -> Estimate:
     """By how much y is more in a than in b, over pairs of the same seed at each of these values."""
 
     def of(trials: Trials) -> tuple[str, Sequence[Trend | None]]:
@@ -188,7 +233,7 @@ def grid(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(values, each, strict=True)) for each in product(*values.values())]
 
 
-def labelled(groups: Sequence[Group], values: Iterable[Any]) -> str:
+def labelled(groups: Sequence[Chosen], values: Iterable[Any]) -> str:
     return ", ".join(f"{g.label} {each}" for g, each in zip(groups, values, strict=True))
 
 

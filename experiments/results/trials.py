@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from experiments.train.records import TrialRecord
 
 Trials = Sequence[TrialRecord]
+
+
+class Chosen(Protocol):
+    """Some of the trials, with a name for people: a `Group`, say."""
+
+    @property
+    def label(self) -> str: ...
+
+    def of(self, trials: Trials) -> list[TrialRecord]: ...
 
 
 class Group(NamedTuple):
@@ -68,7 +77,7 @@ def complete(
 
 
 def pairs(
-    trials: Trials, a: Group, b: Group, at: Iterable[dict[str, Any]] = ({},)
+    trials: Trials, a: Chosen, b: Chosen, at: Iterable[dict[str, Any]] = ({},)
 ) -> list[tuple[TrialRecord, TrialRecord]]:
     """Trials of two groups that have the same seed, at each of these settings.
 

@@ -68,6 +68,10 @@ def data(block: int) -> Speeches:
 
 
 # --- whose sentence is it -------------------------------------------------------------------------
+# Attention sees padding and it counts in the mean; only the second; only the first; neither.
+Padding = Literal["seen", "unattended", "unpooled", "left out"]
+
+
 @dataclass(frozen=True)
 class Classify(Speech):
     """Section 1, and 3.2 with batch norm and dropout."""
@@ -76,16 +80,16 @@ class Classify(Speech):
 
     steps: int = EPOCHS * -(-SENTENCES // 16)
     batch_norm: bool = False
-    # The seed says nothing of padding. The assignment's batches are padded to 32 and its recipe
-    # takes the mean of all 32 places, so both are true there.
-    attend_to_padding: bool = True
-    pool_padding: bool = True
+    # The seed says nothing of padding. The assignment's sentences are padded to 32 and its recipe
+    # takes the mean of all 32 places.
+    padding: Padding = "seen"
 
     def config(self, vocabulary_size: int) -> SpeechConfig:
         return SpeechConfig(
             vocabulary_size, self.d, self.layers, self.heads, self.hidden, self.block,
             self.positions, self.dropout, batch_norm=self.batch_norm,
-            attend_to_padding=self.attend_to_padding, pool_padding=self.pool_padding,
+            attend_to_padding=self.padding in ("seen", "unpooled"),
+            pool_padding=self.padding in ("seen", "unattended"),
         )  # fmt: skip
 
     def task(self, device: str) -> Task:
@@ -169,8 +173,7 @@ class Predict(Speech):
     """Section 2, and 3.1 with other positions.
 
     every:   iterations between two measurements.
-    lengths: of windows in which the tests are read besides; of more than `block` tokens only where
-             positions are not learned.
+    lengths: of windows in which the tests are read besides.
     """
 
     shown: ClassVar[tuple[str, ...]] = ("train_loss", "obama_loss", "hbush_loss", "wbush_loss")
@@ -184,11 +187,6 @@ class Predict(Speech):
         for name, value in (("every", self.every), *(("lengths", n) for n in self.lengths)):
             if value < 1:
                 raise ValueError(f"{name}: expected at least 1, got {value}")
-        for length in self.lengths:
-            if length > self.block and self.positions == "learned":
-                raise ValueError(
-                    f"lengths: positions were learned for {self.block} tokens, got {length}"
-                )
 
     def task(self, device: str) -> Task:
         return PredictTask(self, device)
@@ -229,11 +227,17 @@ class PredictTask(Task):
         loss = self.losses(self.text, rows, self.offsets).mean()
         return loss, (loss.detach() * float(len(rows)), float(len(rows)))
 
-    def losses(self, text: mg.Tensor, rows: mg.Tensor, offsets: mg.Tensor) -> mg.Tensor:
+    def losses(
+        self,
+        text: mg.Tensor,
+        rows: mg.Tensor,
+        offsets: mg.Tensor,
+        places: mg.Tensor | None = None,
+    ) -> mg.Tensor:
         """(n, T): of every token of windows that begin at `rows`, from the tokens before it."""
-        places = rows[:, None] + offsets
-        logits = self.model(text[places])
-        return mg.cross_entropy(logits, text[places + 1], reduction="none")
+        tokens = rows[:, None] + offsets
+        logits = self.model(text[tokens], places)
+        return mg.cross_entropy(logits, text[tokens + 1], reduction="none")
 
     def measure(self) -> dict[str, Any]:
         """Mean losses; perplexities are their exponentials.
@@ -241,7 +245,9 @@ class PredictTask(Task):
         NAME_loss: of all windows, or for the text to learn from of `SAMPLED` ones. NAME_sampled: of
         200 random batches, as the assignment measures. NAME_known: of tokens in the vocabulary.
         NAME_LENGTH: of windows of LENGTH tokens. NAME_LENGTH_FROM_TO: of the places FROM + 1 to TO
-        in them. These are over the same tokens for all lengths and places.
+        in them. These are over the same tokens for all lengths and places. Where fewer positions
+        were learned, there are two of each: NAME_LENGTH_last has the last one from there on, in
+        NAME_LENGTH_again they begin again.
         """
         random = np.random.default_rng([self.trial.seed, 3])
         some = np.sort(random.choice(self.size, min(SAMPLED, self.size), replace=False))
@@ -256,10 +262,19 @@ class PredictTask(Task):
             record[f"{name}_sampled"] = mean(losses[picked])
             record[f"{name}_known"] = mean(losses[known])
             for length in self.lengths:
-                record |= {f"{name}_{n}": v for n, v in self.by_place(test, length).items()}
+                for kind, places in self.positions_of(length).items():
+                    for band, value in self.by_place(test, length, places).items():
+                        record[f"{name}_{length}{kind}{band}"] = value
         return record
 
-    def by_place(self, text: Ints, length: int) -> dict[str, float]:
+    def positions_of(self, length: int) -> dict[str, Ints | None]:
+        """Which learned position each place in a window has; None for the usual ones."""
+        if self.trial.positions != "learned" or length <= self.block:
+            return {"": None}
+        places = np.arange(length)
+        return {"_last": np.minimum(places, self.block - 1), "_again": places % self.block}
+
+    def by_place(self, text: Ints, length: int, places: Ints | None) -> dict[str, float]:
         """Mean losses in windows of a length, by the place in them.
 
         Windows begin at every 8th token, so of 8 places in a row one sees each token. Tokens at the
@@ -267,25 +282,28 @@ class PredictTask(Task):
         """
         longest, stride = max(self.lengths), BANDS[1]
         starts = np.arange(0, len(text) - length, stride)
-        losses = self.windows(text, starts, length)
+        losses = self.windows(text, starts, length, places)
         token = starts[:, None] + np.arange(1, length + 1)
         counted = (token > longest) & (token < len(text) - longest)
-        found = {f"{length}": mean(losses[counted])}
+        means = {"": mean(losses[counted])}
         for low, high in pairwise(BANDS):
             if high <= length:
                 inside = counted[:, low:high]
-                found[f"{length}_{low}_{high}"] = mean(losses[:, low:high][inside])
-        return found
+                means[f"_{low}_{high}"] = mean(losses[:, low:high][inside])
+        return means
 
-    def windows(self, text: Ints, starts: Ints, length: int) -> np.ndarray[Any, Any]:
+    def windows(
+        self, text: Ints, starts: Ints, length: int, places: Ints | None = None
+    ) -> np.ndarray[Any, Any]:
         """(n, length): the losses of windows of a text, on the host."""
         there, offsets = (mg.tensor(a, device=self.device) for a in (text, np.arange(length)))
+        chosen = None if places is None else mg.tensor(places, device=self.device)
         step = max(1, AT_ONCE * 32 // length)
-        found = [
-            self.losses(there, mg.tensor(starts[i : i + step], device=self.device), offsets)
+        losses = [
+            self.losses(there, mg.tensor(starts[i : i + step], device=self.device), offsets, chosen)
             for i in range(0, len(starts), step)
         ]
-        return np.concatenate([devices.to_numpy(each.data) for each in found])
+        return np.concatenate([devices.to_numpy(each.data) for each in losses])
 
 
 def mean(losses: np.ndarray[Any, Any]) -> float:

@@ -233,8 +233,13 @@ class LearnedPositions(Module):
         self.weight = empty(length, dim)
         init.normal_(self.weight, 0.0, std)
 
-    def forward(self, x: Tensor) -> Tensor:
-        table = rows(self.weight, x)[..., : x.shape[-2], :]
+    def forward(self, x: Tensor, places: Tensor | None = None) -> Tensor:
+        """places: (T,) integers, the position of each row of x; 0, 1, ... T - 1 if None."""
+        if places is None:
+            table = rows(self.weight, x)[..., : x.shape[-2], :]
+        else:
+            check_ids(places.data, self.weight.shape[-2], "position")
+            table = ops.take(self.weight, places, axis=-2)
         *lead, length, dim = table.shape
         return x + table.reshape((*lead, *(1,) * (x.ndim - table.ndim), length, dim))
 
