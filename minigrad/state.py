@@ -28,7 +28,8 @@ def problems(expected: Any, given: Any, name: str = "") -> Iterator[str]:
     elif isinstance(expected, (list, tuple)) and isinstance(given, (list, tuple)):
         if len(expected) != len(given):
             yield f"{name}: expected {len(expected)} items, got {len(given)}: {given!r:.80}"
-        for i, pair in enumerate(zip(expected, given, strict=False)):
+            return
+        for i, pair in enumerate(zip(expected, given, strict=True)):
             yield from problems(*pair, f"{name}[{i}]")
     elif hasattr(expected, "shape"):
         yield from misfits(expected, given, name)

@@ -643,12 +643,15 @@ SOFT = [(0.0, None), (0.2, None), (0.0, CLASS_WEIGHTS), (0.1, CLASS_WEIGHTS)]
 def soft(how, smoothing, weight) -> Case:
     """Probabilities of classes as target; PyTorch does not ask that their sum is 1."""
     options = {"label_smoothing": smoothing, "reduction": how}
-    given = None if weight is None else torch.tensor(weight)
+
+    def theirs(t: Any, q: Any) -> Any:
+        return F.cross_entropy(t, q, None if weight is None else torch.tensor(weight), **options)
+
     return case(
         x(4, 5),
         unit(4, 5),
         weight=weight,
-        torch=lambda t, q: F.cross_entropy(t, q, given, **options),
+        torch=theirs,
         **options,
         **LOSS,
     )
