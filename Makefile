@@ -24,7 +24,7 @@ quick: $(VENV)/.experiments $(VENV)/.fast
 
 test: $(VENV)/.test
 	$(BIN)/python -c 'import minigrad; minigrad.use_kernels()'  # compile once, not in each process
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal  # in order, so fixtures of modules are made once
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.sides import BenchmarkError, Model, Unavailable, make_side, sums
 from experiments.sweep import cli
-from minigrad import device
+from minigrad.memory import keep_memory
 
 PROG = "python -m benchmarks.memory"
 
@@ -64,7 +64,7 @@ def peak_memory_apart(model: Model, side: str, keep_memory: bool) -> float:
 def main() -> None:
     settings = cli.parse(Settings, None, prog=PROG, description=__doc__)
     if settings.keep_memory:
-        device.keep_memory()
+        keep_memory()
     try:
         print(peak_memory(settings.model, settings.side))
     except (Unavailable, ValueError, OSError) as error:

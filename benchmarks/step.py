@@ -38,7 +38,7 @@ from benchmarks.sides import (
 )
 from experiments.sweep import cli
 from experiments.train import records
-from minigrad import device
+from minigrad.memory import keep_memory
 
 PROG = "python -m benchmarks.step"
 PAUSE = 0.2  # seconds before each turn: the threads of OpenBLAS spin for about 0.1 after a step
@@ -238,7 +238,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except OSError as error:
         cli.fail(PROG, error)
     if settings.keep_memory:
-        device.keep_memory()
+        keep_memory()
     where = environment()
     found: list[dict[str, Any]] = []
     for model in settings.models:

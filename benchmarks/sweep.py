@@ -38,7 +38,7 @@ from benchmarks.sides import (
 from benchmarks.step import PAUSE, alternate, spread
 from experiments.sweep import cli
 from experiments.train import records
-from minigrad import device
+from minigrad.memory import keep_memory
 
 PROG = "python -m benchmarks.sweep"
 Axis = Literal["batch", "d", "length"]
@@ -197,7 +197,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         cli.fail(PROG, error)
     if not settings.figure:
-        device.keep_memory()
+        keep_memory()
         found: list[records.Record] = []
         try:
             for record in sweep(settings):

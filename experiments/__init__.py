@@ -7,6 +7,7 @@
     report/     all experiments on one page and in one PDF
     data/       arrays on the host
     grokking/   the experiments of seeds 000 and 001: `python -m experiments.grokking.NAME`
+    speeches/   seed 003, so far its data and what is trained
 
 Each command says in its first lines how it is used.
 """

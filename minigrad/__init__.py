@@ -4,7 +4,14 @@ from minigrad import debug, nn, ops, optim, random
 from minigrad.capture import CaptureError, capture
 from minigrad.create import arange, from_dlpack, full, ones, tensor, zeros
 from minigrad.device import use_device
-from minigrad.files import CheckpointError, load, load_checkpoint, save, save_checkpoint
+from minigrad.files import (
+    CheckpointError,
+    load,
+    load_checkpoint,
+    load_metadata,
+    save,
+    save_checkpoint,
+)
 from minigrad.gradcheck import GradcheckError, gradcheck
 from minigrad.indices import check_indices
 from minigrad.kernel import use_kernels
@@ -34,6 +41,7 @@ __all__ = [
     "is_grad_enabled",
     "load",
     "load_checkpoint",
+    "load_metadata",
     "nn",
     "no_grad",
     "ones",

@@ -68,6 +68,7 @@ class capture:
     def __init__(self, fn: Callable[..., Any]) -> None:
         functools.update_wrapper(self, fn)
         self.fn = fn
+        self.age = State.age
         self.calls = 0  # those without a graph, as far as one is to be made
         self.failed = False
         self.graph: Any = None
@@ -80,6 +81,8 @@ class capture:
         for i, a in enumerate(args):
             if not isinstance(a, Tensor):
                 raise TypeError(f"{self.name}: argument {i}: expected a tensor, got {a!r:.60}")
+        if self.age != State.age:  # what it would replay is out of date
+            self.age, self.calls, self.graph = State.age, 0, None
         if self.calls < UNRECORDED or self.failed:
             result = self.fn(*args)
             self.calls += any(t.device != "cpu" for t in results_of(result))
@@ -226,6 +229,7 @@ class Board:
 
 
 class State:
+    age = 0  # how often all recordings were given up
     boards: list[Board] | None = None  # of the recording under way
     kept: list[Any]
     undo: list[Callable[[], None]]
@@ -287,10 +291,15 @@ def on_failure(undo: Callable[[], None]) -> None:
         State.undo.append(undo)
 
 
+def outdate() -> None:
+    """Give up all recordings: each function runs as it is again, and is then recorded anew."""
+    State.age += 1
+
+
 def refuse_recording(what: str) -> None:
     """RuntimeError while something is recorded: Python's numbers would stay as they are then."""
     if State.boards is not None:
         raise RuntimeError(
             f"{what}: takes numbers from the host, which a recording would keep as they are now; "
-            f"the kernels of Adam and dropout do not: mg.use_kernels()"
+            f"the kernels of dropout and of Adam without amsgrad do not: mg.use_kernels()"
         )

@@ -36,6 +36,7 @@ from minigrad.graph import Node
 from minigrad.inplace import saved_arrays
 from minigrad.kernel import KERNELS
 from minigrad.lines import line_of, user_place
+from minigrad.memory import memory_of
 from minigrad.observers import OBSERVERS, Event
 from minigrad.tensor import Tensor
 
@@ -189,7 +190,7 @@ def memory() -> str:
     lines = [f"{'device':<8} {'arrays GB':>10} {'kept GB':>10} {'free GB':>10} {'of GB':>10}"]
     if "cupy" in sys.modules and devices.available():  # where nothing used a GPU, none is woken
         for gpu in range(devices.gpu_count()):
-            numbers = " ".join(f"{n / 1e9:>10.3f}" for n in devices.memory_of(gpu))
+            numbers = " ".join(f"{n / 1e9:>10.3f}" for n in memory_of(gpu))
             lines.append(f"{f'cuda:{gpu}':<8} {numbers}")
     return "\n".join(
         [*lines, f"{'cpu':<8} at most {peak() / 1e9:.3f} GB so far, not only in arrays"]

@@ -14,8 +14,10 @@ one is refused. Nothing in a file is ever executed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
+import stat
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +26,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad import random
 from minigrad.create import tensor
-from minigrad.nn.module import as_array, report
+from minigrad.state import as_array, report
 from minigrad.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 CHECKSUM = "minigrad.sha256"  # metadata keys
 CHECKPOINT = "minigrad.checkpoint"
 VERSION = 1
+DTYPES = ("BOOL", "U8", "U16", "U32", "U64", "I8", "I16", "I32", "I64", "F16", "F32", "F64")
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -55,8 +58,9 @@ def save(
 ) -> None:
     """Write tensors (or arrays) by name into a safetensors file, together or not at all.
 
-    metadata: text to keep beside them. Raises TypeError for what the format cannot hold, OSError if
-    the file cannot be written; an older file of that name then stays as it was.
+    metadata: text to keep beside them, which `load_metadata` reads. Raises TypeError for what the
+    format cannot hold, OSError if the file cannot be written, or if the name is that of a folder, a
+    pipe or a device; an older file of that name then stays as it was.
     """
     write_file(path, serialized(tensors, metadata or {}))
 
@@ -71,6 +75,11 @@ def load(path: str | os.PathLike[str], device: str | None = None) -> dict[str, T
     return {name: tensor(array, device=device) for name, array in arrays.items()}
 
 
+def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The text that `save` was given beside the tensors; empty if none. Raises as `load` does."""
+    return read_file(path)[1]
+
+
 def serialized(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
     """The bytes of a safetensors file."""
     if not isinstance(tensors, Mapping):
@@ -81,8 +90,10 @@ def serialized(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
             raise TypeError(f"save: {name!r} cannot be the name of a tensor")
         array = as_array(value)
         if array is None or not storable(array.dtype):
-            kind = type(value).__name__ if array is None else array.dtype
-            raise TypeError(f"save: {name} is {kind}, which cannot be stored")
+            kind = getattr(value, "dtype", type(value).__name__)
+            raise TypeError(
+                f"save: {name} is {kind}; expected booleans, integers or floats of up to 64 bits"
+            )
         # the library writes memory in order and ignores strides, so they must be gone;
         # np.ascontiguousarray would do that too, but makes shape () into (1,)
         arrays[name] = np.asarray(devices.to_numpy(array), order="C")
@@ -103,20 +114,23 @@ def read_file(path: str | os.PathLike[str], checked: bool = False) -> tuple[Arra
     with open(path, "rb") as file:
         data = file.read()
     try:
-        found: Arrays = library.load(data)
         length = int.from_bytes(data[:8], "little")
-        metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        header = json.loads(data[8 : 8 + length])
+        metadata: dict[str, str] = header.pop("__metadata__", {})
+        strange = [f"{k} is {v['dtype']}" for k, v in header.items() if v["dtype"] not in DTYPES]
+        found: Arrays = {} if strange else library.load(data)
     except Exception as error:  # the library has several kinds, for formats it knows and we do not
         reason = f"{type(error).__name__}: {error}".strip()
         raise CheckpointError(f"{path}: not a complete safetensors file ({reason})") from None
+    if strange:
+        raise CheckpointError(
+            f"{path}: {', '.join(strange)}; expected {', '.join(DTYPES)}, which NumPy has"
+        )
     expected = metadata.pop(CHECKSUM, None)
     if expected is None and checked:
         raise CheckpointError(f"{path}: damaged or not a checkpoint of a run: it has no checksum")
     if expected is not None and expected != checksum(found, metadata):
         raise CheckpointError(f"{path}: damaged, for its content does not match its checksum")
-    strange = [f"{name} ({a.dtype})" for name, a in found.items() if not storable(a.dtype)]
-    if strange:
-        raise CheckpointError(f"{path}: dtypes that cannot be used: {', '.join(strange)}")
     return found, metadata
 
 
@@ -252,21 +266,11 @@ def read_header(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
         raise CheckpointError(f"{path}: version {header['version']}, this code reads {VERSION}")
     if not isinstance(header["step"], int):
         raise CheckpointError(f"{path}: step is {header['step']!r}, not a whole number")
-    if not is_random_state(header["random"]):
-        raise CheckpointError(f"{path}: the random state cannot be used: {header['random']!r:.80}")
+    try:
+        random.check_state(header["random"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     return header
-
-
-def is_random_state(state: Any) -> bool:
-    """Whether `minigrad.random.set_state` can be given it."""
-    if not isinstance(state, dict) or set(state) != {"seed", "draws"}:
-        return False
-    seed: Any = state["seed"]
-    draws: Any = state["draws"]
-    if not isinstance(draws, dict):
-        return False
-    numbers: list[Any] = [seed, *draws.values()]
-    return all(type(n) is int and 0 <= n < 2**64 for n in numbers)
 
 
 def names_of(model: Module, optimizer: Optimizer) -> dict[Tensor, str]:
@@ -299,13 +303,39 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Put `data` into a file so that, whatever happens, it has its old content or all of the new.
 
     What a writer that was killed left behind in the folder is removed on the way. The mode of the
-    file follows the umask.
+    file follows the umask. OSError, which names `path`, for what is there and no file: to put one
+    in the place of a pipe or a device would destroy that.
     """
     target = os.path.realpath(path)  # through a symbolic link, not over it
     folder, name = os.path.split(target)
-    sweep(folder, name)
-    mark = f"{host()}.{os.getpid()}.{os.urandom(4).hex()}"
-    temporary = os.path.join(folder, f".{name}.{mark}.tmp")
+    try:
+        refuse_special(target)
+        sweep(folder, name)
+        mark = f"{host()}.{os.getpid()}.{os.urandom(4).hex()}"
+        write_and_rename(os.path.join(folder, f".{stem(name)}.{mark}.tmp"), target, data)
+        if os.name == "posix":  # the new name is on the disk when the folder is
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:  # which names the temporary file, or none
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+
+
+def refuse_special(target: str) -> None:
+    """OSError if there is something other than a file."""
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a pipe, socket or device, where a file is expected")
+
+
+def write_and_rename(temporary: str, target: str, data: bytes) -> None:
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with open(descriptor, "wb") as file:
@@ -316,19 +346,22 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     except BaseException:
         remove(temporary)
         raise
-    if os.name == "posix":  # the new name is on the disk when the folder is
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+
+
+def stem(name: str) -> str:
+    """The name in that of a temporary file, which is longer: a long one is cut, and told apart."""
+    if len(os.fsencode(name)) <= 100:
+        return name
+    import hashlib
+
+    return hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
 def sweep(folder: str, name: str) -> None:
     """Remove temporary files for `name` of processes of this machine that no longer run."""
     if os.name != "posix" or not os.path.isdir(folder):
         return
-    start = re.escape(f".{name}.{host()}.")
+    start = re.escape(f".{stem(name)}.{host()}.")
     pattern = re.compile(start + r"(?P<process>\d+)\.[0-9a-f]{8}\.tmp")
     for found in os.listdir(folder):
         match = pattern.fullmatch(found)

@@ -31,6 +31,7 @@ from minigrad.graph import walk
 from minigrad.modes import enable_grad, no_grad
 from minigrad.tensor import Tensor
 from minigrad.transforms import grad, name_of
+from minigrad.tree import leaves, mapped
 
 
 class GradcheckError(AssertionError):
@@ -49,27 +50,28 @@ def gradcheck(
 ) -> None:
     """Raise GradcheckError unless the gradients of `f(*args)` are right.
 
-    f:     returns a tensor or a tuple of tensors, the same ones for the same arguments.
-    args:  the float64 tensors and arrays among them are checked; all others are passed as they are.
+    f:     returns float64 tensors, the same ones for the same arguments: one, or tuples, lists and
+           dicts of them, nested as one likes. Integer tensors may be among them.
+    args:  the float64 tensors and arrays among them, nested ones too, are checked; all others are
+           passed as they are.
     order: 2 also checks the gradient of the gradient, as a function of `args` and cotangents.
     eps:   the step. The quotient is wrong by about ε² f'''/6 + 2e-16 |p| / ε: 1e-10 at the default.
     rtol, atol: |analytic - numeric| may be at most atol + rtol max(|analytic|, |numeric|).
-    TypeError for a float32 argument, ValueError if there is nothing to check (or order < 1).
+    TypeError for float32, and for a result that is no tensor; ValueError if there is nothing to
+    check (or order < 1).
     """
     if order < 1:
         raise ValueError(f"gradcheck: expected order >= 1, got {order}")
-    args = [Tensor(a) if devices.is_array(a) else a for a in args]
-    names = [f"argument {i} of {name_of(f)}" for i in range(len(args))]
+    tree = tuple(args)
+    found = [(f"argument {i}{path}", a) for i, arg in enumerate(tree) for path, a in leaves(arg)]
+    names = [f"{name} of {name_of(f)}" for name, _ in found]
+    args = [Tensor(a) if devices.is_array(a) else a for _, a in found]
     for name, a in zip(names, args, strict=True):
-        if is_variable(a) and a.dtype != np.float64:
-            raise TypeError(
-                f"gradcheck: {name} is {a.dtype}, in which a difference quotient has no more than "
-                f"three digits; pass float64"
-            )
+        check_dtype(name, a)
     if not any(map(is_variable, args)):
         raise ValueError(f"gradcheck: {name_of(f)} was given no float64 tensor to check")
 
-    rng = np.random.default_rng(seed)
+    rng, f = np.random.default_rng(seed), of_leaves(f, tree)
     for level in range(order):
         cotangents = check_once(f, args, names, rng, eps, rtol, atol)
         if level + 1 < order:
@@ -90,7 +92,7 @@ def check_once(
 ) -> list[Tensor]:
     """Check first derivatives; returns the cotangents that were used."""
     with no_grad():
-        ys, again = outputs(f(*args)), outputs(f(*args))
+        ys, again = outputs(f, f(*args)), outputs(f, f(*args))
     if any(
         not np.array_equal(y.data, z.data, equal_nan=True) for y, z in zip(ys, again, strict=True)
     ):
@@ -124,9 +126,9 @@ def check_once(
 
 def analytic_gradients(f: Callable[..., Any], args: list[Any], cs: list[Tensor]) -> dict[int, Any]:
     """What the backward pass says, by the number of the argument; zeros where nothing arrives."""
-    leaves = [Tensor(a.data).requires_grad_() if is_variable(a) else a for a in args]
+    inputs = [Tensor(a.data).requires_grad_() if is_variable(a) else a for a in args]
     with enable_grad():
-        ys = outputs(f(*leaves))
+        ys = outputs(f, f(*inputs))
     given = [c.data.copy() for c in cs]
     with no_grad():
         found: dict[Any, Any] = walk(
@@ -137,14 +139,14 @@ def analytic_gradients(f: Callable[..., Any], args: list[Any], cs: list[Tensor])
             f"gradcheck: a pullback of {name_of(f)} changes the gradient that it is given, which "
             f"other ops may share; write to a copy"
         )
-    variables = {i: x for i, x in enumerate(leaves) if is_variable(x)}
+    variables = {i: x for i, x in enumerate(inputs) if is_variable(x)}
     return {i: found.get(x.node, np.zeros_like(x.data)) for i, x in variables.items()}
 
 
 def probe(f: Callable[..., Any], args: list[Any], i: int, x: Tensor, cs: list[Tensor]) -> float:
     """Σ c y over all outputs, with x in the place of argument i."""
     with no_grad():
-        ys = outputs(f(*args[:i], x, *args[i + 1 :]))
+        ys = outputs(f, f(*args[:i], x, *args[i + 1 :]))
     return sum(float((y.data * c.data).sum()) for y, c in zip(ys, cs, strict=True))
 
 
@@ -153,7 +155,7 @@ def gradient_function(f: Callable[..., Any], args: list[Any]) -> Callable[..., A
     n = len(args)
 
     def total(*everything: Any) -> Tensor:
-        ys, cs = outputs(f(*everything[:n])), everything[n:]
+        ys, cs = outputs(f, f(*everything[:n])), everything[n:]
         terms = [(y * c).sum() for y, c in zip(ys, cs, strict=True)]
         return functools.reduce(operator.add, terms)
 
@@ -161,9 +163,38 @@ def gradient_function(f: Callable[..., Any], args: list[Any]) -> Callable[..., A
     return grad(total, argnums=variables, create_graph=True)
 
 
-def outputs(y: Any) -> list[Tensor]:
-    """The floating point tensors among what a function returned."""
-    return [t for t in (y if isinstance(y, tuple) else (y,)) if is_variable(t)]
+def of_leaves(f: Callable[..., Any], tree: tuple[Any, ...]) -> Callable[..., Any]:
+    """`f` as a function of the leaves of its arguments."""
+
+    def function(*flat: Any) -> Any:
+        rest = iter(flat)
+        return f(*mapped(lambda _: next(rest), tree))
+
+    function.__name__ = name_of(f)
+    return function
+
+
+def outputs(f: Callable[..., Any], result: Any) -> list[Tensor]:
+    """The floating point tensors among what `f` returned; an error for what cannot be checked."""
+    ys: list[Tensor] = []
+    for path, y in leaves(result):
+        name = f"result{path} of {name_of(f)}"
+        if not isinstance(y, Tensor):
+            raise TypeError(f"gradcheck: {name}: expected a tensor, got {type(y).__name__}")
+        check_dtype(name, y)
+        ys += [y] * is_variable(y)
+    if not ys:
+        raise ValueError(f"gradcheck: {name_of(f)} returned no float64 tensor to check")
+    return ys
+
+
+def check_dtype(name: str, x: Any) -> None:
+    """TypeError for a floating point dtype of fewer digits than float64."""
+    if is_variable(x) and x.dtype != np.float64:
+        raise TypeError(
+            f"gradcheck: {name} is {x.dtype}, in which a difference quotient has no more than "
+            f"three digits; expected float64"
+        )
 
 
 def is_variable(x: Any) -> bool:

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.errors import explained_backward
 from minigrad.inplace import check_unchanged, clock
-from minigrad.kernel import Unusable
-from minigrad.observers import OBSERVERS, Event, notify, seconds_since
+from minigrad.observers import OBSERVERS, notify
 from minigrad.wide import narrow, widen
 
 Array = Any  # numpy.ndarray or cupy.ndarray; inside a higher derivative also a Tensor
@@ -223,18 +223,12 @@ def contributions_of(
         return node.op.differentiate(node, g)
     start = perf_counter() if OBSERVERS else 0.0
     try:
-        found = pulled(node.pull, g, node.parents, useful)
+        contributions = pulled(node.pull, g, node.parents, useful)
     except (MemoryError, RuntimeError) as error:  # of the device
-        kind = MemoryError if isinstance(error, MemoryError) else RuntimeError
-        first = g[0] if isinstance(g, tuple) else g
-        reason = f"{error}{devices.out_of_memory(error, devices.of(first))}"
-        if isinstance(error, Unusable):
-            reason += "; mg.use_kernels(False) goes without it"
-        raise kind(f"{node.name}, backward: {reason}  [{node.shape} {node.dtype}]") from error
+        raise explained_backward(error, node, g) from error
     if OBSERVERS:
-        given: tuple[Any, ...] = g if isinstance(g, tuple) else (g,)
-        notify(Event("backward", node, seconds_since(start, found), given, tuple(found)))
-    return found
+        notify("backward", node, start, g, contributions)
+    return contributions
 
 
 def pulled(pull: Any, g: Array, parents: Any, useful: set[Node]) -> Sequence[Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -13,11 +13,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 OFF, RECORD, KEEP_INPUTS = 0, 1, 2  # KEEP_INPUTS: also keep what a higher derivative needs
 MODE: contextvars.ContextVar[int] = contextvars.ContextVar("minigrad.mode", default=RECORD)
 
+LATER = inspect.isgeneratorfunction, inspect.iscoroutinefunction, inspect.isasyncgenfunction
+
 
 class set_mode:
     """Context manager and decorator that records differently inside, in this thread or task only.
 
-    A decorated generator is switched while it runs and restored while it is suspended.
+    TypeError for a decorated generator or coroutine, which runs after its call has returned.
     """
 
     def __init__(self, mode: int) -> None:
@@ -31,35 +33,15 @@ class set_mode:
         MODE.reset(self.tokens.pop())
 
     def __call__(self, fn: F) -> F:
-        mode = self.mode
-        if inspect.isgeneratorfunction(fn):
-
-            @functools.wraps(fn)
-            def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
-                inner = fn(*args, **kwargs)
-                step: Callable[[], Any] = inner.__next__
-                try:
-                    while True:
-                        with set_mode(mode):
-                            try:
-                                value = step()
-                            except StopIteration as stop:
-                                return stop.value
-                        try:
-                            step = functools.partial(inner.send, (yield value))
-                        except GeneratorExit:
-                            raise
-                        except BaseException as error:
-                            step = functools.partial(inner.throw, error)
-                finally:
-                    with set_mode(mode):
-                        inner.close()
-
-            return generator  # type: ignore[return-value]
+        if any(kind(fn) for kind in LATER):
+            raise TypeError(
+                f"{fn.__name__}: a call of it computes nothing yet; write `with mg.no_grad():` "
+                f"inside it, and yield outside of that"
+            )
 
         @functools.wraps(fn)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with set_mode(mode):
+            with set_mode(self.mode):
                 return fn(*args, **kwargs)
 
         return wrapped  # type: ignore[return-value]

@@ -29,6 +29,10 @@ def seconds_since(start: float, arrays: Iterable[Any]) -> float:
     return perf_counter() - start
 
 
-def notify(event: Event) -> None:
+def notify(phase: str, node: Any, start: float, inputs: Any, outputs: Any) -> None:
+    """Tell all observers of an op that began at `start`: one array, or several, in and out."""
+    inputs = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    outputs = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+    event = Event(phase, node, seconds_since(start, outputs), tuple(inputs), tuple(outputs))
     for observer in tuple(OBSERVERS):
         observer(event)

@@ -1,9 +1,9 @@
 """@op: a function on arrays that says how gradients flow back becomes an op on tensors.
 
-    @op(numpy=np.tanh)
-    def tanh(x: Array) -> Result:
-        y = np.tanh(x)
-        return y, lambda g: g * (1 - y * y)
+    @op(numpy=np.exp)
+    def exp(x: Array) -> Result:
+        y = np.exp(x)
+        return y, lambda g: g * y
 
 The body computes the value `y` and returns beside it the pullback: the function from the gradient
 of `y` to the gradient of `x`. What the closure names stays in memory until it has been used. With
@@ -25,23 +25,20 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import device as devices
 from minigrad import graph
+from minigrad.errors import EXPLAINED, explained
 from minigrad.graph import Node
 from minigrad.inplace import check_unchanged
 from minigrad.kernel import Routine
 from minigrad.modes import KEEP_INPUTS, MODE, OFF
-from minigrad.observers import OBSERVERS, Event, notify, seconds_since
+from minigrad.observers import OBSERVERS, notify
 from minigrad.protocols import NUMPY
-from minigrad.rules import EXPLAINED, explained, same_dtype, tidy
+from minigrad.rules import fitted, positional, tidy, unwrapped
 from minigrad.stacked import Stacked
-from minigrad.tensor import Tensor, array_of
+from minigrad.tensor import Tensor
 
 Pullback = Callable[[Any], Any]
 Result = tuple[Any, Pullback | tuple[Pullback | None, ...] | None]
-PLAIN = frozenset((float, int, bool, str, type(None)))  # arguments that are used as they are
-
-MISSING = inspect.Parameter.empty
 
 OPS: dict[str, Op] = {}  # every op of minigrad by name; the tests are driven by it
 
@@ -130,58 +127,28 @@ def op(
 
     @functools.wraps(body)
     def call(*args: Any, **kwargs: Any) -> Any:
+        # unwrap
         if kwargs:
             args, kwargs = positional(this, args, kwargs)
-        # unwrap
-        arrays: list[Any] = []
-        parents: list[Node | None] = []
-        dtype, mixed, plain, recorded = None, False, True, False
-        for a in args:
-            if isinstance(a, Tensor):
-                a, node = a.data, a.node
-                if node is not None:
-                    recorded = True
-                if a.dtype is not dtype:
-                    mixed = dtype is not None
-                    dtype = a.dtype
-                parents.append(node)
-            else:
-                if a.__class__ not in PLAIN:
-                    plain = False
-                    if isinstance(a, np.ndarray) and a.__class__ is not np.ndarray:
-                        a = array_of(a)
-                parents.append(None)
-            arrays.append(a)
-        mode = mode_of() if recorded else OFF
+        arrays, parents, dtype = unwrapped(args)
+        mode = mode_of() if any(parents) else OFF
         # run
         start = perf_counter() if observers else 0.0
-        y: Any = None
         try:
-            if mode and not plain:
-                args = tuple(a if isinstance(a, Tensor) else own(a) for a in args)
-                arrays = [a.data if isinstance(a, Tensor) else a for a in args]
-            if broadcast and (mixed or not plain):
-                arrays = same_dtype(args, arrays)
+            if dtype is None:
+                args, arrays = fitted(args, bool(mode), broadcast)
             form = this if stack is None else stack.form(arrays)
             y, pull = form.run(*arrays, **kwargs)
-            if y.__class__ is tuple:
-                y = tuple(tidy(this, item, arrays) for item in y)
-            elif mixed or y.__class__ is not np.ndarray or y.dtype is not dtype:
+            if y.__class__ is not np.ndarray or y.dtype is not dtype:
                 y = tidy(this, y, arrays)
-                if y.dtype.kind != "f":  # integers carry no gradient
-                    pull = None
         except EXPLAINED as error:
             raise explained(error, this, args, kwargs) from error
         # wrap
-        node = None
-        if mode and pull is not None:
-            node = record(this, parents, pull, y)
-            if mode == KEEP_INPUTS:
-                node.inputs = (args, kwargs)
+        node = record(this, parents, pull, y) if mode and pull is not None else None
+        if node is not None and mode == KEEP_INPUTS:
+            node.inputs = (args, kwargs)
         if observers:
-            outputs = y if y.__class__ is tuple else (y,)
-            seconds = seconds_since(start, outputs)
-            notify(Event("forward", node or this, seconds, tuple(arrays), outputs))
+            notify("forward", node or this, start, arrays, y)
         if y.__class__ is tuple:
             return tuple(Tensor(o, output_node(node, i)) for i, o in enumerate(y))
         return Tensor(y, node)
@@ -191,8 +158,8 @@ def op(
     return call
 
 
-def record(this: Op, parents: list[Node | None], pull: Any, y: Any) -> Node:
-    """The node of an op that has just run."""
+def record(this: Op, parents: list[Node | None], pull: Any, y: Any) -> Node | None:
+    """The node of an op that has just run; None for integers, which carry no gradient."""
     if type(pull) is tuple:
         if None in parents:  # let go of what only these would need
             pull = tuple(p if n else None for p, n in zip(pull, parents, strict=False))
@@ -203,7 +170,16 @@ def record(this: Op, parents: list[Node | None], pull: Any, y: Any) -> Node:
         )
     if type(y) is tuple:
         return Node(this, parents, pull, tuple(o.shape for o in y), tuple(o.dtype for o in y))
-    return Node(this, parents, pull, y.shape, y.dtype)
+    return Node(this, parents, pull, y.shape, y.dtype) if y.dtype.kind == "f" else None
+
+
+def output_node(node: Node | None, index: int) -> Node | None:
+    """The node of one output of an op that has several."""
+    if node is None or node.dtype[index].kind != "f":
+        return None
+    output = Node(node.op, (node,), graph.freed, node.shape[index], node.dtype[index])
+    output.index = index
+    return output
 
 
 def register(this: Op, call: Callable[..., Any], functions: Sequence[Any]) -> None:
@@ -223,39 +199,8 @@ def is_ours(function: Any) -> bool:
     return getattr(function, "__module__", "").startswith("minigrad.")
 
 
-def own(a: Any) -> Any:
-    """A copy of an array that the user gave and may write to later; also within an index."""
-    if devices.is_array(a):
-        return array_of(a).copy()
-    return tuple(own(item) for item in a) if type(a) is tuple else a
-
-
 def inside(fn: Callable[..., Any], *args: Any) -> Any:
     """Call one op inside the body of another: its value on arrays, the recorded op on Tensors."""
     if any(isinstance(a, Tensor) for a in args):
         return fn(*args)
     return fn.op.body(*args)[0]  # type: ignore[attr-defined]
-
-
-def positional(
-    this: Op, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Keyword arguments moved to their places, for gradients and conversions go by position.
-
-    What is wrong with them is left to the body's own call to say.
-    """
-    moved = list(args)
-    for name, default in this.places[len(args) :]:
-        if not kwargs or (name not in kwargs and default is MISSING):
-            break
-        moved.append(kwargs.pop(name, default))
-    return tuple(moved), kwargs
-
-
-def output_node(node: Node | None, index: int) -> Node | None:
-    """The node of one output of an op that has several."""
-    if node is None or node.dtype[index].kind != "f":
-        return None
-    output = Node(node.op, (node,), graph.freed, node.shape[index], node.dtype[index])
-    output.index = index
-    return output

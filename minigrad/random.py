@@ -8,10 +8,14 @@ the same ones. Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 
     mg.random.seed(0)
     x = mg.random.normal((2, 3))
     state = mg.random.get_state()      # plain integers, for a checkpoint
+
+A stream has a name, which the key holds as 64 bits of a cryptographic hash, so that no two names
+share their numbers. The streams below keep the CRC-32 that published results were drawn with.
 """
 
 from __future__ import annotations
 
+import functools
 import operator
 import threading
 import zlib
@@ -20,7 +24,10 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.tensor import DEFAULT_DTYPE, Tensor
+from minigrad.dtypes import DEFAULT_DTYPE, dtype_of
+from minigrad.tensor import Tensor
+
+KEPT = ("values", "order", "init", "dropout")  # the streams that minigrad draws from
 
 _seed = 0
 _draws: dict[str, int] = {}
@@ -43,9 +50,18 @@ def get_state() -> dict[str, Any]:
 
 
 def set_state(state: dict[str, Any]) -> None:
-    """Continue from what `get_state` returned."""
+    """Continue from what `get_state` returned. ValueError for all else, and nothing changes."""
+    check_state(state)
     seed(state["seed"])
     _draws.update(state["draws"])
+
+
+def check_state(state: Any) -> None:
+    """ValueError for what `get_state` does not return."""
+    draws = state.get("draws") if isinstance(state, dict) else None
+    numbers = [state.get("seed"), *draws.values()] if isinstance(draws, dict) else []
+    if not numbers or len(state) != 2 or any(type(n) is not int or n >> 64 for n in numbers):
+        raise ValueError(f"random state: expected a seed and draws of streams, got {state!r:.80}")
 
 
 def draw(stream: str) -> tuple[int, int, int]:
@@ -53,7 +69,17 @@ def draw(stream: str) -> tuple[int, int, int]:
     with _counting:
         number = _draws.get(stream, 0)
         _draws[stream] = number + 1
-    return _seed, zlib.crc32(stream.encode()), number
+    return _seed, key_of(stream), number
+
+
+@functools.cache
+def key_of(stream: str) -> int:
+    """The number that stands for a stream in the key."""
+    if stream in KEPT:
+        return zlib.crc32(stream.encode())
+    import hashlib
+
+    return int.from_bytes(hashlib.blake2b(stream.encode(), digest_size=8).digest(), "little")
 
 
 def philox(seed: int, stream: int, number: int) -> np.random.Generator:
@@ -80,7 +106,7 @@ def uniform(
 
     ValueError unless low <= high, and if `dtype` has no number in [low, high) or not high - low.
     """
-    dtype = floating("uniform", dtype)
+    dtype = dtype_of(dtype, "uniform", "f")
     if not 0.0 <= high - low <= float(np.finfo(dtype).max):
         raise ValueError(f"uniform: expected low <= high, finite in {dtype}, got {low} and {high}")
     values = generator(stream).random(shape, dtype=drawn(dtype)) * (high - low) + low
@@ -112,7 +138,7 @@ def normal(
     stream: str = "values",
 ) -> Tensor:
     """Numbers from a normal distribution."""
-    dtype = floating("normal", dtype)
+    dtype = dtype_of(dtype, "normal", "f")
     values = generator(stream).standard_normal(shape, dtype=drawn(dtype)) * std + mean
     return _tensor(values, dtype, device)
 
@@ -120,14 +146,6 @@ def normal(
 def permutation(n: int, *, stream: str = "order") -> np.ndarray[Any, Any]:
     """The integers 0..n-1 in random order, as a NumPy array for indexing."""
     return generator(stream).permutation(n)
-
-
-def floating(name: str, dtype: Any) -> np.dtype[Any]:
-    """The dtype, or a TypeError."""
-    dtype = np.dtype(dtype)
-    if dtype.kind != "f":
-        raise TypeError(f"{name}: expected a floating point dtype, got {dtype}")
-    return dtype
 
 
 def drawn(dtype: np.dtype[Any]) -> Any:

@@ -17,7 +17,8 @@ from minigrad import random
 from minigrad.graph import NUMBER, Array, Node, walk
 from minigrad.inplace import check_unchanged, clock
 from minigrad.modes import enable_grad
-from minigrad.op import Op, own
+from minigrad.op import Op
+from minigrad.rules import own
 from minigrad.tensor import Tensor
 
 

@@ -1,4 +1,4 @@
-"""What holds for every op: the dtype of its arguments and results, and the text of its errors."""
+"""What holds for the arguments and results of every op: where they stand, and their dtype."""
 
 from __future__ import annotations
 
@@ -8,9 +8,76 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+from minigrad.dtypes import DEFAULT_DTYPE
+from minigrad.modes import MODE, OFF
+from minigrad.tensor import Tensor, array_of, carries_gradient, raw
 
 FLOAT64 = np.dtype(np.float64)
+MISSING = inspect.Parameter.empty
+PLAIN = frozenset((float, int, bool, str, type(None)))  # arguments that are used as they are
+
+
+def positional(
+    this: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Keyword arguments moved to their places, for gradients and conversions go by position.
+
+    Those that have none reach the body as arrays, which the user may write to later. TypeError for
+    one that carries a gradient; what else is wrong is left to the body's own call to say.
+    """
+    moved = list(args)
+    for name, default in this.places[len(args) :]:
+        if not kwargs or (name not in kwargs and default is MISSING):
+            break
+        moved.append(kwargs.pop(name, default))
+    for name, a in kwargs.items():
+        if carries_gradient(a) and MODE.get() != OFF:
+            raise TypeError(
+                f"{this.name}: {name} carries a gradient, which would be lost; use {name}.detach()"
+            )
+        kwargs[name] = own(raw(a))
+    return tuple(moved), kwargs
+
+
+def unwrapped(args: tuple[Any, ...]) -> tuple[list[Any], list[Any], Any]:
+    """The arrays and the nodes of arguments, and the dtype of all tensors among them.
+
+    The dtype is None unless it is one and all other arguments are plain values. Where it is one,
+    which is the usual case, the body can be given the arrays as they are.
+    """
+    arrays: list[Any] = []
+    nodes: list[Any] = []
+    dtype, usual = None, True
+    for a in args:
+        if isinstance(a, Tensor):
+            arrays.append(a.data)
+            nodes.append(a.node)
+            if a.data.dtype is not dtype:
+                usual = usual and dtype is None
+                dtype = a.data.dtype
+        else:
+            arrays.append(a)
+            nodes.append(None)
+            usual = usual and a.__class__ in PLAIN
+    return arrays, nodes, dtype if usual else None
+
+
+def fitted(args: tuple[Any, ...], kept: bool, broadcast: bool) -> tuple[tuple[Any, ...], list[Any]]:
+    """Arguments of several kinds, and their arrays as the body is to get them.
+
+    kept:      whether a pullback may keep arrays of the user, who may write to them later.
+    broadcast: whether they come together as NumPy does it, see `same_dtype`.
+    """
+    args = tuple(a if isinstance(a, Tensor) else own(a, copy=kept) for a in args)
+    arrays = [a.data if isinstance(a, Tensor) else a for a in args]
+    return args, same_dtype(args, arrays) if broadcast else arrays
+
+
+def own(a: Any, *, copy: bool = True) -> Any:
+    """An array of the user as NumPy's or CuPy's own class, and a copy; also within an index."""
+    if devices.is_array(a):
+        return array_of(a).copy() if copy else array_of(a)
+    return tuple(own(item, copy=copy) for item in a) if type(a) is tuple else a
 
 
 def same_dtype(args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
@@ -48,11 +115,15 @@ def is_floating(a: Any) -> bool:
 
 
 def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
-    """An output as an array in the dtype that the inputs ask for: integers alone give float32.
+    """An output, or several, as arrays in the dtype that the inputs ask for.
+
+    Integers alone give float32.
 
     RuntimeError if arrays are on several devices, or not on the current GPU: CuPy copies indices of
     the host at every use, and where it can reach another GPU's array it computes on the wrong one.
     """
+    if type(y) is tuple:
+        return tuple(tidy(this, item, arrays) for item in y)
     if isinstance(y, (np.generic, float, int)):
         y = np.asarray(y)
     if isinstance(y, Tensor):
@@ -69,42 +140,3 @@ def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
     if floats:
         raise TypeError(f"its body made {y.dtype} of {floats.pop()}: is a constant a NumPy scalar?")
     return y.astype(DEFAULT_DTYPE) if y.dtype == FLOAT64 else y
-
-
-# of a GPU come MemoryError and, from the driver, RuntimeError
-EXPLAINED = (
-    IndexError,
-    TypeError,
-    ValueError,
-    MemoryError,
-    RuntimeError,
-    AttributeError,
-    OverflowError,
-    ZeroDivisionError,
-)
-
-
-def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
-    """The same kind of error, naming the op, each argument with shape and dtype, and the reason."""
-    parameters = inspect.signature(this.body).parameters.values()
-    names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-    described: list[str] = []
-    found: set[str] = set()
-    for i, a in enumerate(args):
-        name = names[min(i, len(names) - 1)]
-        if isinstance(a, Tensor) or devices.is_array(a):
-            where = devices.of(raw(a))
-            found.add(where)
-            described.append(f"{name} {tuple(a.shape)} {a.dtype}" + f" {where}" * (where != "cpu"))
-        else:
-            described.append(f"{name}={a!r}"[:60])
-    described += [f"{k}={v!r}"[:60] for k, v in kwargs.items() if not isinstance(v, Tensor)]
-    reason = str(error)
-    if isinstance(error, AttributeError):  # a list, say, where the body wants an array
-        given = [type(a).__name__ for a in args if not isinstance(a, Tensor)]
-        error, reason = TypeError(), f"expected tensors or arrays, got {', '.join(given)}: {reason}"
-    reason = devices.elsewhere(map(raw, args)) or reason
-    for device in found:
-        reason += devices.out_of_memory(error, device)
-    kind = next(k for k in EXPLAINED if isinstance(error, k))
-    return kind(f"{this.name}: {reason}  [{', '.join(described)}]")

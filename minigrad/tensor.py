@@ -2,7 +2,8 @@
 
 A tensor that needs a gradient points at its `Node` in the graph; every other tensor is only an
 array with methods. Operators and methods are the ops of `minigrad/ops`, attached by name at the
-end of `minigrad/ops/__init__.py`, and `backward` of `minigrad/transforms.py`; here is the rest.
+end of `minigrad/ops/__init__.py`, `backward` of `minigrad/transforms.py`, and the ways out to NumPy
+and others of `minigrad/conversions.py`; here is the rest.
 """
 
 from __future__ import annotations
@@ -13,17 +14,16 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.conversions import Conversions
+from minigrad.errors import retold
 from minigrad.graph import Array, Node
 from minigrad.indices import prepared
 from minigrad.inplace import stamp_write
 from minigrad.modes import MODE, OFF
-from minigrad.operators import Operators
-from minigrad.protocols import numpy_op
-
-DEFAULT_DTYPE = np.dtype(np.float32)
+from minigrad.protocols import answer, answer_ufunc
 
 
-class Tensor(Operators):
+class Tensor(Conversions):
     """An n-dimensional array of numbers whose history can be recorded.
 
     Made by `mg.tensor` and by ops. `data` is the NumPy or CuPy array; `node` its place in the
@@ -76,73 +76,7 @@ class Tensor(Operators):
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
 
-    def __repr__(self) -> str:
-        body = np.array2string(self.detach().cpu().numpy(), separator=", ", prefix="tensor(")
-        notes = [] if self.dtype in (DEFAULT_DTYPE, np.int64, np.bool_) else [str(self.dtype)]
-        notes += [] if self.device == "cpu" else [self.device]
-        if self.node is not None:
-            notes.append("requires_grad" if self.is_leaf else f"from {self.node.name}")
-        if self.size == 0:
-            notes.append(f"shape={self.shape}")
-        return f"tensor({', '.join([body, *notes])})"
-
     __hash__ = object.__hash__  # `==` is an elementwise op; a tensor is a dict key by identity
-
-    # --- out to NumPy and Python ---
-    def numpy(self) -> np.ndarray[Any, Any]:
-        """The values as a read-only NumPy array that shares the tensor's memory.
-
-        RuntimeError if the tensor needs a gradient (use `.detach().numpy()`) or is on a GPU (use
-        `.cpu().numpy()`). Copy it (`np.array(t.numpy())`) to write.
-        """
-        if self.node is not None:
-            raise RuntimeError(
-                "numpy: the tensor needs a gradient, which an array would lose; "
-                "use t.detach().numpy()"
-            )
-        if self.device != "cpu":
-            raise RuntimeError(f"numpy: the tensor is on {self.device}; use t.cpu().numpy()")
-        view = self.data.view()
-        view.flags.writeable = False
-        return view
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        return np.array(self.numpy(), dtype=dtype, copy=copy)
-
-    def item(self) -> Any:
-        """The one value as a Python number. ValueError unless there is exactly one."""
-        if self.size != 1:
-            raise ValueError(f"item: expected one value, got shape {self.shape}")
-        return devices.to_numpy(self.data).item()
-
-    def tolist(self) -> Any:
-        return devices.to_numpy(self.data).tolist()
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __bool__(self) -> bool:
-        return bool(self.item())
-
-    def __index__(self) -> int:
-        if self.dtype.kind not in "iu":
-            raise TypeError(f"only an integer tensor can be an index, got {self.dtype}")
-        return int(self.item())
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item() if spec else self, spec) if spec else repr(self)
-
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        """The memory for another library, shared. BufferError if a gradient would be lost."""
-        if self.node is not None:
-            raise BufferError("dlpack: the tensor needs a gradient; export t.detach()")
-        return self.data.__dlpack__(**kwargs)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self.data.__dlpack_device__()
 
     # --- devices and dtypes ---
     def to(self, device: str) -> Tensor:
@@ -175,12 +109,7 @@ class Tensor(Operators):
         if value is not None:
             if node is None:
                 raise RuntimeError("grad: the tensor does not require a gradient")
-            if not isinstance(value, Tensor):
-                raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
-            if (value.shape, value.dtype) != (self.shape, self.dtype):
-                raise ValueError(
-                    f"grad: expected {self.shape} {self.dtype}, got {value.shape} {value.dtype}"
-                )
+            check_gradient("grad", value, self)
         if node is not None:
             node.grad = value
 
@@ -233,16 +162,7 @@ class Tensor(Operators):
             result = fn(g if isinstance(g, Tensor) else Tensor(g.copy()))
             if result is None:
                 return g
-            if not isinstance(result, Tensor):
-                raise TypeError(
-                    f"register_hook: the hook returned {type(result).__name__}, expected a Tensor "
-                    f"or None"
-                )
-            if (result.shape, result.dtype) != (g.shape, g.dtype):
-                raise RuntimeError(
-                    f"register_hook: the hook returned a gradient of shape {result.shape}, "
-                    f"{result.dtype}, expected {g.shape}, {g.dtype} as it was given"
-                )
+            check_gradient("register_hook: what the hook returned", result, g)
             return result if isinstance(g, Tensor) else result.data
 
         def remove() -> None:
@@ -250,30 +170,6 @@ class Tensor(Operators):
 
         node.hooks = (*node.hooks, hook)
         return remove
-
-    # --- copies, and processes ---
-    def __getstate__(self) -> tuple[Any, ...]:
-        """For pickle and copy: values, `.grad`, and whether it needs one; hooks stay behind.
-
-        RuntimeError for what an op computed and needs a gradient: the copy's would not get back.
-        """
-        if self.node is not None and not self.is_leaf:
-            raise RuntimeError(
-                f"a tensor from {self.node.name} that needs a gradient cannot be pickled or "
-                f"copied, for the gradient of the copy would not get back; use t.detach()"
-            )
-        return self.data, self.requires_grad, self.grad, getattr(self, "__dict__", {})
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        """A leaf of this process, for which node numbers by another clock mean nothing."""
-        data, requires_grad, grad, attributes = state
-        read_only = isinstance(data, np.ndarray) and not data.flags.writeable  # as Ray's are
-        self.data, self.node = data.copy() if read_only else data, None
-        self.requires_grad_(requires_grad or grad is not None)
-        self.grad = grad
-        self.requires_grad_(requires_grad)
-        for name, value in attributes.items():
-            setattr(self, name, value)
 
     # --- in place ---
     def assign_(self, value: Any) -> Tensor:
@@ -291,18 +187,20 @@ class Tensor(Operators):
                 "a tensor that carries a gradient cannot be changed in place: use mg.where, "
                 "mg.scatter_add or mg.concatenate to make a new one, or write under mg.no_grad()"
             )
-        self.data[prepared(self.data, raw(index))] = raw(value)
+        try:
+            self.data[prepared(self.data, raw(index))] = raw(value)
+        except (IndexError, OverflowError, TypeError, ValueError) as error:
+            what = f"{value.shape} {value.dtype}" if hasattr(value, "shape") else repr(value)[:60]
+            text = f"t[...] = value: {error}  [t {self.shape} {self.dtype}, value {what}]"
+            raise retold(error, text) from error
         stamp_write(self.data)
 
     # --- NumPy's protocols: np.exp(t) is mg.exp(t) ---
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        if method != "__call__" or "out" in kwargs or "where" in kwargs:
-            form = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
-            raise TypeError(f"{form} with these arguments has no gradient rule for tensors")
-        return numpy_op(ufunc)(*inputs, **kwargs)
+        return answer_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return numpy_op(func)(*args, **kwargs)
+        return answer(func, args, kwargs)
 
 
 def array_of(data: Any) -> Array:
@@ -320,6 +218,16 @@ def array_of(data: Any) -> Array:
     if np.any(getattr(data, "mask", False)):
         raise TypeError("masked elements have no value; fill them first: a.filled(0.0)")
     return np.asarray(data) if isinstance(data, np.ndarray) else data
+
+
+def check_gradient(what: str, value: Any, like: Any) -> None:
+    """TypeError or ValueError unless `value` can be the gradient of something of this shape."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{what}: expected a Tensor or None, got {type(value).__name__}")
+    if (value.shape, value.dtype) != (like.shape, like.dtype):
+        raise ValueError(
+            f"{what}: expected {like.shape} {like.dtype}, got {value.shape} {value.dtype}"
+        )
 
 
 def raw(x: Any) -> Any:

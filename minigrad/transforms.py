@@ -208,4 +208,4 @@ def without_history(x: Any) -> Any:
 
 
 def name_of(f: Any) -> str:
-    return getattr(f, "__name__", repr(f))
+    return getattr(f, "__name__", type(f).__name__)

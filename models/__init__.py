@@ -3,6 +3,7 @@
 from models.blocks import PostNorm, PreNorm, Residual
 from models.gpt import GPT, GPTConfig
 from models.lstm import LSTMConfig, LSTMLanguageModel
+from models.speech import SpeechClassifier, SpeechConfig, SpeechLanguageModel
 
 __all__ = [
     "GPT",
@@ -12,4 +13,7 @@ __all__ = [
     "PostNorm",
     "PreNorm",
     "Residual",
+    "SpeechClassifier",
+    "SpeechConfig",
+    "SpeechLanguageModel",
 ]

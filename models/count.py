@@ -2,19 +2,23 @@
 
     python -m models.count --model lstm --d 128 --layers 2
     python -m models.count --model gpt --d 128 --layers 2
+    python -m models.count --model speech-classifier
 
-Answers questions 1.3 (LSTM), 2.6 (multi-head attention) and 2.10 (decoder) of the seed documents,
-with and without biases. The tests compare the formulas with the parameters of real models.
+Answers questions 1.3 (LSTM), 2.6 (multi-head attention) and 2.10 (decoder) of seeds 000 and 001,
+with and without biases, and shows where the numbers of seed 003 come from. The tests compare the
+formulas with the parameters of real models.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import NamedTuple, NoReturn
+from dataclasses import replace
+from typing import Any, NamedTuple, NoReturn
 
 from models.gpt import GPTConfig
 from models.lstm import LSTMConfig
+from models.speech import SpeechConfig
 
 
 # --- the formulas -------------------------------------------------------------------------------
@@ -67,6 +71,28 @@ def count_parameters(config: LSTMConfig | GPTConfig, *, embeddings: bool = True)
         core, width = decoder(config.d, config.layers, config.multiplier), config.d
     total = core + classifier(width, config.vocabulary_size)
     return total + embedding(config.d, config.vocabulary_size) * embeddings
+
+
+def speech_block(d: int, hidden: int) -> int:
+    """Seed 003: (4 d² + d) + (2 h d + h + d) + 4 d.
+
+    Attention has a bias on its output only, the feed-forward part d -> h -> d has both, and there
+    are two layer norms of 2 d numbers.
+    """
+    return (4 * d * d + d) + (2 * hidden * d + hidden + d) + 4 * d
+
+
+def speech_trunk(config: SpeechConfig) -> int:
+    """V d + T d + L blocks; without T d where positions are not learned."""
+    c = config
+    positions = c.block * c.d if c.positions == "learned" else 0
+    return embedding(c.d, c.vocabulary_size) + positions + c.layers * speech_block(c.d, c.hidden)
+
+
+def speech_head(config: SpeechConfig) -> int:
+    """d n + n + n k + k for n features and k classes, and 2 n of a batch norm."""
+    n, k = config.head, config.classes
+    return config.d * n + n + n * k + k + 2 * n * config.batch_norm
 
 
 # --- the derivations ----------------------------------------------------------------------------
@@ -123,9 +149,58 @@ def explain_gpt(config: GPTConfig) -> list[Line | str]:
     ]  # fmt: skip
 
 
-def explain(config: LSTMConfig | GPTConfig) -> str:
-    """The derivation as text in columns."""
-    lines = explain_lstm(config) if isinstance(config, LSTMConfig) else explain_gpt(config)
+def explain_trunk(config: SpeechConfig) -> list[Line | str]:
+    c, d, h = config, config.d, config.hidden
+    return [
+        "Seed 003: embeddings, learned positions, L pre-norm blocks, no last norm.",
+        Line("attention", "4 d² + d", f"4*{d}² + {d}", 4 * d * d + d),
+        Line("feed-forward", "2 h d + h + d", f"2*{h}*{d} + {h} + {d}", 2 * h * d + h + d),
+        Line("two norms", "4 d", f"4*{d}", 4 * d),
+        Line("a block", "", "", speech_block(d, h)),
+        Line("embedding", "V d", f"{c.vocabulary_size}*{d}", embedding(d, c.vocabulary_size)),
+        Line("positions", "T d", f"{c.block}*{d}", c.block * d),
+        Line("trunk", "V d + T d + L blocks", f"{c.layers} blocks", speech_trunk(c)),
+    ]
+
+
+def explain_speech_classifier(config: SpeechConfig) -> list[Line | str]:
+    c, trunk, head = config, speech_trunk(config), speech_head(config)
+    return [
+        *explain_trunk(c),
+        "The classifier: d -> n (ReLU) -> k.",
+        Line("head", "d n + n + n k + k", f"n = {c.head}, k = {c.classes}", head),
+        Line("total", "", "", trunk + head),
+        Line("with batch norm", "+ 2 n", f"+ 2*{c.head}", trunk + head + 2 * c.head),
+        Line("without positions", "- T d", "ALiBi, or none", trunk + head - c.block * c.d),
+        "    Erratum: seed 003 reports 576,539 for its first part. That is the model with the",
+        "    batch norm of its section 3.2; the one that it describes there has 576,339.",
+    ]
+
+
+def explain_speech_language_model(config: SpeechConfig) -> list[Line | str]:
+    c, d, v = config, config.d, config.vocabulary_size
+    small = replace(c, hidden=100)
+    return [
+        *explain_trunk(c),
+        "The language model: one linear layer at every position, which shares nothing.",
+        Line("classifier", "d V + V", f"{d}*{v} + {v}", classifier(d, v)),
+        Line("total", "", "", speech_trunk(c) + classifier(d, v)),
+        Line("h = 100", "table 3 of the seed", "", speech_trunk(small) + classifier(d, v)),
+        Line("without positions", "- T d", "ALiBi, or none",
+             speech_trunk(c) + classifier(d, v) - c.block * d),
+    ]  # fmt: skip
+
+
+EXPLAINED = {
+    "lstm": explain_lstm,
+    "gpt": explain_gpt,
+    "speech-classifier": explain_speech_classifier,
+    "speech-language-model": explain_speech_language_model,
+}
+
+
+def in_columns(lines: list[Line | str]) -> str:
+    """The derivation as text."""
     rows = [line for line in lines if isinstance(line, Line)]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     return "\n".join(
@@ -153,21 +228,27 @@ def positive(text: str) -> int:
 def main(args: list[str] | None = None) -> None:
     parser = Parser("python -m models.count", description=__doc__.split("\n")[0],
                     allow_abbrev=False)  # fmt: skip
-    parser.add_argument("--model", choices=["lstm", "gpt"], required=True)
-    parser.add_argument("--d", type=positive, default=128, help="embedding and hidden size (128)")
-    parser.add_argument("--layers", type=positive, default=2, help="layers or blocks (2)")
-    parser.add_argument("--vocabulary", type=positive, default=36, help="tokens (36: p = 31)")
+    parser.add_argument("--model", choices=list(EXPLAINED), required=True)
+    parser.add_argument("--d", type=positive, help="embedding and hidden size (128; 64 in 003)")
+    parser.add_argument("--layers", type=positive, help="layers or blocks (2; 4 in 003)")
+    parser.add_argument("--vocabulary", type=positive, help="tokens (36: p = 31; 5,755 in 003)")
     given = parser.parse_args(args)
     sizes = {"vocabulary_size": given.vocabulary, "d": given.d, "layers": given.layers}
-    if given.model == "lstm":
-        print(explain(LSTMConfig(**sizes, d_hidden=given.d)))
-        return
-    heads = next(h for h in (4, 2, 1) if given.d % h == 0)  # changes no count
     try:
-        config = GPTConfig(**sizes, heads=heads)
+        config = config_of(given.model, {k: v for k, v in sizes.items() if v is not None})
     except ValueError as error:
         parser.error(str(error))
-    print(explain(config))
+    print(in_columns(EXPLAINED[given.model](config)))
+
+
+def config_of(model: str, sizes: dict[str, int]) -> Any:
+    """The sizes that were given, and the seeds' for all others."""
+    if model == "lstm":
+        sizes = {"d": 128, **sizes}
+        return LSTMConfig(**{"d_hidden": sizes["d"], **sizes})
+    kind = GPTConfig if model == "gpt" else SpeechConfig
+    heads = next(h for h in (4, 2, 1) if sizes.get("d", 128) % h == 0)  # changes no count
+    return kind(**{"heads": heads, **sizes})
 
 
 if __name__ == "__main__":

@@ -50,7 +50,16 @@ PRELUDE = {  # what the file into which the reader writes the op has already imp
     "from minigrad.graph import Array\n"
     "from minigrad.op import Result, op\n"
 }
-FOLDERS = ("minigrad", "kernels", "models", "experiments", "benchmarks", "docs", "tests")
+FOLDERS = (
+    "minigrad",
+    "kernels",
+    "models",
+    "experiments",
+    "reference",
+    "benchmarks",
+    "docs",
+    "tests",
+)
 
 
 # --- reading Markdown -----------------------------------------------------------------------------

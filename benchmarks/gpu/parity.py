@@ -12,8 +12,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from attention_reference import bounds, finfo, reference, to_float64
-from cases import ALL, Case
 
 import minigrad as mg
 from benchmarks.gpu.rows import Row, at_most, left_out
@@ -22,6 +20,8 @@ from experiments.grokking.task import Grokking
 from minigrad import Tensor, graph
 from minigrad import device as devices
 from minigrad.kernel import KERNELS, Kernel
+from reference.attention import bounds, finfo, reference, to_float64
+from reference.cases import ALL, Case
 
 GPU = "cuda:0"
 SHOWN = 20  # problems of one kind

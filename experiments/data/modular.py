@@ -11,6 +11,7 @@ that gets the held-out ones right has learnt the operation and not a list.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -67,13 +68,8 @@ class Equations:
 
     def take(self, index: Ints | Bools | slice) -> Equations:
         """The equations at an index, in its order."""
-        return replace(
-            self,
-            tokens=self.tokens[index],
-            order=self.order[index],
-            eq_position=self.eq_position[index],
-            mask=self.mask[index],
-        )
+        names = ("tokens", "order", "eq_position", "mask")
+        return replace(self, **{name: getattr(self, name)[index] for name in names})
 
     def text(self, i: int) -> str:
         """Equation i in words, for example "BOS 6 + 19 = 25 EOS"."""
@@ -122,13 +118,8 @@ def make(
     order = np.repeat(np.array(sorted(orders), dtype=np.int64), [len(s) for s in parts])
     real = 2 * order + 2  # targets that are not padding: an equation has 2 * order + 3 tokens
     counted = real if mask == "handout" else np.minimum(real + 1, length - 1)
-    equations = Equations(
-        tokens=tokens,
-        order=order,
-        eq_position=2 * order - 1,
-        mask=np.arange(length - 1) < counted[:, None],
-        vocabulary=words,
-    )
+    inside = np.arange(length - 1) < counted[:, None]
+    equations = Equations(tokens, order, 2 * order - 1, inside, words)
     shuffled = np.arange(len(equations))
     np.random.RandomState(seed).shuffle(shuffled)
     return equations.take(shuffled)
@@ -141,11 +132,11 @@ def sequences(p: int, operator: str, order: int) -> Ints:
     operands = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, order)
     first, rest = operands[:, 0], operands[:, 1:]
     if operator == "+":
-        result = operands.sum(axis=1) % p
+        result = operands.sum(axis=1)
     elif operator == "-":
-        result = (first - rest.sum(axis=1)) % p
+        result = first - rest.sum(axis=1)
     elif operator == "*":
-        result = operands.prod(axis=1) % p
+        result = operands.prod(axis=1)
     else:
         result = first.copy()
         operands[:, 0] = operands.prod(axis=1) % p
@@ -155,7 +146,7 @@ def sequences(p: int, operator: str, order: int) -> Ints:
     tokens[:, 1:-3:2] = operands
     tokens[:, 2:-3:2] = op
     tokens[:, -3] = equals
-    tokens[:, -2] = result
+    tokens[:, -2] = result % p
     tokens[:, -1] = eos
     return tokens
 
@@ -166,14 +157,7 @@ def split(equations: Equations, r_train: float) -> tuple[Equations, Equations]:
     round() goes to the even neighbour: half of 961 is 480. ValueError unless 0 < r_train <= 1 and
     at least one equation is left for training.
     """
-    if not 0 < r_train <= 1:
-        raise ValueError(f"r_train: expected a fraction in (0, 1], got {r_train}")
-    n = round(len(equations) * r_train)
-    if n == 0:
-        raise ValueError(
-            f"r_train: {r_train} of {len(equations)} equations leaves none to train on"
-        )
-    return equations.take(slice(n)), equations.take(slice(n, None))
+    return split_parts(equations, [np.arange(len(equations))], r_train, round)
 
 
 def split_each_order(equations: Equations, r_train: float) -> tuple[Equations, Equations]:
@@ -182,16 +166,23 @@ def split_each_order(equations: Equations, r_train: float) -> tuple[Equations, E
     Experiment 4.4: for p = 11 and r_train = 0.5, 60 + 665 equations to train, 61 + 666 to validate.
     The seeds draw this split from PyTorch's generator; here it follows the shuffled order.
     """
+    parts = [np.flatnonzero(equations.order == order) for order in np.unique(equations.order)]
+    return split_parts(equations, parts, r_train, int)
+
+
+def split_parts(
+    equations: Equations, parts: list[Ints], r_train: float, to_int: Callable[[float], int]
+) -> tuple[Equations, Equations]:
+    """A fraction of each part, given as rows; to_int: of a number of equations."""
     if not 0 < r_train <= 1:
         raise ValueError(f"r_train: expected a fraction in (0, 1], got {r_train}")
-    places = [np.flatnonzero(equations.order == order) for order in np.unique(equations.order)]
-    counts = [int(r_train * len(at)) for at in places]
+    counts = [to_int(len(rows) * r_train) for rows in parts]
     if not any(counts):
         raise ValueError(
             f"r_train: {r_train} of {len(equations)} equations leaves none to train on"
         )
-    train = np.concatenate([at[:n] for at, n in zip(places, counts, strict=True)])
-    val = np.concatenate([at[n:] for at, n in zip(places, counts, strict=True)])
+    train = np.concatenate([rows[:n] for rows, n in zip(parts, counts, strict=True)])
+    val = np.concatenate([rows[n:] for rows, n in zip(parts, counts, strict=True)])
     return equations.take(train), equations.take(val)
 
 

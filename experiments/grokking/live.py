@@ -48,14 +48,15 @@ def choose(chapters: Sequence[Chapter]) -> TrialRecord | None:
 
     Of equals the first in the order of the report.
     """
-    found = [trial for chapter in chapters for trial in chapter.trials if fits(trial)]
-    return max(found, key=lambda trial: trial.records[-1]["val_accuracy"] or 0.0, default=None)
-
-
-def fits(trial: TrialRecord) -> bool:
-    if trial.settings["model"] != "gpt" or not (trial.folder / CHECKPOINT).exists():
-        return False
-    return parameters_of(Grokking.of(trial.settings), embeddings=True) <= MOST
+    fitting = [
+        trial
+        for chapter in chapters
+        for trial in chapter.trials
+        if trial.settings["model"] == "gpt"
+        and (trial.folder / CHECKPOINT).exists()
+        and parameters_of(Grokking.of(trial.settings), embeddings=True) <= MOST
+    ]
+    return max(fitting, key=lambda trial: trial.records[-1]["val_accuracy"] or 0.0, default=None)
 
 
 def pack(folder: Path) -> tuple[dict[str, Any], bytes]:
@@ -72,18 +73,15 @@ def pack(folder: Path) -> tuple[dict[str, Any], bytes]:
         places[name] = {"at": at, "shape": list(numbers.shape)}
         parts.append(numbers.tobytes())
         at += numbers.size
-    described = {
+    settings = trial.settings()
+    about = {
         "words": list(words),
-        "operator": trial.operator,
-        "p": trial.p,
-        "layers": trial.layers,
-        "heads": trial.heads,
+        **{name: settings[name] for name in ("operator", "p", "layers", "heads", "seed")},
         "length": len(tensors["positions.table"]),
         "step": records.read_json(folder / "status.json")["step"],
-        "seed": trial.seed,
         "tensors": places,
     }
-    return described, b"".join(parts)
+    return about, b"".join(parts)
 
 
 HERE = Path(__file__).parent

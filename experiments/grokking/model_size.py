@@ -1,9 +1,5 @@
 """Does a larger model do better? Question 4.5 of seeds 000 and 001: layers L and width d.
 
-    python -m experiments.grokking.model_size                # the whole experiment
-    python -m experiments.grokking.model_size --scale small  # shows that everything works
-    python -m experiments.grokking.model_size --resume       # go on, or make results again
-
 LSTM and GPT of L = 1, 2, 3 layers with embedding and hidden size d = 64, 128, 256 learn a + b mod
 31. Figures: loss and accuracy against the step for each L, coloured by d (4.5 a); best values for
 each L and d, and against the number P of parameters outside the embedding (4.5 b). Tables: these
@@ -15,33 +11,24 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from experiments.grokking import options, seeds
 from experiments.grokking.seeds import A_VAL, GPT, LOG_L_VAL, LSTM, MODELS
 from experiments.grokking.task import Grokking, parameters_of
-from experiments.results import trends
-from experiments.results.claims import (
-    Along,
-    Finding,
-    Says,
-    Slope,
-    Test,
-    by_interval,
-    decide,
-    gap,
-    slope,
-    trend,
-)
+from experiments.results import claims, trends
+from experiments.results.claims import Along, Estimate, Finding, Says, Test, gap, slope, trend
 from experiments.results.results import Answer, Drawing, Results, Table
-from experiments.results.trials import Trials, by_group, by_value, complete, finished
+from experiments.results.trials import Group, Setting, Trials, by_group, by_value, finished
 from experiments.sweep.experiment import Experiment, check_different, main
 from experiments.train.records import TrialRecord
 
 LAYERS = (1, 2, 3)
 WIDTHS = (64, 128, 256)
-SIZES = {(n, d) for n in LAYERS for d in WIDTHS}
 
 
 @dataclass(frozen=True)
@@ -70,12 +57,11 @@ class ModelSize(options.Options):
 
 
 def results(trials: Trials) -> Results:
-    ended, usual = finished(trials), seeds.comparable(trials, "layers", "d")
-    size = lambda t: (t.settings["layers"], t.settings["d"])
+    ended = finished(trials)
     return Results(
         tables=[seeds.best_table(trials, {"layers": "L", "d": "d"}), scaling_table(ended)],
         drawings=drawings(trials),
-        claims=decide(CLAIMS, complete(usual, MODELS, size, SIZES)),
+        claims=claims.decide(CLAIMS, seeds.comparable(trials, layers=LAYERS, d=WIDTHS)),
         answer=Answer(answer(ended), "scaling"),
         groups=MODELS,
     )
@@ -91,132 +77,106 @@ def by_size(trials: Trials) -> dict[int, dict[int, list[TrialRecord]]]:
     return {n: by_value(group, "d") for n, group in by_value(trials, "layers").items()}
 
 
-# --- figures --------------------------------------------------------------------------------------
 def drawings(trials: Trials) -> list[Drawing]:
-    from experiments.results import panels  # matplotlib takes a second to import
+    from experiments.grokking import figures  # matplotlib takes a second to import
+    from experiments.results import panels
 
-    width = panels.Setting("d", "embedding and hidden size, d", log2=True)
-    found, lines = [], []
-    for model, of_model in by_group(trials, MODELS).items():
+    width = Setting("d", "embedding and hidden size, d", log2=True)
+    size = Setting("P", "parameters outside the embedding, P", log10=True)
+    curves = figures.AGAINST_STEP.format("d (question 4.5 a)")
+    bars = (
+        "best values, and the first steps at which they were reached, for each L and d, ± std over "
+        "seeds (question 4.5 b)."
+    )
+    best = (
+        "Best values, and the first steps at which they were reached, against the number P of "
+        "parameters outside the embedding (question 4.5 b)."
+    )
+    drawn: list[Drawing] = []
+    for of_model in by_group(trials, MODELS).values():
         for n, group in by_value(of_model, "layers").items():
-            caption = (
-                f"{model.label}, L = {n}: loss and accuracy against the training step, coloured "
-                f"by d (question 4.5 a)."
-            )
-            figure = panels.curves(group, width, title=f"{model.label}: {seeds.alike(group)}")
-            found.append(Drawing(f"curves_{model.value}_l{n}", caption, figure, live=True))
-    ended = finished(trials)
+            drawn += figures.curves(group, width, curves, head=f", L = {n}", name=f"_l{n}")
+    ended, lines = finished(trials), []
     for model, of_model in by_group(ended, MODELS).items():
-        caption = (
-            f"{model.label}: best values, and the first steps at which they were reached, for "
-            f"each L and d, ± std over seeds (question 4.5 b)."
-        )
         sizes, title = by_size(of_model), f"{model.label}: {seeds.alike(of_model)}"
         figure = panels.bars(sizes, width, title=title, xlabel="layers, L")
-        found.append(Drawing(f"bars_{model.value}", caption, figure))
+        drawn.append(Drawing(f"bars_{model.value}", f"{model.label}: {bars}", figure))
         at = {parameters(g[0]): g for of_l in sizes.values() for g in of_l.values()}
         lines.append(panels.Line(at, model.color, model.label))
     if ended:
-        caption = (
-            "Best values, and the first steps at which they were reached, against the number P of "
-            "parameters outside the embedding (question 4.5 b)."
-        )
-        against = panels.Setting("P", "parameters outside the embedding, P", log10=True)
-        figure = panels.best_against(lines, against, title=seeds.alike(ended))
-        found.append(Drawing("best", caption, figure))
-    return found
+        figure = panels.best_against(lines, size, title=seeds.alike(ended))
+        drawn.append(Drawing("best", best, figure))
+    return drawn
 
 
 # --- which model scales better --------------------------------------------------------------------
+d_of = lambda trial: trial.settings["d"]
+layers_of = lambda trial: trial.settings["layers"]
 IN_P = Along("P", "per tenfold P", lambda t: math.log10(parameters(t)))
-IN_D = Along(
-    "d, L fixed",
-    "per doubling of d",
-    lambda t: math.log2(t.settings["d"]),
-    fixed=lambda t: t.settings["layers"],
-)
-IN_L = Along(
-    "L, d fixed", "per layer", lambda t: t.settings["layers"], fixed=lambda t: t.settings["d"]
-)
+IN_D = Along("d, L fixed", "per doubling of d", lambda t: math.log2(d_of(t)), fixed=layers_of)
+IN_L = Along("L, d fixed", "per layer", layers_of, fixed=d_of)
+BETTER = {0: "undecided", 1: "LSTM", -1: "GPT"}  # by the direction of the better slope
 
 
 def scaling_table(trials: Trials) -> Table:
     rows, data = [], []
     for number in (LOG_L_VAL, A_VAL):
-        cases = {along.name: slope(number, along) for along in (IN_P, IN_D, IN_L)}
-        for d in by_value(trials, "d"):
-            cases[f"L, d = {d}"] = slope(number, IN_L, d=d)
-        for words, of in cases.items():
-            lstm, gpt = (of.of(model.of(trials)) for model in MODELS)
-            found = {"lstm": lstm, "gpt": gpt, "gap": trends.difference(lstm, gpt)}
-            better = scales_better(of, found["gap"])
-            shown = [str(t) if t else "not run" for t in found.values()]
-            rows.append([number.name, words, of.x.unit, *shown, better])
-            about = {"number": number.name, "in": words, "better": better}
-            data.append(about | {k: t and t.data() for k, t in found.items()})
-    return Table(
-        "scaling",
-        "Which model scales better",
-        ["number", "in", "unit", "LSTM", "GPT", "LSTM - GPT", "scales better"],
-        rows,
-        note=(
-            "Question 4.5 (c). Slopes of least squares with 95 % confidence intervals, within "
-            "seeds and within what is held fixed. The model whose L_val falls more or whose A_val "
-            "rises more scales better; undecided if the interval of the difference holds zero."
-        ),
-        data={"rows": data},
+        slopes = {along.name: slope(number, along) for along in (IN_P, IN_D, IN_L)}
+        slopes |= {f"L, d = {d}": slope(number, IN_L, d=d) for d in by_value(trials, "d")}
+        for along, each in slopes.items():
+            lstm, gpt = (each.of(model.of(trials)) for model in MODELS)
+            apart = trends.difference(lstm, gpt)
+            values = {"lstm": lstm, "gpt": gpt, "gap": apart}
+            better = BETTER[apart.direction * number.better] if apart else "not run"
+            shown = [str(trend) if trend else "not run" for trend in values.values()]
+            rows.append([number.name, along, each.x.unit, *shown, better])
+            about = {"number": number.name, "in": along, "better": better}
+            data.append(about | {name: trend and trend.data() for name, trend in values.items()})
+    columns = ["number", "in", "unit", "LSTM", "GPT", "LSTM - GPT", "scales better"]
+    note = (
+        "Question 4.5 (c). Slopes of least squares with 95 % confidence intervals, within seeds "
+        "and within what is held fixed. The model whose L_val falls more or whose A_val rises more "
+        "scales better; undecided if the interval of the difference holds zero."
     )
-
-
-def scales_better(slope: Slope, gap: trends.Trend | None) -> str:
-    """The model that does, by the difference of their slopes."""
-    if gap is None:
-        return "not run"
-    return {0: "undecided", 1: "LSTM", -1: "GPT"}[gap.direction * slope.y.better]
+    return Table("scaling", "Which model scales better", columns, rows, note, {"rows": data})
 
 
 def answer(trials: Trials) -> str:
-    better = {row[0]: row[-1] for row in reversed(scaling_table(trials).rows) if row[1] == "P"}
+    better = {row[0]: row[-1] for row in scaling_table(trials).rows if row[1] == IN_P.name}
     texts = "; ".join(f"by {number}: {model}" for number, model in better.items())
     return f"Model that gets better faster with its number of parameters, {texts}"
 
 
 # --- what the seeds say ---------------------------------------------------------------------------
 def ranks(trials: Trials) -> Finding:
-    found = []
-    for group in by_value(LSTM.of(trials), "layers").values():
-        for of_seed in by_value(group, "seed").values():
-            losses = [LOG_L_VAL.of(t) for t in sorted(of_seed, key=lambda t: t.settings["d"])]
-            found += [b < a for a, b in pairwise(losses)]
-    if not found:
+    """At each L and seed, d and the next larger one."""
+    losses: dict[Any, list[float]] = {}
+    for _, loss, layers_and_seed in sorted(slope(LOG_L_VAL, IN_D).points(LSTM.of(trials))):
+        losses.setdefault(layers_and_seed, []).append(loss)
+    lower = [b < a for each in losses.values() for a, b in pairwise(each)]
+    if not lower:
         return Finding()
-    ours = f"the larger d has the lower L_val in {sum(found)} of {len(found)} neighbouring pairs"
-    return Finding(ours, "agrees" if all(found) else "differs")
+    ours = f"the larger d has the lower L_val in {sum(lower)} of {len(lower)} neighbouring pairs"
+    return Finding(ours, "agrees" if all(lower) else "differs")
 
 
-def least_accuracy(trials: Trials) -> float:
-    """Of all sizes, the mean over seeds."""
-    groups = [group for of_l in by_size(trials).values() for group in of_l.values()]
-    return min(found.mean for group in groups if (found := A_VAL.over(group)))
+def least_accuracy(groups: Sequence[Group], holds: Callable[..., bool], note: str = "") -> Test:
+    """Whether something holds of each group's least A_val of all sizes, in the mean over seeds."""
+
+    def test(trials: Trials) -> Finding:
+        if len(by_group(trials, groups)) < len(groups):
+            return Finding()
+        sizes = [by_size(group.of(trials)).values() for group in groups]
+        means = [[A_VAL.over(each) for of_l in of for each in of_l.values()] for of in sizes]
+        least = [min(each.mean for each in of_group if each) for of_group in means]
+        shown = claims.labelled(groups, [f"{a:.4f}" for a in least])
+        verdict = "agrees" if holds(*least) else "differs"
+        return Finding(f"least A_val of all sizes: {shown}{note}", verdict)
+
+    return test
 
 
-def stable(trials: Trials) -> Finding:
-    least = {m: least_accuracy(of) for m, of in by_group(trials, MODELS).items()}
-    if len(least) < len(MODELS):
-        return Finding()
-    ours = f"least A_val of all sizes: LSTM {least[LSTM]:.4f}, GPT {least[GPT]:.4f}"
-    return Finding(ours, "agrees" if least[LSTM] >= 0.97 > least[GPT] else "differs")
-
-
-def high(trials: Trials) -> Finding:
-    if not (lstms := LSTM.of(trials)):
-        return Finding()
-    least = least_accuracy(lstms)
-    ours = f"least A_val of all sizes: {least:.4f} (high: at least .9)"
-    return Finding(ours, "agrees" if least >= 0.9 else "differs")
-
-
-def volatile(trials: Trials) -> Finding:
+def distances(trials: Trials) -> tuple[str, list[trends.Trend | None]]:
     """Erratum 000.5: d cannot help LSTM consistently if its loss is volatile in size."""
     in_p = slope(LOG_L_VAL, IN_P)
     lstm, gpt = (
@@ -224,13 +184,12 @@ def volatile(trials: Trials) -> Finding:
         for model in MODELS
     )
     apart = trends.difference(lstm, gpt)
-    if apart is None:
-        return Finding()
+    of_lstm = slope(LOG_L_VAL, IN_D).of(LSTM.of(trials))
     ours = (
         f"mean distance of log10 L_val from its line in log10 P, LSTM - GPT: {apart}; slope of "
-        f"LSTM per doubling of d: {slope(LOG_L_VAL, IN_D).of(LSTM.of(trials))}"
+        f"LSTM per doubling of d: {of_lstm}"
     )
-    return Finding(ours, by_interval(apart, 1))
+    return ours, [apart]
 
 
 def described(exchanged: bool = False) -> dict[str, Test]:
@@ -252,16 +211,14 @@ def columns_exchanged(trials: Trials) -> Finding:
     if len(by_group(trials, MODELS)) < len(MODELS):
         return Finding()
     printed, swapped = (
-        [test(trials).verdict for test in described(exchanged).values()]
+        Counter(test(trials).verdict for test in described(exchanged).values())
         for exchanged in (False, True)
     )
-    fit = lambda verdicts: verdicts.count("agrees") - verdicts.count("differs")
     ours = (
-        f"of {len(printed)} slopes that 001 describes, as printed {printed.count('agrees')} agree "
-        f"and {printed.count('differs')} differ; exchanged {swapped.count('agrees')} and "
-        f"{swapped.count('differs')}"
+        f"of {printed.total()} slopes that 001 describes, as printed {printed['agrees']} agree and "
+        f"{printed['differs']} differ; exchanged {swapped['agrees']} and {swapped['differs']}"
     )
-    more = fit(swapped) - fit(printed)
+    more = swapped["agrees"] - swapped["differs"] - (printed["agrees"] - printed["differs"])
     return Finding(ours, "agrees" if more > 0 else "differs" if more < 0 else "undecided")
 
 
@@ -285,13 +242,14 @@ CLAIMS = (
     Says("000, 4.5 (c)", "L_val, d = 128: both models scale poorly with L",
          trend(slope(LOG_L_VAL, IN_L, d=128), LSTM, GPT) > 0),
     Says("000, 4.5 (c)", "A_val against P: LSTM is more stable, always ≥ .97; GPT falls to .75",
-         stable),
+         least_accuracy(MODELS, lambda lstm, gpt: lstm >= 0.97 > gpt)),
     Says("000, 4.5 (c)", "L_val: GPT scales better with P",
          gap(slope(LOG_L_VAL, IN_P), LSTM, GPT) > 0),
     Says("000, 4.5 (c)", "L_val of LSTM is very volatile in P compared to GPT (though d always "
-         "helps it)", volatile, "000.5"),
-    *(Says("001, 4.5 (c)", said, test) for said, test in described().items()),
-    Says("001, 4.5 (c)", "A_val of LSTM stays high at every L and d", high),
+         "helps it)", Estimate(distances) > 0, "000.5"),
+    *(Says("001, 4.5 (c)", text, test) for text, test in described().items()),
+    Says("001, 4.5 (c)", "A_val of LSTM stays high at every L and d",
+         least_accuracy([LSTM], lambda lstm: lstm >= 0.9, " (high: at least .9)")),
     Says("001, 4.5 (c)", "GPT scales better with P, above all in L_val",
          gap(slope(LOG_L_VAL, IN_P), LSTM, GPT) > 0),
     Says("001, 4.2", "The columns of LSTM and GPT in 001 are exchanged, and what it says of 4.5 "

@@ -1,9 +1,5 @@
 """Sums of two and of three numbers at once (question 4.4 of seeds 000 and 001).
 
-    python -m experiments.grokking.operations --scale small    # shows that everything works
-    python -m experiments.grokking.operations                  # the whole experiment
-    python -m experiments.grokking.operations --resume         # go on, or make figures again
-
 Both models learn a + b and a + b + c modulo 11 from half of each kind. Which is learnt faster?
 Sums of two are padded to the length of the others, and there are two readings of the mask over
 their right-hand side: that of the assignment's text, {r, EOS}, and that of the released code, which
@@ -14,14 +10,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from operator import gt
+from typing import Any
 
 from experiments.grokking import options, seeds
-from experiments.grokking.seeds import GPT, LSTM, MODELS
+from experiments.grokking.seeds import GPT, LEARNT, LSTM, MODELS
 from experiments.grokking.task import ORDERS, Grokking, data_of
-from experiments.results.claims import Finding, Says, by_share, decide, share_of
+from experiments.results.claims import Finding, Says, Test, by_share, decide, share_of
 from experiments.results.curves import Quantity, Spread, average, first_step, spread, unrest
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell
@@ -29,18 +26,16 @@ from experiments.results.trials import Group, Trials, by_group, finished, pairs,
 from experiments.sweep.experiment import Experiment, main
 from experiments.train.records import TrialRecord
 
-MASKS: tuple[Literal["code", "handout"], ...] = ("code", "handout")  # the seeds' first
-OF_CODE, OF_TEXT = (  # Okabe and Ito, and no model's or set's colours
+MASKS = OF_CODE, OF_TEXT = (  # the seeds' first; Okabe and Ito, and no model's or set's colours
     Group("mask", "code", "mask of the released code", "#009E73", "#009E73"),
     Group("mask", "handout", "mask of the assignment's text", "#CC79A7", "#CC79A7"),
 )
 P = 11  # the seeds' modulus
-HEADS = {"all": "", **{kind: f"{kind}_" for kind in ORDERS.values()}}  # of names in the records
-BINARY, TERNARY = (f"{kind}_" for kind in ORDERS.values())
-LEARNT = 0.9  # validation accuracy
+KINDS = {kind: f"{kind}_" for kind in ORDERS.values()}  # how names in their records begin
+ALL_KINDS = {"all": "", **KINDS}
 NAMES = ("L_train", "L_val", "A_train", "A_val", "t_f(L_val)", "t_f(A_val)")
 FIRST = f"step of A_val ≥ {LEARNT}"
-ALIKE = 0.05  # difference in accuracy up to which two are called seeds.alike
+ALIKE = 0.05  # difference in accuracy up to which two are called alike
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Options(options.Options):
             f"{model}-{mask}-seed{seed}": self.trial(
                 model=model, mask=mask, seed=seed, p=self.p, orders=(2, 3), split_each_order=True
             )
-            for mask in MASKS
+            for mask in (group.value for group in MASKS)
             for seed in self.seeds
             for model in self.models
         }
@@ -73,19 +68,19 @@ def results(trials: Trials) -> Results:
     )
 
 
-# --- trials and their numbers ---------------------------------------------------------------------
-def quantities(kind: str) -> list[Quantity]:
-    """Those of `NAMES`, and the first step with `LEARNT`; infinite if there was none."""
-
-    def first(trial: TrialRecord) -> float:
-        step = first_step(trial, f"{HEADS[kind]}val_accuracy", LEARNT)
-        return math.inf if step is None else step
-
-    found = [quantity for quantity in seeds.table_numbers(HEADS[kind]) if quantity.name in NAMES]
-    return [*found, Quantity(FIRST, first, formats=(",.0f", ",.0f"))]
-
-
 # --- tables ---------------------------------------------------------------------------------------
+def step_learnt(trial: TrialRecord, head: str) -> float:
+    """The first step with `LEARNT`; infinite if there was none. head: see `KINDS`."""
+    step = first_step(trial, f"{head}val_accuracy", LEARNT)
+    return math.inf if step is None else step
+
+
+def quantities(head: str = "") -> list[Quantity]:
+    """Those of `NAMES`, and `FIRST`."""
+    numbers = [number for number in seeds.table_numbers(head) if number.name in NAMES]
+    return [*numbers, Quantity(FIRST, lambda t: step_learnt(t, head), formats=seeds.STEPS)]
+
+
 def show(quantity: Quantity, values: Sequence[float]) -> str:
     """Mean ± std of values over seeds; of steps that were not all reached, how many were."""
     reached = [v for v in values if math.isfinite(v)]
@@ -95,187 +90,155 @@ def show(quantity: Quantity, values: Sequence[float]) -> str:
     return f"{text}: {cell(quantity, spread(reached))}" if reached else text
 
 
-def known(values: Iterable[float]) -> list[float | None]:
+def known(values: Sequence[float]) -> list[float | None]:
     return [v if math.isfinite(v) else None for v in values]
 
 
 def best_table(trials: Trials) -> Table:
     rows, data = [], {}
-    for mask, of_mask in by_group(trials, (OF_CODE, OF_TEXT)).items():
+    for mask, of_mask in by_group(trials, MASKS).items():
         for model, group in by_group(of_mask, MODELS).items():
-            for kind in HEADS:
-                values = {q: [q.of(t) for t in group] for q in quantities(kind)}
+            for kind, head in ALL_KINDS.items():
+                values = {q: [q.of(t) for t in group] for q in quantities(head)}
                 cells = [show(q, each) for q, each in values.items()]
                 rows.append([model.label, mask.value, kind, *cells])
-                data[f"{model.value}-{mask.value}-{kind}"] = {
-                    q.name: known(each) for q, each in values.items()
-                }
-    return Table(
-        name="best",
-        title="Best values by kind of equation",
-        columns=["model", "mask", "equations", *(q.label for q in quantities("all"))],
-        rows=rows,
-        note=f"Mean ± population standard deviation over seeds; t_f is the first evaluated step "
-        f"with the best value, the last column the first with a validation accuracy of {LEARNT}. "
-        f"Losses of binary equations do not compare between masks: under that of the code they "
-        f"are means over three words, one of them PAD, which is easy.",
-        data=data,
+                name = f"{model.value}-{mask.value}-{kind}"
+                data[name] = {q.name: known(each) for q, each in values.items()}
+    columns = ["model", "mask", "equations", *(q.label for q in quantities())]
+    note = (
+        f"Mean ± population standard deviation over seeds; t_f is the first evaluated step with "
+        f"the best value, the last column the first with a validation accuracy of {LEARNT}. Losses "
+        f"of binary equations do not compare between masks: under that of the code they are means "
+        f"over three words, one of them PAD, which is easy."
     )
-
-
-def between_seeds(columns: Iterable[Sequence[float]]) -> float:
-    """The mean of the standard deviations of columns; NaN if none has two values, all finite."""
-    known = [spread(values) for values in columns if values and all(map(math.isfinite, values))]
-    stds = [each.std for each in known if each.std is not None]
-    return math.fsum(stds) / len(stds) if stds else math.nan
+    return Table("best", "Best values by kind of equation", columns, rows, note, data)
 
 
 def mask_table(trials: Trials) -> Table:
     rows, data = [], {}
     for model, of_model in by_group(trials, MODELS).items():
-        both = pairs(of_model, OF_CODE, OF_TEXT)
-        for kind in HEADS if both else ():
-            cells, values = [], {}
-            for q in quantities(kind):
-                apart = [q.of(code) - q.of(text) for code, text in both]
-                values[q.name] = known(apart)
-                chance = between_seeds(
-                    [q.of(t) for t in mask.of(of_model)] for mask in (OF_CODE, OF_TEXT)
-                )
-                text = difference(q, [v for v in apart if math.isfinite(v)])
-                cells.append(f"{text} ({amount(q, chance)})" if math.isfinite(chance) else text)
-            rows.append([model.label, kind, *cells])
-            data[f"{model.value}-{kind}"] = values
-    return Table(
-        name="mask",
-        title="What the mask changes",
-        columns=["model", "equations", *NAMES, FIRST],
-        rows=rows,
-        note="Mask of the released code less that of the assignment's text, seed by seed: mean ± "
-        "population standard deviation; in brackets the standard deviation between seeds under "
-        "one mask. A difference not greater than that may be chance.",
-        data=data,
+        for kind, head in ALL_KINDS.items() if pairs(of_model, OF_CODE, OF_TEXT) else ():
+            effects = {q: effect(q, of_model) for q in quantities(head)}
+            rows.append([model.label, kind, *(in_words(q, *each) for q, each in effects.items())])
+            data[f"{model.value}-{kind}"] = {q.name: known(v) for q, (v, _) in effects.items()}
+    note = (
+        "Mask of the released code less that of the assignment's text, seed by seed: mean ± "
+        "population standard deviation; in brackets the standard deviation between seeds under one "
+        "mask. A difference not greater than that may be chance."
     )
+    columns = ["model", "equations", *NAMES, FIRST]
+    return Table("mask", "What the mask changes", columns, rows, note, data)
 
 
-def difference(quantity: Quantity, values: Sequence[float]) -> str:
-    """Mean with its sign ± std of differences."""
-    if not values:
-        return "not reached"
-    mean, std = spread(values)
-    sign = "+" if mean >= 0 else "-"
-    return f"{sign}{amount(quantity, abs(mean))} ± {amount(quantity, std or 0.0)}"
+def effect(quantity: Quantity, trials: Trials) -> tuple[list[float], float]:
+    """The code's mask less the text's, seed by seed; the std between seeds under a mask, or NaN."""
+    both = pairs(trials, OF_CODE, OF_TEXT)
+    under_mask = [quantity.over(mask.of(trials)) for mask in MASKS]
+    stds = [each.std for each in under_mask if each and each.std is not None]
+    chance = math.fsum(stds) / len(stds) if stds else math.nan
+    return [quantity.of(code) - quantity.of(text) for code, text in both], chance
 
 
-def amount(quantity: Quantity, value: float) -> str:
-    return cell(quantity, Spread(value, None))
+def in_words(quantity: Quantity, values: Sequence[float], chance: float) -> str:
+    """Mean with its sign ± std of the differences that are known, and what may be chance."""
+    amount = lambda value: cell(quantity, Spread(value, None))
+    bracket = f" ({amount(chance)})" if math.isfinite(chance) else ""
+    if not (finite := [v for v in values if math.isfinite(v)]):
+        return f"not reached{bracket}"
+    mean, std = spread(finite)
+    return f"{'+' if mean >= 0 else '-'}{amount(abs(mean))} ± {amount(std or 0.0)}{bracket}"
 
 
 # --- figures --------------------------------------------------------------------------------------
 def drawings(trials: Trials) -> list[Drawing]:
     from experiments.results import panels  # matplotlib takes a second to import
 
-    found = []
-    for mask, of_mask in by_group(trials, (OF_CODE, OF_TEXT)).items():
+    drawn = []
+
+    def draw(name: str, trials: Trials, what: str, caption: str, columns: Any) -> None:
+        figure = panels.bands_against_steps(f"{what}\n{seeds.alike(trials)}", columns)
+        drawn.append(Drawing(name, caption, figure, live=True))
+
+    for mask, of_mask in by_group(trials, MASKS).items():
         models = by_group(of_mask, MODELS)
         columns = {model.label: panels.both_parts(group) for model, group in models.items()}
-        title = f"All equations, {mask.label}\n{seeds.alike(of_mask)}"
-        figure = panels.bands_against_steps(title, columns)
         caption = f"Loss and accuracy on all equations, {mask.label}."
-        found.append(Drawing(f"overall_{mask.value}", caption, figure, live=True))
+        draw(f"overall_{mask.value}", of_mask, f"All equations, {mask.label}", caption, columns)
         for model, group in models.items():
-            columns = {
-                f"{kind} equations": panels.both_parts(group, f"{kind}_")
-                for kind in ORDERS.values()
-            }
-            title = f"{model.label}, {mask.label}\n{seeds.alike(group)}"
-            figure = panels.bands_against_steps(title, columns)
+            columns = {f"{k} equations": panels.both_parts(group, h) for k, h in KINDS.items()}
             caption = f"{model.label}: binary and ternary equations apart, {mask.label}."
             name = f"orders_{model.value}_{mask.value}"
-            found.append(Drawing(name, caption, figure, live=True))
+            draw(name, group, f"{model.label}, {mask.label}", caption, columns)
     rows = [
-        panels.Curve("accuracy", f"validation accuracy, {kind}", kind=f"{kind}_")
-        for kind in ORDERS.values()
+        panels.Curve("accuracy", f"validation accuracy, {kind}", kind=head)
+        for kind, head in KINDS.items()
     ]
     columns = {
         model.label: [
             panels.Band(group, "val", mask.color, mask.label)
-            for mask, group in by_group(of_model, (OF_CODE, OF_TEXT)).items()
+            for mask, group in by_group(of_model, MASKS).items()
         ]
         for model, of_model in by_group(trials, MODELS).items()
     }
     figure = panels.bands_against_steps(f"Both masks\n{seeds.alike(trials)}", columns, rows)
-    return [*found, Drawing("masks", "Validation accuracy under both masks.", figure)]
+    return [*drawn, Drawing("masks", "Validation accuracy under both masks.", figure)]
 
 
 def answer(trials: Trials) -> str:
-    firsts = {kind: quantities(kind)[-1] for kind in ORDERS.values()}
-    texts = [
-        f"{model.label} "
-        + ", ".join(f"{kind} {show(q, [q.of(t) for t in group])}" for kind, q in firsts.items())
-        for model, group in by_group(OF_CODE.of(trials), MODELS).items()
-    ]
-    return f"First step with nine in ten held-out sums right: {'; '.join(texts)}"
+    firsts = {kind: quantities(head)[-1] for kind, head in KINDS.items()}
+    steps = lambda of_model: ", ".join(
+        f"{kind} {show(first, [first.of(t) for t in of_model])}" for kind, first in firsts.items()
+    )
+    texts = seeds.of_models(OF_CODE.of(trials), steps)
+    return f"First step with nine in ten held-out sums right: {texts}"
 
 
 # --- what the seeds say ---------------------------------------------------------------------------
-def more_right(trial: TrialRecord) -> float:
-    """A_val averaged over the run, ternary less binary."""
-    return average(trial, f"{TERNARY}val_accuracy") - average(trial, f"{BINARY}val_accuracy")
+def of_kinds(
+    words: str,
+    number: Callable[[TrialRecord, str], float | None],
+    holds: Callable[[float, float], bool | None],
+    show: Callable[[float], str] = "{:.3f}".format,
+    *,
+    note: str = "",
+) -> Test:
+    """Whether something holds of a number of binary and of ternary sums, in most trials."""
+
+    def both(trial: TrialRecord) -> Any:
+        values = [number(trial, head) for head in KINDS.values()]
+        return None if None in values else values
+
+    shown = lambda values: " and ".join(map(show, values))
+    words = f"{words}, binary and ternary"
+    return share_of(MODELS, words, both, lambda values: holds(*values), shown, note=note)
 
 
-def learnt(trial: TrialRecord) -> tuple[int | None, int | None]:
-    """The step with `LEARNT` of binary and of ternary equations."""
-    binary, ternary = (first_step(trial, f"{k}val_accuracy", LEARNT) for k in (BINARY, TERNARY))
-    return binary, ternary
-
-
-def ternary_first(steps: tuple[int | None, int | None]) -> bool | None:
-    binary, ternary = (math.inf if step is None else step for step in steps)
-    return None if binary == ternary else ternary < binary
-
-
-def unrests(trial: TrialRecord) -> tuple[float, float] | None:
-    binary, ternary = (unrest(trial, f"{k}val_accuracy", LEARNT) for k in (BINARY, TERNARY))
-    return None if binary is None or ternary is None else (binary, ternary)
-
-
-def overfit(trial: TrialRecord) -> tuple[float, float]:
-    """A_train - A_val averaged over the run, of binary and of ternary equations."""
-    binary, ternary = (
-        average(trial, f"{kind}train_accuracy") - average(trial, f"{kind}val_accuracy")
-        for kind in (BINARY, TERNARY)
-    )
-    return binary, ternary
+mean_accuracy = lambda trial, head: average(trial, f"{head}val_accuracy")
+more_right = lambda trial: mean_accuracy(trial, "ternary_") - mean_accuracy(trial, "binary_")
+overfit = lambda trial, head: average(trial, f"{head}train_accuracy") - mean_accuracy(trial, head)
 
 
 def confound(trials: Trials) -> Finding:
     """Erratum 001.2: how many equations there are of each kind, and what the mask does."""
-    held, parts = [], []
-    for model in MODELS:
-        found = [
-            tuple(average(trial, f"{BINARY}val_accuracy") for trial in pair)
-            for pair in pairs(model.of(trials), OF_CODE, OF_TEXT)
-        ]
-        if not found:
+    larger, texts = [], []
+    binary_accuracy = Quantity("", lambda t: mean_accuracy(t, "binary_"))
+    for model, of_model in by_group(trials, MODELS).items():
+        values, chance = effect(binary_accuracy, of_model)
+        if not values:
             continue
-        mean, std = spread([code - text for code, text in found])
-        text = (
-            f"{model.label}: the code's mask changes binary A_val, averaged over the run, by "
-            f"{mean:+.3f}"
-        )
+        mean, std = spread(values)
+        words = "the code's mask changes binary A_val, averaged over the run, by"
+        texts.append(f"{model.label}: {words} {mean:+.3f}")
         if std is not None:
-            chance = between_seeds(zip(*found, strict=True))
-            held.append(abs(mean) > chance)
-            text += f" ± {std:.3f}; between seeds ± {chance:.3f}"
-        parts.append(text)
+            larger.append(abs(mean) > chance)
+            texts[-1] += f" ± {std:.3f}; between seeds ± {chance:.3f}"
     counts = ""
     if trials:
         train, _ = data_of(Grokking.of(trials[0].settings))
         binary, ternary = (int((train.order == n).sum()) for n in ORDERS)
         counts = f"{binary} binary and {ternary} ternary equations to train on; "
-    ours = counts + ("; ".join(parts) or "not both masks were run")
-    return Finding(ours, by_share(held, ran=bool(parts)))
+    ours = counts + ("; ".join(texts) or "not both masks were run")
+    return Finding(ours, by_share(larger, ran=bool(texts)))
 
 
 MORE = "A_val averaged over the run, ternary less binary"
@@ -286,17 +249,15 @@ CLAIMS = (  # question 4.4 (c), by the trials with the mask that the seeds ran
          share_of([LSTM], MORE, more_right, lambda gap: abs(gap) <= ALIKE, "{:+.3f}".format,
                   note=f" (alike: up to {ALIKE})")),
     Says("001, 4.4 (c)", "Ternary sums converge sooner",
-         share_of(MODELS, f"step with A_val ≥ {LEARNT}, binary and ternary", learnt, ternary_first,
-                  lambda steps: " and ".join("never" if s is None else f"{s:,}" for s in steps))),
+         of_kinds(f"step with A_val ≥ {LEARNT}", step_learnt,
+                  lambda binary, ternary: None if binary == ternary else binary > ternary,
+                  lambda step: f"{step:,}" if step < math.inf else "never")),
     Says("001, 4.4 (c)", "The curves of binary sums are less stable",
-         share_of(MODELS, f"mean up-and-down of A_val between evaluations after {LEARNT}, binary "
-                  "and ternary", unrests, lambda pair: pair[0] > pair[1],
-                  lambda pair: f"{pair[0]:.4f} and {pair[1]:.4f}",
-                  note="; of the fewer binary equations each counts for more")),
+         of_kinds(f"mean up-and-down of A_val between evaluations after {LEARNT}",
+                  lambda trial, head: unrest(trial, f"{head}val_accuracy", LEARNT), gt,
+                  "{:.4f}".format, note="; of the fewer binary equations each counts for more")),
     Says("001, 4.4 (c)", "Both models overfit slightly more on binary sums",
-         share_of(MODELS, "A_train - A_val averaged over the run, binary and ternary", overfit,
-                  lambda pair: pair[0] > pair[1],
-                  lambda pair: f"{pair[0]:.3f} and {pair[1]:.3f}")),
+         of_kinds("A_train - A_val averaged over the run", overfit, gt)),
 )  # fmt: skip
 OF_BOTH_MASKS = (
     Says("001, 4.4 (c)", "The comparison is confounded: there are fewer binary sums, and the mask "

@@ -24,7 +24,7 @@ class Options(experiment.Options):
     """Which models to train."""
     share_prefixes: bool = True
     """Compute what sequences have in common at their beginning once, on a CPU without replicas;
-    changes rounding alone."""
+    changes only rounding."""
 
     @property
     def models(self) -> tuple[ModelName, ...]:

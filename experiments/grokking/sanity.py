@@ -17,18 +17,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from experiments.grokking import options, seeds
-from experiments.grokking.seeds import A_VAL, GPT, LSTM, MODELS, NAMED, NUMBERS, SANITY
+from experiments.grokking.seeds import A_VAL, GPT, LSTM, MODELS, NAMED, NUMBERS, SANITY, Numbers
 from experiments.grokking.task import Grokking
 from experiments.results.claims import Finding, Says, Test, by_share, decide
-from experiments.results.curves import Quantity, Spread
+from experiments.results.curves import Quantity
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell
 from experiments.results.trials import Group, Trials, by_group, finished
 from experiments.sweep.experiment import Experiment, main
 
-Columns = Mapping[Group, Mapping[Quantity, Spread | None]]
-
-SOURCES = ("ours", *SANITY)
 # where 000 and 001 are farthest apart
 TELLING = tuple(NAMED[name] for name in ("t_f(A_train)", "t_f(L_train)", "L_train"))
 
@@ -52,9 +49,8 @@ def results(trials: Trials) -> Results:
         "Loss and accuracy on training and validation set: mean over seeds, ± one standard "
         "deviation as a band."
     )
-    title = f"Sanity check: {seeds.alike(trials)}"
+    title, ended = f"Sanity check: {seeds.alike(trials)}", finished(trials)
     figure = panels.curves_of_groups(trials, MODELS, title=title)
-    ended = finished(trials)
     return Results(
         tables=[table(ended)],
         drawings=[Drawing("sanity", caption, figure, live=True)],
@@ -65,58 +61,53 @@ def results(trials: Trials) -> Results:
 
 
 def answer(trials: Trials) -> str:
-    ours = columns_of(trials)
     best, step = (
-        ", ".join(f"{model.label} {cell(n, of[n])}" for model, of in ours.items())
+        seeds.of_models(trials, lambda of_model, n=n: cell(n, n.over(of_model)), ", ")
         for n in (A_VAL, NAMED["t_f(A_val)"])
     )
     return f"Share of held-out sums that is right at best: {best}; first so at step: {step}"
 
 
 # --- the table of question 4.2 --------------------------------------------------------------------
-def columns_of(trials: Trials) -> Columns:
+def numbers_of(trials: Trials) -> dict[Group, Numbers]:
+    """Ours, as `SANITY` has those of the seeds."""
     return {
-        model: {quantity: quantity.over(of_model) for quantity in NUMBERS}
+        model: {number: number.over(of_model) for number in NUMBERS}
         for model, of_model in by_group(trials, MODELS).items()
     }
 
 
 def table(trials: Trials) -> Table:
     """Our numbers beside those of seeds 000 and 001, the better of our two models in bold."""
-    columns: dict[str, Columns] = {"ours": columns_of(trials), **SANITY}
+    sources = {"ours": numbers_of(trials), **SANITY}
     rows, data = [], {}
     for number in NUMBERS:
-        best = {source: better(columns[source], number) for source in SOURCES}
-        values = {(m, s): columns[s].get(m, {}).get(number) for m in MODELS for s in SOURCES}
-        cells = [
-            cell(number, value, bold=source == "ours" and best[source] == model.label)
-            for (model, source), value in values.items()
-        ]
-        rows.append([number.label, *cells, " / ".join(best.values())])
-        data[number.name] = {
-            m.value: {s: value._asdict() for s in SOURCES if (value := values[m, s])}
-            for m in MODELS
-        } | {"better": best}
-    ran = {m.value: [t.settings["seed"] for t in m.of(trials)] for m in by_group(trials, MODELS)}
-    note = (
+        best = {source: better(of, number) for source, of in sources.items()}
+        row, data[number.name] = [number.label], {}
+        for model in MODELS:
+            values = {source: of.get(model, {}).get(number) for source, of in sources.items()}
+            data[number.name][model.value] = {s: v._asdict() for s, v in values.items() if v}
+            ours, *theirs = (cell(number, value) for value in values.values())
+            row += [f"**{ours}**" if best["ours"] == model.label else ours, *theirs]
+        data[number.name]["better"] = best
+        rows.append([*row, " / ".join(best.values())])
+    ran = {m.value: [t.settings["seed"] for t in of] for m, of in by_group(trials, MODELS).items()}
+    usual = seeds.all_comparable(trials)
+    note = "" if usual else "**Not the seeds' settings or steps.** "
+    note += (
         f"{seeds.MEANING.replace('the seeds,', 'seeds,')} ↓ less is better, ↑ more is better; the "
         "better of our two models in bold. The last column names the better model by our numbers, "
         "by seed 000 and by seed 001."
     )
-    usual = seeds.all_comparable(trials)
-    return Table(
-        name="best",
-        title="Our numbers beside seeds 000 and 001",
-        columns=["", *(f"{m.label} {s}" for m in MODELS for s in SOURCES), "better, in each"],
-        rows=rows,
-        note=note if usual else f"**Not the seeds' settings or steps.** {note}",
-        data={"comparable": usual, "seeds": ran, "rows": data},
-    )
+    columns = [f"{model.label} {source}" for model in MODELS for source in sources]
+    columns = ["", *columns, "better, in each"]
+    shown = {"comparable": usual, "seeds": ran, "rows": data}
+    return Table("best", "Our numbers beside seeds 000 and 001", columns, rows, note, shown)
 
 
-def better(columns: Columns, number: Quantity) -> str:
+def better(numbers: Mapping[Group, Numbers], number: Quantity) -> str:
     """Which model has the better mean; "=" for a tie."""
-    lstm, gpt = (columns.get(model, {}).get(number) for model in MODELS)
+    lstm, gpt = (numbers.get(model, {}).get(number) for model in MODELS)
     if lstm is None or gpt is None:
         return "-"
     if lstm.mean == gpt.mean:
@@ -129,28 +120,28 @@ def as_in(source: str) -> Test:
     """Which model is first and lowest on the training set: 000 and 001 say the opposite."""
 
     def test(trials: Trials) -> Finding:
-        ours = columns_of(trials)
-        if len(ours) < 2 or not all(ours[m][n] for m in ours for n in TELLING):
+        ours = numbers_of(trials)
+        if any(better(ours, number) == "-" for number in TELLING):
             return Finding("no two models to compare")
         same = [better(ours, number) == better(SANITY[source], number) for number in TELLING]
-        found = "; ".join(
+        shown = "; ".join(
             f"{n.label[:-2]}: " + ", ".join(f"{m.label} {cell(n, ours[m][n])}" for m in MODELS)
             for n in TELLING
         )
-        text = f"{found}: as {source} in {sum(same)} of {len(same)} rows"
+        text = f"{shown}: as {source} in {sum(same)} of {len(same)} rows"
         return Finding(text, by_share(same) if seeds.all_comparable(trials) else "undecided")
 
     return test
 
 
-def saying(source: str) -> str:
-    said = (f"{number.label[:-2]}: {better(SANITY[source], number)}" for number in TELLING)
-    return f"The better: {'; '.join(said)}"
+def in_words(source: str) -> str:
+    models = (f"{number.label[:-2]}: {better(SANITY[source], number)}" for number in TELLING)
+    return f"The better: {'; '.join(models)}"
 
 
 CLAIMS = (  # erratum 001.1: are the columns of table 1 of 001 swapped?
-    Says("000, 4.2", saying("000"), as_in("000")),
-    Says("001, 4.2", saying("001"), as_in("001"), "001.1"),
+    Says("000, 4.2", in_words("000"), as_in("000")),
+    Says("001, 4.2", in_words("001"), as_in("001"), "001.1"),
 )
 
 TITLE = "Sanity check: LSTM and GPT on a + b mod 31"

@@ -6,38 +6,48 @@ IFT6135 W2025, assignment 2, Problem 4. For one trial
     t_f(L), t_f(A) = the first evaluated step at which the curve equals that best value exactly
     Δt(L) = t_f(L_val) - t_f(L_train)                  Δt(A) likewise
 
-and over trials that differ by their seed alone, mean and population standard deviation.
+and over trials that differ only by their seed, mean and population standard deviation.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any
 
 from experiments.grokking.task import Grokking
-from experiments.results.curves import Quantity, Spread, best
+from experiments.results.curves import Quantity, Spread, best, roughness
 from experiments.results.results import Table
 from experiments.results.tables import spread_table
-from experiments.results.trials import Group, Trials, finished
+from experiments.results.trials import Group, Trials, by_group, complete, finished
 from experiments.train.records import TrialRecord
 
 LSTM = Group("model", "lstm", "LSTM", "#0072B2", "#56B4E9")  # colours of Okabe and Ito
 GPT = Group("model", "gpt", "GPT", "#D55E00", "#E69F00", "dash")
 MODELS = (LSTM, GPT)  # in the order of the seeds
+LEARNT = 0.9  # validation accuracy from which a model is said to generalize
 
 
 # --- the protocol ---------------------------------------------------------------------------------
-def comparable(trials: Trials, *varied: str, steps: int = Grokking.steps) -> list[TrialRecord]:
-    """Those that ran to the end as the seeds' did, which can be held against their claims.
+def comparable(
+    trials: Trials, *varied: str, steps: int = Grokking.steps, **needed: Sequence[Any]
+) -> list[TrialRecord]:
+    """Those that ran to the end as the seeds' did, which can be compared with their claims.
 
     varied: settings that the sweep varies; all others must be the seeds'.
+    needed: settings that it varies too, with values; models that lack one are left out.
     """
-    free = {"model", "seed", "steps", *varied}
+    free = {"model", "seed", "steps", *varied, *needed}
     usual = {k: v for k, v in Grokking().settings().items() if k not in free}
-    return [
-        t for t in finished(trials)
-        if t.settings["steps"] == steps and all(t.settings.get(k, v) == v for k, v in usual.items())
-    ]  # fmt: skip
+    usual["steps"] = steps
+    as_seeds = [
+        trial
+        for trial in finished(trials)
+        if all(trial.settings.get(name, value) == value for name, value in usual.items())
+    ]
+    key = lambda trial: tuple(trial.settings[name] for name in needed)
+    return complete(as_seeds, MODELS, key, product(*needed.values()))
 
 
 def all_comparable(trials: Trials) -> bool:
@@ -71,22 +81,24 @@ def alike(trials: Trials) -> str:
 
 
 # --- the numbers of table 4.2 ---------------------------------------------------------------------
+CURVES = {"L": ("loss", -1, (".3g", ".2g")), "A": ("accuracy", 1, (".4f", ".4f"))}
+STEPS = (",.0f", ",.0f")
+
+
 def table_numbers(kind: str = "") -> tuple[Quantity, ...]:
     """The rows of the seeds' table 4.2, in the order of seed 000; of a kind such as "binary_"."""
-    found = []
-    for name in ("L_train", "L_val", "A_train", "A_val"):
-        key = f"{kind}{name[2:]}_{'loss' if name[0] == 'L' else 'accuracy'}"
-        formats = (".3g", ".2g") if name[0] == "L" else (".4f", ".4f")
-        better = -1 if name[0] == "L" else 1
-        found.append(Quantity(name, lambda t, key=key: best(t, key)[0], better, formats))
-        steps = lambda t, key=key: best(t, key)[1]
-        found.append(Quantity(f"t_f({name})", steps, formats=(",.0f", ",.0f")))
-    found = [*found[::2], *found[1::2]]
-    of = {quantity.name: quantity.of for quantity in found}
-    for x in "LA":
-        delay = lambda t, x=x: of[f"t_f({x}_val)"](t) - of[f"t_f({x}_train)"](t)
-        found.append(Quantity(f"dt({x})", delay, formats=(",.0f", ",.0f")))
-    return tuple(found)
+    value = lambda key: lambda t: best(t, key)[0]
+    step = lambda key: lambda t: best(t, key)[1]
+    delay = lambda train, val: lambda t: best(t, val)[1] - best(t, train)[1]
+    values, steps, delays = [], [], []
+    for letter, (curve, better, formats) in CURVES.items():
+        keys = {part: f"{kind}{part}_{curve}" for part in ("train", "val")}
+        for part, key in keys.items():
+            name = f"{letter}_{part}"
+            values.append(Quantity(name, value(key), better, formats))
+            steps.append(Quantity(f"t_f({name})", step(key), formats=STEPS))
+        delays.append(Quantity(f"dt({letter})", delay(**keys), formats=STEPS))
+    return (*values, *steps, *delays)
 
 
 NUMBERS = table_numbers()
@@ -100,6 +112,9 @@ def log_loss(trial: TrialRecord) -> float:
 
 
 LOG_L_VAL = Quantity("log10 L_val", log_loss)  # losses differ by factors
+ROUGH = "mean absolute change of {} from one evaluation to the next in the second half"
+ROUGH_L_VAL = Quantity(ROUGH.format("log10 of validation loss"), lambda t: roughness(t, "val_loss"))
+ROUGH_A_VAL = Quantity(ROUGH.format("validation accuracy"), lambda t: roughness(t, "val_accuracy"))
 
 
 def numbers(trial: TrialRecord) -> dict[str, float | None]:
@@ -108,6 +123,7 @@ def numbers(trial: TrialRecord) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
+# --- tables and texts -----------------------------------------------------------------------------
 MEANING = (
     "Mean ± population standard deviation over the seeds, of trials that ran to their end. "
     "L: least loss, A: greatest accuracy among evaluated steps, t_f: the first evaluated step "
@@ -122,17 +138,23 @@ def best_table(trials: Trials, varied: Mapping[str, str], note: str = "") -> Tab
     return spread_table("best", title, trials, MODELS, varied, NUMBERS, note=note)
 
 
+def of_models(trials: Trials, show: Callable[[Trials], str], between: str = "; ") -> str:
+    """A text on the trials of each model that has any, such as "LSTM 0.5; GPT 0.4"."""
+    models = by_group(trials, MODELS).items()
+    return between.join(f"{model.label} {show(of_model)}" for model, of_model in models)
+
+
 # --- what the seeds print -------------------------------------------------------------------------
-Printed = Mapping[Quantity, Spread]
+Numbers = Mapping[Quantity, Spread | None]
 
 
-def printed(*cells: tuple[float, float | None]) -> Printed:
-    return {quantity: Spread(*cell) for quantity, cell in zip(NUMBERS, cells, strict=True)}
+def printed(*cells: tuple[float, float | None]) -> Numbers:
+    return {number: Spread(*cell) for number, cell in zip(NUMBERS, cells, strict=True)}
 
 
 # Table 1 of each, question 4.2, in the order of `NUMBERS`. Seed 001 gives no standard deviation of
 # steps.
-SANITY: dict[str, dict[Group, Printed]] = {
+SANITY: dict[str, dict[Group, Numbers]] = {
     "000": {
         LSTM: printed(
             (0.000095, 0.000006), (0.002156, 0.001363), (1.0, 0.0), (1.0, 0.0),

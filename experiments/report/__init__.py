@@ -2,7 +2,7 @@
 
     report      Report, and what it comes to: chapters, answers, errata
     curves      every run as numbers, for the page to draw
-    page        contents -> one HTML file, with page.css and page.js
+    page        contents -> one HTML file, from page.html, page.css and page.js
     pdf         contents -> one PDF
     command     runs the experiments of a report, and writes both
 

@@ -1,8 +1,6 @@
 """The command of a report: run its experiments, then write a page and a PDF of all they gave.
 
 Each experiment writes into a folder of its own in the output folder, as its own command would.
-report.html needs nothing else: open it in a browser, also without a network. report.pdf has the
-same tables and figures for print. What was not run, or not to the end, is named in both.
 """
 
 from __future__ import annotations
@@ -70,44 +68,40 @@ def main(report: Report, args: Sequence[str] | None = None, *, description: str)
     command; 130 after Ctrl-C, 143 after SIGTERM.
     """
     prog = report.prog
-    kind = type(
-        "Options", (Options, report.options), {"report": report, "__doc__": Options.__doc__}
-    )
-    options = cli.parse(dataclass(frozen=True)(kind), args, prog=prog, description=description)
+    content = {"report": report, "__doc__": Options.__doc__}
+    kind = dataclass(frozen=True)(type("Options", (Options, report.options), content))
+    options = cli.parse(kind, args, prog=prog, description=description)
     with cli.one_line(prog):
         check_extra()
         if options.read is not None:
-            check_readable(options.read)
+            if not any(options.read.glob("*/sweep.json")):
+                raise ValueError(f"--read: {options.read} holds no folder of an experiment")
             return write(options, options.read)
         device = launch.device_of(options)
         launch.set_up(options, options.folder)
         check(options)
-    failed = run(options, device)
-    if failed >= 128:
+    status = run(options, device)
+    if status >= 128:
         print(f"{prog}: stopped; go on with --resume", file=sys.stderr)
-        return failed
-    return max(failed, write(options, options.folder))
+        return status
+    return max(status, write(options, options.folder))
 
 
 def check_extra() -> None:
     """ImportError before hours of training, and not after them."""
     try:
         import fpdf  # noqa: F401
+        import jinja2  # noqa: F401
         import plotly  # noqa: F401
     except ImportError as error:
         raise ImportError(f"{error}: pip install 'minigrad[report]'") from None
 
 
-def check_readable(folder: Path) -> None:
-    if not any(folder.glob("*/sweep.json")):
-        raise ValueError(f"--read: {folder} holds no folder of an experiment")
-
-
 def check(options: Options) -> None:
     """ValueError, with nothing written, if a folder holds something else than what is to run."""
     folder, experiments = options.folder, options.experiments()
-    held = any((folder / each.name / "sweep.json").exists() for each in experiments)
-    if held and not options.resume:
+    begun = any((folder / each.name / "sweep.json").exists() for each in experiments)
+    if begun and not options.resume:
         raise ValueError(f"{folder} holds trials: go on with --resume, or choose another --out")
     for each in experiments:
         folders.check(each, options.of(each), folder / each.name)
@@ -140,11 +134,8 @@ def write(options: Options, folder: Path) -> int:
 
     contents = read(options.report, folder, options.only)
     options.folder.mkdir(parents=True, exist_ok=True)
-    for path in (
-        page.write(contents, options.folder / "report.html"),
-        pdf.write(contents, options.folder / "report.pdf"),
-    ):
-        print(path)
+    print(page.write(contents, options.folder / "report.html"))
+    print(pdf.write(contents, options.folder / "report.pdf"))
     failed = [chapter for chapter in contents.chapters if chapter.failed]
     for chapter in failed:
         print(f"{options.report.prog}: {chapter.name}: {chapter.protocol}", file=sys.stderr)

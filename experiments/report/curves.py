@@ -30,47 +30,39 @@ def curves_of(trials: Sequence[TrialRecord], groups: Sequence[Group]) -> dict[st
     runs:       of each trial name, group, what is varied in words, colours, dash, and `values`: a
                 list for each quantity and for "step".
     """
-    names = list(dict.fromkeys(k for t in trials for k in t.records[0] if k != "step"))
-    varied = varied_settings(trials, groups)
-    settings = sorted({setting_of(trial, varied) for trial in trials})
+    quantities = list(dict.fromkeys(k for t in trials for k in t.records[0] if k != "step"))
+    apart = {*NOT_VARIED, *(group.setting for group in groups)}
+    first = trials[0].settings
+    varied = [k for k in first if k not in apart and any(t.settings[k] != first[k] for t in trials)]
+
+    def setting(trial: TrialRecord) -> tuple[Any, ...]:
+        values = (trial.settings[name] for name in varied)
+        return tuple(tuple(v) if isinstance(v, list) else v for v in values)
+
+    settings = sorted({setting(trial) for trial in trials})
     runs = [
         {
             "name": trial.folder.name,
             "group": group.label,
-            "setting": in_words(varied, setting_of(trial, varied)),
-            "colors": colors(group, settings.index(setting_of(trial, varied)), len(settings)),
+            "setting": in_words(varied, setting(trial)),
+            "colors": colors(group, settings.index(setting(trial)), len(settings)),
             "dash": group.dash,
             "values": {
                 name: [rounded(record.get(name)) for record in thin(trial.records)]
-                for name in ("step", *names)
+                for name in ("step", *quantities)
             },
         }
         for group, of_group in (by_group(trials, groups) or {ALL: trials}).items()
-        for trial in sorted(of_group, key=lambda t: (setting_of(t, varied), t.settings["seed"]))
+        for trial in sorted(of_group, key=lambda t: (setting(t), t.settings["seed"]))
     ]
-    return {
-        "quantities": [[name, label(name)] for name in names],
-        "panels": names[:PANELS],
-        "runs": runs,
-    }
+    labels = [[name, label(name)] for name in quantities]
+    return {"quantities": labels, "panels": quantities[:PANELS], "runs": runs}
 
 
-def varied_settings(trials: Sequence[TrialRecord], groups: Sequence[Group]) -> list[str]:
-    first = trials[0].settings
-    names = [k for k in first if k not in NOT_VARIED and k not in {g.setting for g in groups}]
-    return [name for name in names if any(t.settings[name] != first[name] for t in trials)]
-
-
-def setting_of(trial: TrialRecord, varied: Sequence[str]) -> tuple[Any, ...]:
-    """The values of what is varied; lists become tuples, which can be keys."""
-    values = [trial.settings[name] for name in varied]
-    return tuple(tuple(v) if isinstance(v, list) else v for v in values)
-
-
-def in_words(varied: Sequence[str], values: Sequence[Any]) -> str:
+def in_words(names: Sequence[str], values: Sequence[Any]) -> str:
     """Such as "layers 2, d 128"."""
     texts = ["+".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values]
-    return ", ".join(f"{k} {text}" for k, text in zip(varied, texts, strict=True))
+    return ", ".join(map(" ".join, zip(names, texts, strict=True)))
 
 
 def colors(group: Group, i: int, n: int) -> list[str]:

@@ -10,7 +10,6 @@ from typing import NamedTuple, get_args
 
 from experiments.results.claims import Claim, Test, Verdict
 from experiments.results.results import Answer, Results, Table
-from experiments.results.trials import Trials
 from experiments.sweep import folder as folders
 from experiments.sweep.experiment import Experiment, Options
 from experiments.train.records import TrialRecord
@@ -23,48 +22,32 @@ VERDICTS = (
 
 @dataclass(frozen=True)
 class Erratum:
-    """Something wrong in a text, and what decides that.
+    """Something wrong in a text, and what decides that: these tests, and claims that name it."""
 
-    number:     of the document and a number, such as "000.1".
-    said:       what it says, in our words, and where.
-    objection:  what is wrong with it.
-    tests:      what decides it, by what is tested. The claims of an experiment can name it too.
-    experiment: on whose trials that is tested.
-    """
-
-    number: str
-    said: str
-    objection: str
-    tests: Mapping[str, Test] = field(default_factory=dict)
-    experiment: str = ""
+    number: str  # of the document and a number, such as "000.1"
+    said: str  # what it says, in our words, and where
+    objection: str  # what is wrong with it
+    tests: Mapping[str, Test] = field(default_factory=dict)  # by what is tested
+    experiment: str = ""  # on whose trials that is tested
 
 
 class Section(NamedTuple):
-    """A section of the page of a report that no other has.
-
-    html:    what stands below its title.
-    scripts: JavaScript files that it needs. They may add to `started`, a list of promises.
-    """
+    """A section of the page of a report that no other has."""
 
     name: str
     title: str
-    html: Callable[[Sequence[Chapter]], str]
-    scripts: Sequence[Path] = ()
+    html: Callable[[Sequence[Chapter]], str]  # what stands below its title
+    scripts: Sequence[Path] = ()  # JavaScript; it may add to `started`, a list of promises
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report before anything is run: a title, experiments, errata, and sections of its own.
+    """A report before anything is run."""
 
-    name:    of the folder of its modules and of that of its output.
-    about:   what it is about, in a paragraph.
-    options: that all of its experiments have.
-    """
-
-    name: str
+    name: str  # of the folder of its modules and of that of its output
     title: str
-    about: str
-    options: type[Options]
+    about: str  # what it is about, in a paragraph
+    options: type[Options]  # that all of its experiments have
     experiments: Sequence[Experiment]
     errata: Sequence[Erratum] = ()
     sections: Sequence[Section] = ()
@@ -75,21 +58,15 @@ class Report:
 
 
 class Chapter(NamedTuple):
-    """What the records of one experiment come to.
-
-    protocol: what was run and what was not, in words; or why there is nothing.
-    small:    whether its trials are of the scale that says nothing about models.
-    trials:   those that have evaluated a step.
-    failed:   whether the records cannot be read, or no results come of them.
-    """
+    """What the records of one experiment come to."""
 
     name: str
     title: str
-    protocol: str
-    small: bool = False
-    trials: Sequence[TrialRecord] = ()
+    protocol: str  # what was run and what was not, in words; or why there is nothing
+    small: bool = False  # whether its trials are of the scale that says nothing about models
+    trials: Sequence[TrialRecord] = ()  # those that have evaluated a step
     results: Results = Results()
-    failed: bool = False
+    failed: bool = False  # whether the records cannot be read, or no results come of them
 
     @property
     def answer(self) -> Answer | None:
@@ -116,12 +93,12 @@ class Contents(NamedTuple):
 
     def answers(self) -> Table:
         """A line an experiment: what was found, and the verdicts on what was claimed."""
-        rows = [
-            [c.title, c.answer.text if c.answer else "not run",
-             *(str(c.verdicts.get(v, "")) for v in get_args(Verdict))]
-            for c in self.chapters
-        ]  # fmt: skip
-        columns = ["experiment", "what was found", *get_args(Verdict)]
+        verdicts, rows = get_args(Verdict), []
+        for chapter in self.chapters:
+            counts = [str(chapter.verdicts.get(verdict, "")) for verdict in verdicts]
+            text = chapter.answer.text if chapter.answer else "not run"
+            rows.append([chapter.title, text, *counts])
+        columns = ["experiment", "what was found", *verdicts]
         note = f"The numbers count what the seeds claim. {VERDICTS}"
         return Table("answers", "What was found", columns, rows, note)
 
@@ -164,11 +141,10 @@ def read_chapter(experiment: Experiment, folder: Path) -> Chapter:
     if not (folder / "sweep.json").exists():
         return chapter
     try:
-        said = folders.read_sweep(folder)
-        trials = begun_trials(folder)
+        sweep, trials = folders.read_sweep(folder), folders.read_trials(folder)
         return chapter._replace(
-            protocol=folders.protocol(said, trials),
-            small=said["scale"] == "small",
+            protocol=folders.protocol(sweep, trials),
+            small=sweep["scale"] == "small",
             trials=trials,
             results=experiment.results(trials) if trials else Results(),
         )
@@ -177,13 +153,11 @@ def read_chapter(experiment: Experiment, folder: Path) -> Chapter:
         return chapter._replace(protocol=text, failed=True)
 
 
-def begun_trials(folder: Path) -> Trials:
-    try:
-        return folders.read_trials(folder)
-    except FileNotFoundError:
-        return []
-
-
 def plain(text: str) -> str:
     """A text of results without the marks of **bold**."""
     return text.replace("**", "")
+
+
+def unbroken(text: str) -> str:
+    """A text in which a mean and its ± stand on one line."""
+    return plain(text).replace(" ± ", "\u00a0±\u00a0")

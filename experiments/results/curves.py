@@ -11,17 +11,12 @@ from experiments.train.records import TrialRecord
 
 
 class Quantity(NamedTuple):
-    """A number of a trial; NaN where it is not known.
+    """A number of a trial; NaN where it is not known."""
 
-    name:    in tables and claims.
-    better:  1 if more is better, -1 if less is.
-    formats: of its mean and of its standard deviation.
-    """
-
-    name: str
+    name: str  # in tables and claims
     of: Callable[[TrialRecord], float]
-    better: int = -1
-    formats: tuple[str, str] = (".3g", ".2g")
+    better: int = -1  # 1 if more is better, -1 if less is
+    formats: tuple[str, str] = (".3g", ".2g")  # of its mean and of its standard deviation
 
     @property
     def label(self) -> str:

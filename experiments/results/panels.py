@@ -19,30 +19,37 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
 from experiments.results.curves import best
-from experiments.results.figures import PARTS, STYLE, SYMLOG, band, draw_band, draw_grid
-from experiments.results.trials import Group, Trials, by_group, by_value, finished
+from experiments.results.figures import STYLE, draw_grid
+from experiments.results.trials import Group, Setting, Trials, by_group, by_value, finished
 
 # viridis without its end, a yellow that is lost on white paper
 COLOR_MAP = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.92, 256)), name="viridis-")
-PART_COLORS = {"train": "#0072B2", "val": "#D55E00"}  # Okabe and Ito
-PART_STYLES = {"train": (0, (1, 1.2)), "val": "-"}  # dotted, solid
+SYMLOG = {"linthresh": 1, "linscale": 0.3}  # steps: from 0, as far as early ones can be seen
+
+
+class Part(NamedTuple):
+    """The set on which something is measured, and how it is told from the other."""
+
+    key: str
+    name: str
+    color: str
+    style: Any
+
+
+PARTS = (  # colours of Okabe and Ito; dotted, solid
+    Part("train", "training", "#0072B2", (0, (1, 1.2))),
+    Part("val", "validation", "#D55E00", "-"),
+)
 
 
 class Curve(NamedTuple):
-    """What a row of panels shows.
+    """What a row of panels shows."""
 
-    name:  the end of its key in the records, after "train_" or "val_".
-    label: of the axis.
-    log:   whether the axis is logarithmic.
-    parts: whether there is one for each set; if not, `name` is the whole key.
-    kind:  the beginning of its key, such as "binary_".
-    """
-
-    name: str
-    label: str
-    log: bool = False
-    parts: bool = True
-    kind: str = ""
+    name: str  # the end of its key in the records, after "train_" or "val_"
+    label: str  # of the axis
+    log: bool = False  # whether the axis is logarithmic
+    parts: bool = True  # whether there is one for each set; if not, `name` is the whole key
+    kind: str = ""  # the beginning of its key, such as "binary_"
 
     def key(self, part: str) -> str:
         return f"{self.kind}{part}_{self.name}" if self.parts else self.name
@@ -53,35 +60,15 @@ ACCURACY = Curve("accuracy", "accuracy")
 NORM = Curve("norm", "norm of parameters, ‖θ‖₂", log=True, parts=False)
 
 
-class Setting(NamedTuple):
-    """What a sweep varies.
-
-    name:  in the settings of a trial.
-    label: of axes and colour bars.
-    log2:  whether its values are powers of two, rather than evenly spaced.
-    log10: whether they are spread over powers of ten.
-    """
-
-    name: str
-    label: str
-    log2: bool = False
-    log10: bool = False
-
-
 # --- curves against the step ----------------------------------------------------------------------
 class Band(NamedTuple):
-    """Trials drawn as one line, mean ± std over seeds.
-
-    part:  "train" or "val".
-    label: in the legend, if there is one.
-    kind:  see `Curve`.
-    """
+    """Trials drawn as one line, mean ± std over seeds."""
 
     trials: Trials
-    part: str
+    part: str  # "train" or "val"
     color: Any
-    label: str | None = None
-    kind: str = ""
+    label: str | None = None  # in the legend, if there is one
+    kind: str = ""  # see `Curve`
 
 
 @mpl.rc_context(STYLE)
@@ -102,7 +89,7 @@ def bands_against_steps(
         for ax, (name, bands) in zip(row, columns.items(), strict=True):
             for each in bands:
                 key = curve._replace(kind=each.kind or curve.kind).key(each.part)
-                draw_band(ax, each.trials, key, color=each.color, label=each.label, width=width)
+                draw_band(ax, each, key, width)
             head = f"{name} {curve.name}" if curve.parts else curve.name
             ax.set_title(head if heads else name, loc="left")
             style_axes(ax, curve)
@@ -117,6 +104,26 @@ def bands_against_steps(
     return figure
 
 
+def draw_band(ax: Any, band: Band, key: str, width: float) -> None:
+    """Mean and spread of trials, at the steps that all of them have recorded."""
+    by_step = [{r["step"]: r[key] for r in trial.records} for trial in band.trials]
+    steps = sorted(set.intersection(*map(set, by_step)))
+    values = np.array([[curve[s] for s in steps] for curve in by_step], dtype=float)  # None: NaN
+    mean, low, high = mean_and_spread(values)
+    ax.fill_between(steps, low, high, color=band.color, alpha=0.25, linewidth=0)
+    ax.plot(steps, mean, color=band.color, linewidth=width, label=band.label)
+
+
+def mean_and_spread(values: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
+    """Mean, mean - std and mean + std over the first axis (ddof = 0); NaN where one value is.
+
+    Of two seeds mean - std is the lesser; of more it could fall below zero, off a log axis, and
+    there the least value stands for it.
+    """
+    mean, std = values.mean(axis=0), values.std(axis=0)
+    return mean, np.maximum(mean - std, values.min(axis=0)), mean + std
+
+
 @mpl.rc_context(STYLE)
 def curves(
     trials: Trials, setting: Setting, *, title: str, rows: Sequence[Curve] = (LOSS, ACCURACY)
@@ -126,49 +133,43 @@ def curves(
     Trials that have not ended are shown where no other has the same setting.
     """
     groups = by_value(trials, setting.name)
-    colors = color_bar(setting, list(groups))
+    colors = color_bar(setting, [*groups])
     columns = {
-        name: [Band(finished(g) or g, part, colors.to_rgba(value)) for value, g in groups.items()]
-        for part, name in PARTS
+        part.name: [
+            Band(finished(g) or g, part.key, colors.to_rgba(value)) for value, g in groups.items()
+        ]
+        for part in PARTS
     }
     figure = bands_against_steps(title, columns, rows, heads=True, width=0.9)
-    axes = np.array(figure.axes).reshape(len(rows), len(columns))
-    draw_color_bar(figure, axes, colors, setting, list(groups))
+    draw_color_bar(figure, figure.axes, colors, setting, [*groups])
     return figure
 
 
 def curves_of_groups(trials: Trials, groups: Sequence[Group], *, title: str) -> Figure:
     """Loss and accuracy, a column a set, a colour a group."""
-    columns = {
-        name: [Band(of, part, g.color, g.label) for g, of in by_group(trials, groups).items()]
-        for part, name in PARTS
-    }
+    shown = by_group(trials, groups).items()
+    columns = {p.name: [Band(of, p.key, g.color, g.label) for g, of in shown] for p in PARTS}
     return bands_against_steps(title, columns, heads=True)
 
 
 def both_parts(trials: Trials, kind: str = "") -> list[Band]:
     """Training and validation in two colours, for a column of `bands_against_steps`."""
-    return [Band(trials, part, PART_COLORS[part], name, kind) for part, name in PARTS]
+    return [Band(trials, part.key, part.color, part.name, kind) for part in PARTS]
 
 
 # --- best values against a setting ----------------------------------------------------------------
 class Line(NamedTuple):
-    """A pair of lines, training and validation, in `best_against`.
+    """A pair of lines, training and validation, in `best_against`."""
 
-    at:     the trials at each value of what is varied.
-    color:  of both lines.
-    label:  in the legend; none if a colour bar says it.
-    """
-
-    at: Mapping[float, Trials]
+    at: Mapping[float, Trials]  # the trials at each value of what is varied
     color: Any
-    label: str | None = None
+    label: str | None = None  # in the legend; none if a colour bar says it
 
 
 def lines_of_groups(trials: Trials, groups: Sequence[Group], name: str) -> list[Line]:
     """A line for each group, against a setting."""
-    found = by_group(trials, groups).items()
-    return [Line(by_value(of, name), group.color, group.label) for group, of in found]
+    shown = by_group(trials, groups).items()
+    return [Line(by_value(of, name), group.color, group.label) for group, of in shown]
 
 
 @mpl.rc_context(STYLE)
@@ -184,28 +185,25 @@ def best_against(
     bar: the setting and the values that colours stand for, if there is no legend.
     """
     figure, axes = best_and_steps(title, setting.label)
-    values = sorted({value for line in lines for value in line.at})
     for j, curve in enumerate((LOSS, ACCURACY)):
         axes[1, j].set_yscale("symlog", **SYMLOG)
         for line in lines:
-            at = dict(sorted(line.at.items()))
-            for part, name in PARTS:
-                label = f"{line.label}, {name}" if line.label else None
-                found = [
-                    np.array([best(t, curve.key(part)) for t in group]) for group in at.values()
-                ]
-                bands = np.transpose([band(each) for each in found])  # (2 rows, 3, values)
+            at = sorted(line.at)
+            for part in PARTS:
+                label = f"{line.label}, {part.name}" if line.label else None
+                bands = np.transpose([best_of(line.at[x], curve, part) for x in at])
                 for ax, (mean, low, high) in zip(axes[:, j], bands, strict=True):
-                    ax.fill_between([*at], low, high, color=line.color, alpha=0.15, linewidth=0)
-                    style = {"color": line.color, "linestyle": PART_STYLES[part], "label": label}
-                    ax.plot([*at], mean, marker="o", markersize=3, linewidth=1.3, **style)
+                    ax.fill_between(at, low, high, color=line.color, alpha=0.15, linewidth=0)
+                    style = {"color": line.color, "linestyle": part.style, "label": label}
+                    ax.plot(at, mean, marker="o", markersize=3, linewidth=1.3, **style)
         axes[1, j].set_ylim(0, 1.3 * axes[1, j].get_ylim()[1])
-    set_ticks(axes[0, 0], setting, values)
+    set_ticks(axes[0, 0], setting, sorted({value for line in lines for value in line.at}))
     figure.align_ylabels()
     if bar is None:
         axes[0, 0].legend(fontsize=8)
     else:
-        axes[0, 0].legend(handles=part_handles(), fontsize=8)
+        styles = [Line2D([], [], color="0.3", linestyle=p.style, label=p.name) for p in PARTS]
+        axes[0, 0].legend(handles=styles, fontsize=8)
         draw_color_bar(figure, axes, color_bar(*bar), *bar)
     return figure
 
@@ -222,14 +220,14 @@ def bars(
     colors = color_bar(setting, values)
     figure, axes = best_and_steps(title, xlabel)
     width = 0.8 / len(values) / 2
-    shades = {"train": 0.45, "val": 1.0}
+    shades = {PARTS[0]: 0.45, PARTS[1]: 1.0}
     for j, curve in enumerate((LOSS, ACCURACY)):
         for place, group in enumerate(groups.values()):
             for value, trials in group.items():
                 for k, (part, shade) in enumerate(shades.items()):
                     x = place - 0.4 + (2 * values.index(value) + k + 0.5) * width
-                    found = np.array([best(t, curve.key(part)) for t in trials])
-                    for ax, mean, low, high in zip(axes[:, j], *band(found), strict=True):
+                    bands = best_of(trials, curve, part)
+                    for ax, mean, low, high in zip(axes[:, j], *bands, strict=True):
                         ax.bar(
                             x, mean, width, color=colors.to_rgba(value), alpha=shade,
                             yerr=[[mean - low], [high - mean]],
@@ -237,10 +235,15 @@ def bars(
                         )  # fmt: skip
     axes[0, 0].set_xticks(range(len(groups)), labels=[str(group) for group in groups])
     figure.align_ylabels()
-    handles = [Patch(color="0.3", alpha=shades[part], label=name) for part, name in PARTS]
+    handles = [Patch(color="0.3", alpha=a, label=part.name) for part, a in shades.items()]
     figure.legend(handles=handles, loc="outside lower left", ncols=2, fontsize=8)
     draw_color_bar(figure, axes, colors, setting, values)
     return figure
+
+
+def best_of(trials: Trials, curve: Curve, part: Part) -> tuple[Any, Any, Any]:
+    """`mean_and_spread` of best value and first step that has it, (2,) each."""
+    return mean_and_spread(np.array([best(trial, curve.key(part.key)) for trial in trials]))
 
 
 # --- pieces ---------------------------------------------------------------------------------------
@@ -301,10 +304,3 @@ def set_ticks(ax: Any, setting: Setting, values: Sequence[float]) -> None:
         ax.set_xscale("log", base=2)
         ax.minorticks_off()
     ax.set_xticks(list(values), labels=[f"{value:g}" for value in values])
-
-
-def part_handles() -> list[Any]:
-    """Entries of a legend that tell training from validation where colours mean something else."""
-    return [
-        Line2D([], [], color="0.3", linestyle=PART_STYLES[part], label=name) for part, name in PARTS
-    ]

@@ -1,7 +1,6 @@
 """What an experiment comes to: figures, tables, and what they say of the seeds' claims.
 
-Everything is made from the records of trials alone (`experiments.train.records`), so the same
-records always give the same results, also those of a sweep that is not finished.
+All is made from the records of trials only, so the same records always give the same results.
 """
 
 from __future__ import annotations
@@ -22,27 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it is printed.
+    """A table as it is printed."""
 
-    name:  of its place in files: lower case, with underscores.
-    rows:  cells as text, each row as long as `columns`.
-    note:  what the columns mean, and over what was averaged.
-    data:  the numbers behind the cells, for results.json.
-    """
-
-    name: str
+    name: str  # of its place in files: lower case, with underscores
     title: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-    data: dict[str, Any] = field(default_factory=dict)
+    rows: Sequence[Sequence[str]]  # cells as text, each row as long as `columns`
+    note: str = ""  # what the columns mean, and over what was averaged
+    data: dict[str, Any] = field(default_factory=dict)  # the numbers behind it, for results.json
 
     def __post_init__(self) -> None:
-        for row in self.rows:
-            if len(row) != len(self.columns):
-                raise ValueError(
-                    f"table {self.name}: expected {len(self.columns)} cells, got {list(row)}"
-                )
+        n = len(self.columns)
+        if wrong := [list(row) for row in self.rows if len(row) != n]:
+            raise ValueError(f"table {self.name}: expected {n} cells, got {wrong[0]}")
 
     def markdown(self) -> str:
         lines = [self.columns, ["---"] * len(self.columns), *self.rows]
@@ -52,15 +43,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, its name in files, and what is seen in it.
-
-    live: whether the page of a report draws the same curves live, so that this is for print.
-    """
+    """A figure, its name in files, and what is seen in it."""
 
     name: str
     caption: str
     figure: Figure
-    live: bool = False
+    live: bool = False  # whether a report's page draws the same curves, and this is for print
 
 
 class Answer(NamedTuple):
@@ -72,30 +60,25 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """In the order in which they are shown.
-
-    answer: for the head of a report.
-    groups: of trials, such as models, which a report's live curves tell apart.
-    """
+    """In the order in which they are shown."""
 
     tables: Sequence[Table] = ()
     drawings: Sequence[Drawing] = ()
     claims: Sequence[Claim] = ()
-    answer: Answer | None = None
-    groups: Sequence[Group] = ()
+    answer: Answer | None = None  # for the head of a report
+    groups: Sequence[Group] = ()  # such as models, which a report's live curves tell apart
 
     def all_tables(self) -> list[Table]:
         """The tables, and last that of the claims."""
-        return [*self.tables, *([self.claims_table()] if self.claims else [])]
-
-    def claims_table(self) -> Table:
-        numbers = [f" (erratum {c.erratum})" if c.erratum else "" for c in self.claims]
+        if not self.claims:
+            return [*self.tables]
         rows = [
-            [c.source + number, c.said, c.ours, c.verdict]
-            for c, number in zip(self.claims, numbers, strict=True)
+            [c.source + (f" (erratum {c.erratum})" if c.erratum else ""), c.said, c.ours, c.verdict]
+            for c in self.claims
         ]
         columns = ["seed, question", "it says", "our runs", "verdict"]
-        return Table("claims", "What the seeds say, and what we find", columns, rows)
+        title = "What the seeds say, and what we find"
+        return [*self.tables, Table("claims", title, columns, rows)]
 
 
 def write_results(results: Results, folder: Path, *, title: str, protocol: str) -> list[Path]:

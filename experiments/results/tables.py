@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import groupby
 
 from experiments.results.curves import Quantity, Spread
 from experiments.results.results import Table
 from experiments.results.trials import Group, Trials, by_group, finished
 
 
-def cell(quantity: Quantity, value: Spread | None, bold: bool = False) -> str:
+def cell(quantity: Quantity, value: Spread | None) -> str:
     """A number with its spread, in the formats of the quantity; "" if it is not known."""
     if value is None:
         return ""
     mean, std = quantity.formats
-    text = f"{value.mean:{mean}}" + ("" if value.std is None else f" ± {value.std:{std}}")
-    return f"**{text}**" if bold else text
+    return f"{value.mean:{mean}}" + ("" if value.std is None else f" ± {value.std:{std}}")
 
 
 def spread_table(
@@ -34,20 +33,17 @@ def spread_table(
     varied: the settings that tell rows apart, with the heads of their columns.
     """
     rows, data = [], []
+    setting = lambda trial: [trial.settings[name] for name in varied]
     for group, of_group in by_group(finished(trials), groups).items():
-        at: dict[tuple[Any, ...], Trials] = {}
-        for trial in sorted(of_group, key=lambda t: [t.settings[k] for k in varied]):
-            at.setdefault(tuple(trial.settings[k] for k in varied), []).append(trial)
-        for values, alike in at.items():
+        for values, same in groupby(sorted(of_group, key=setting), key=setting):
+            alike = list(same)
             spreads = {quantity: quantity.over(alike) for quantity in quantities}
             seeds = sorted(t.settings["seed"] for t in alike)
-            shown = [f"{value:g}" for value in values]
             cells = [cell(quantity, value) for quantity, value in spreads.items()]
+            shown = [f"{value:g}" for value in values]
             rows.append([group.label, *shown, ", ".join(map(str, seeds)), *cells])
-            data.append(
-                {group.setting: group.value, **dict(zip(varied, values, strict=True))}
-                | {"seeds": seeds}
-                | {quantity.name: s and s._asdict() for quantity, s in spreads.items()}
-            )
+            settings = {group.setting: group.value, **dict(zip(varied, values, strict=True))}
+            numbers = {quantity.name: s and s._asdict() for quantity, s in spreads.items()}
+            data.append({**settings, "seeds": seeds, **numbers})
     heads = [groups[0].setting, *varied.values(), "seeds", *(q.label for q in quantities)]
     return Table(name, title, heads, rows, note, {"rows": data})

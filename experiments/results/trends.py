@@ -16,15 +16,11 @@ CONFIDENCE = 0.95
 
 
 class Trend(NamedTuple):
-    """An estimate, its standard error, and the degrees of freedom behind that.
-
-    error: None with no freedom left, as for a line through two points: such an estimate has no
-           interval and no direction.
-    """
+    """An estimate. With no freedom left, as for a line through two points, it has no interval."""
 
     value: float
-    error: float | None
-    freedom: float
+    error: float | None  # the standard error; None with no freedom left
+    freedom: float  # degrees of freedom behind the error
     n: int  # trials, or pairs of them
 
     @property
@@ -59,7 +55,7 @@ class Trend(NamedTuple):
 def slope(points: Iterable[tuple[float, float, Hashable]]) -> Trend | None:
     """The slope of y against x, common to all groups, each with a level of its own.
 
-    points: (x, y, group). Groups are what is held fixed, such as the seed, whose split of the data
+    points: (x, y, group). Groups are what is kept fixed, such as the seed, whose split of the data
             is easier or harder for every trial. Points that are not finite are left out.
     None if x does not vary within any group.
     """

@@ -4,30 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from experiments.train.records import TrialRecord
 
 Trials = Sequence[TrialRecord]
 
 
-class Group(NamedTuple):
-    """Trials that have a value of a setting, such as those of a model, and how they are shown.
+class Chosen(Protocol):
+    """Some of the trials, with a name for people: a `Group`, say."""
 
-    label:   for people; the value stands for the group in files.
-    color:   of their curves; `lighter` on dark paper.
-    dash:    of their curves, as Plotly names it, where colours tell other things apart.
-    """
+    @property
+    def label(self) -> str: ...
+
+    def of(self, trials: Trials) -> list[TrialRecord]: ...
+
+
+class Group(NamedTuple):
+    """Trials that have a value of a setting, such as those of a model, and how they are shown."""
 
     setting: str
     value: Any
-    label: str
-    color: str
-    lighter: str
-    dash: str = "solid"
+    label: str  # for people; the value stands for the group in files
+    color: str  # of their curves
+    lighter: str  # the same on dark paper
+    dash: str = "solid"  # as Plotly names it, where colours tell other things apart
 
     def of(self, trials: Trials) -> list[TrialRecord]:
         return where(trials, **{self.setting: self.value})
+
+
+class Setting(NamedTuple):
+    """What a sweep varies, and how it is shown."""
+
+    name: str  # in the settings of a trial
+    label: str  # of axes and colour bars
+    log2: bool = False  # whether its values are powers of two, rather than evenly spaced
+    log10: bool = False  # whether they are spread over powers of ten
 
 
 def where(trials: Trials, **settings: Any) -> list[TrialRecord]:
@@ -58,31 +71,27 @@ def complete(
     wanted: Iterable[Any],
 ) -> list[TrialRecord]:
     """The trials of groups that have every value of a key: others cannot show its effect."""
-    wanted = set(wanted)
-    return [
-        trial
-        for of_group in by_group(trials, groups).values()
-        if wanted <= {key(trial) for trial in of_group}
-        for trial in of_group
-    ]
+    of_groups = by_group(trials, groups).values()
+    whole = [each for each in of_groups if {*wanted} <= {key(trial) for trial in each}]
+    return [trial for each in whole for trial in each]
 
 
 def pairs(
-    trials: Trials, a: Group, b: Group, at: Iterable[dict[str, Any]] = ({},)
+    trials: Trials, a: Chosen, b: Chosen, at: Iterable[dict[str, Any]] = ({},)
 ) -> list[tuple[TrialRecord, TrialRecord]]:
     """Trials of two groups that have the same seed, at each of these settings.
 
     [] if there is no pair at one of them: the others would not tell of all.
     """
-    found = []
+    couples = []
     for settings in at:
         here = where(trials, **settings)
         first, second = ({t.settings["seed"]: t for t in group.of(here)} for group in (a, b))
         seeds = sorted(first.keys() & second.keys())
         if not seeds:
             return []
-        found += [(first[seed], second[seed]) for seed in seeds]
-    return found
+        couples += [(first[seed], second[seed]) for seed in seeds]
+    return couples
 
 
 def until(trial: TrialRecord, step: float) -> TrialRecord:

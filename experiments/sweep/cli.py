@@ -23,15 +23,25 @@ def parse(settings: type[T], args: Sequence[str] | None, *, prog: str, descripti
     """
     import tyro
 
-    said = io.StringIO()  # tyro frames its errors in a box of many lines
+    box = io.StringIO()  # tyro frames its errors in a box of many lines
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(box):
             return tyro.cli(settings, args=args, prog=prog, description=description)
     except SystemExit as stop:
         if stop.code:
-            text = unboxed(said.getvalue())
-            fail(prog, text.removeprefix(f"Error parsing {settings.__name__}: "))
+            message = unboxed(box.getvalue())
+            fail(prog, message.removeprefix(f"Error parsing {settings.__name__}: "))
         raise
+
+
+def unboxed(box: str) -> str:
+    """The message inside a box, up to its first rule, on one line."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    text = re.sub(r"^[╭╰].*$|^│|│$", "", plain, flags=re.MULTILINE)
+    parts = re.split(r"^\s*[─-]+\s*$", text, flags=re.MULTILINE)
+    if "╭" not in plain and len(parts) > 1:  # in ASCII, where the title is not in a border
+        parts = parts[1:]
+    return " ".join(parts[0].split())
 
 
 def fail(prog: str, message: object, status: int = 2) -> NoReturn:
@@ -49,17 +59,3 @@ def one_line(prog: str) -> Iterator[None]:
         fail(prog, error, status=1)
     except (DeviceError, ImportError, ValueError, OSError) as error:
         fail(prog, error)
-
-
-def unboxed(text: str) -> str:
-    """The message inside a box, up to its first rule, on one line."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    lines = [re.sub(r"^[│|]\s?|\s*[│|]$", "", line).strip() for line in text.splitlines()]
-    body: list[str] = []
-    for line in lines:
-        if line.startswith(("╭", "╰")):
-            continue
-        if line and set(line) <= {"─"}:
-            break
-        body.append(line)
-    return " ".join(" ".join(body).split())

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from experiments.train.loop import ended, step_of, wait
 from experiments.train.task import batches, measured
 from experiments.train.trial import Trial
 
-ALIKE = ("seed", "lr", "weight_decay", "clip", "steps")
+EQUAL_COST = ("seed", "lr", "weight_decay", "clip", "steps")  # settings that a step's time ignores
 REPEATS = 3
 
 
@@ -30,14 +29,13 @@ class Times(NamedTuple):
 def seconds_of(jobs: Sequence[Job], device: str) -> list[float]:
     """How long each job should take here from its first step on, without its finished trials.
 
-    Kinds differ in all settings but `ALIKE`. Trials that run together are taken to last as long as
-    one after the other, which on a GPU is too long. Nothing is written. ValueError for a task that
-    the loop cannot drive.
+    Trials that run together are taken to last as long as one after the other, which on a GPU is too
+    long. Nothing is written. ValueError for a task that the loop cannot drive.
     """
     known: dict[Any, Times] = {}
 
     def seconds(trial: Trial) -> float:
-        kind = type(trial), *(getattr(trial, f.name) for f in fields(trial) if f.name not in ALIKE)
+        kind = trial.apart_from(*EQUAL_COST)
         if kind not in known:
             known[kind] = timed(trial, device)
         step, measurement, per_epoch = known[kind]
@@ -46,22 +44,23 @@ def seconds_of(jobs: Sequence[Job], device: str) -> list[float]:
         return total * step + (count + 1) * measurement
 
     with mg.use_device(device):
-        return [
-            sum(seconds(trial) for trial, folder in job if not ended(trial, folder))
-            for job in jobs
-        ]  # fmt: skip
+        return [sum(seconds(t) for t, folder in job if not ended(t, folder)) for job in jobs]
 
 
 def timed(trial: Trial, device: str) -> Times:
     """Of a trial, the least of a few: others may use the machine."""
     advance = step_of(trial, device)
     order = batches(advance.task, 0)
-    step, measure = partial(advance, order[0]), partial(measured, advance.task)
-    times: dict[Callable[[], Any], list[float]] = {step: [], measure: []}
-    for _ in range(1 + REPEATS):  # the first makes what the others find
-        for call, seconds in times.items():
+
+    def least(call: partial[Any]) -> float:
+        times = []
+        for _ in range(1 + REPEATS):  # the first compiles, and is not counted
             start = perf_counter()
             call()
             wait(device)
-            seconds.append(perf_counter() - start)
-    return Times(*(min(seconds[1:]) for seconds in times.values()), len(order))
+            times.append(perf_counter() - start)
+        return min(times[1:])
+
+    return Times(
+        least(partial(advance, order[0])), least(partial(measured, advance.task)), len(order)
+    )

@@ -6,8 +6,7 @@
         sys.exit(main(EXPERIMENT, description=__doc__))
 
 An experiment says which trials it consists of (`Options.trials`) and what its results are, a
-function of their records. All else is the same for all: where and how they run, that finished ones
-are skipped and broken ones go on, what is shown meanwhile, and the folder that is left (`folder`).
+function of their records. All else is the same for all experiments.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from experiments.results.results import Results
@@ -32,7 +31,7 @@ Launcher = Literal["here", "processes", "ray"]
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line of every experiment can change; its trials follow from them."""
+    """What the command line of every experiment can change; its trials follow from it."""
 
     scale: Literal["full", "small"] = "full"
     """full: the experiment. small: fewer and smaller trials of few steps, which show in minutes
@@ -58,15 +57,14 @@ class Options:
     """GPUs of each trial on Ray, such as 0.25."""
     replicas: bool = False
     """Train trials of equal shape as one model, for a GPU: there all take little longer than one.
-    Changes rounding alone."""
+    Changes only rounding."""
     kernels: bool = True
-    """Compiled kernels, where they can be used; changes rounding alone."""
+    """Compiled kernels, where they can be used; changes only rounding."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise ValueError(
-                f"--device: expected auto, cpu, cuda or cuda:N, got {self.device!r:.40}"
-            )
+            device = f"{self.device!r:.40}"
+            raise ValueError(f"--device: expected auto, cpu, cuda or cuda:N, got {device}")
         for name, least in (("steps", 1), ("workers", 1), ("gpus", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -82,12 +80,12 @@ class Options:
                 f"--device: on Ray expected cuda with --gpus, such as 0.25, or cpu without, got "
                 f"{self.device} and --gpus {self.gpus:g}"
             )
-        before: set[PurePath] = set()
+        before: set[Path] = set()
         for name, trial in self.trials().items():  # impossible settings are found at once
             first = trial.after()
-            if first is not None and PurePath(name).parent / first not in before:
+            if first is not None and Path(name).parent / first not in before:
                 raise ValueError(f"{name}: comes after {first}, which is no earlier trial")
-            before.add(PurePath(name))
+            before.add(Path(name))
 
     # --- what an experiment adds
     def trials(self) -> dict[str, Trial]:
@@ -114,23 +112,18 @@ def check_different(name: str, values: Sequence[float], at_least: float = -math.
 
 
 def last(trial: TrialRecord) -> dict[str, Any]:
-    """What a trial comes down to, if an experiment does not say it: its last record."""
+    """The last record of a trial."""
     return {name: value for name, value in trial.records[-1].items() if name != "step"}
 
 
 class Experiment(NamedTuple):
-    """An experiment: what to run, and what comes of it.
+    """An experiment: what to run, and what comes of it."""
 
-    name:    of its folder.
-    results: of the records of its trials, at least one, which need not all be or be finished.
-    numbers: what one trial comes down to, for its line in trials.jsonl.
-    """
-
-    name: str
+    name: str  # of its folder
     title: str
     options: type[Options]
-    results: Callable[[Sequence[TrialRecord]], Results]
-    numbers: Callable[[TrialRecord], dict[str, Any]] = last
+    results: Callable[[Sequence[TrialRecord]], Results]  # of trials, which may be only begun
+    numbers: Callable[[TrialRecord], dict[str, Any]] = last  # of one, for its line in trials.jsonl
 
     @property
     def prog(self) -> str:

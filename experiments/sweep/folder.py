@@ -22,7 +22,7 @@ from experiments.train.records import VERSION, RecordError, TrialRecord
 if TYPE_CHECKING:
     from experiments.sweep.experiment import Experiment, Options
 
-SMALL_SAID = "SMALL SCALE: shows that everything works, says nothing about models."
+SMALL_SCALE = "SMALL SCALE: shows that everything works, says nothing about models."
 
 
 def check(experiment: Experiment, options: Options, folder: Path) -> None:
@@ -33,10 +33,10 @@ def check(experiment: Experiment, options: Options, folder: Path) -> None:
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise NotADirectoryError(f"{folder}: {there} is no folder")
-    path = folder / "sweep.json"
-    if options.resume and not path.exists():
+    begun = (folder / "sweep.json").exists()
+    if options.resume and not begun:
         raise ValueError(f"{folder} holds nothing to resume")
-    if not options.resume and (path.exists() or any(folder.glob("*/settings.json"))):
+    if not options.resume and (begun or any(folder.glob("*/settings.json"))):
         raise ValueError(f"{folder} holds trials: go on with --resume, or choose another --out")
     if options.resume:
         before = read_sweep(folder)
@@ -60,15 +60,11 @@ def prepare(experiment: Experiment, options: Options, folder: Path) -> None:
 
 def read_sweep(folder: Path) -> dict[str, Any]:
     """sweep.json. RecordError if it is damaged, ValueError if of another version."""
-    path = folder / "sweep.json"
-    found = records.read_json(path)
-    records.check_version(path, found)
-    for name, kind in (("experiment", str), ("scale", str), ("trials", dict)):
-        if not isinstance(found.get(name), kind):
-            raise RecordError(
-                f"{path}: damaged, expected {name}; put it right, or choose another --out"
-            )
-    return found
+    kinds = {"experiment": str, "scale": str, "trials": dict}
+    try:
+        return records.read_object(folder / "sweep.json", kinds)
+    except RecordError as error:
+        raise RecordError(f"{error}; put it right, or choose another --out") from None
 
 
 def read_trials(folder: Path) -> list[TrialRecord]:
@@ -76,21 +72,22 @@ def read_trials(folder: Path) -> list[TrialRecord]:
     trials, listed = records.read_trials(folder), read_sweep(folder)["trials"]
     for trial in trials:
         for name, wanted in listed.get(trial.folder.name, {}).items():
-            found = trial.settings.get(name)
-            if name != "steps" and found != wanted:
-                text = f"{trial.folder / 'settings.json'}: damaged, {name} is {found}, not {wanted}"
+            value = trial.settings.get(name)
+            if name != "steps" and value != wanted:
+                text = f"{trial.folder / 'settings.json'}: damaged, {name} is {value}, not {wanted}"
                 raise records.damaged(trial.folder, f"{text}, as sweep.json lists")
     return trials
 
 
 def report(experiment: Experiment, folder: Path) -> list[Path]:
-    """Write the results of the trials in a folder, from their records alone."""
-    trials = read_trials(folder)
+    """Write the results of the trials in a folder, from their records only."""
+    if not (trials := read_trials(folder)):
+        raise FileNotFoundError(f"{folder} holds no trial with metrics")
     rows = [row(trial, experiment.numbers(trial)) for trial in trials]
     records.rewrite(folder / "trials.jsonl", rows)
-    results = experiment.results(trials)
-    title, said = experiment.title, protocol(read_sweep(folder), trials)
-    return [folder / "trials.jsonl", *write_results(results, folder, title=title, protocol=said)]
+    results, text = experiment.results(trials), protocol(read_sweep(folder), trials)
+    written = write_results(results, folder, title=experiment.title, protocol=text)
+    return [folder / "trials.jsonl", *written]
 
 
 def row(trial: TrialRecord, numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,17 +101,14 @@ def protocol(sweep: Mapping[str, Any], trials: Sequence[TrialRecord]) -> str:
     """What was run and what was not, in words."""
     listed, last = sweep["trials"], {t.folder.name: t.records[-1]["step"] for t in trials}
     whole = {t.folder.name for t in trials if t.status.get("finished")}
+    begun = [f"{n} ({last[n]:,} steps)" for n in listed if n in last and n not in whole]
     missing = [name for name in listed if name not in last]
-    parts = [name for name in listed if name in last and name not in whole]
     steps = sorted({settings["steps"] for settings in listed.values()})
-    lines = [
+    lines = [f"**{SMALL_SCALE}**"] if sweep["scale"] == "small" else []
+    lines.append(
         f"{len(whole & set(listed))} of {len(listed)} trials, run to the end: "
         f"{' or '.join(f'{n:,}' for n in steps)} steps each."
-    ]
-    if sweep["scale"] == "small":
-        lines.insert(0, f"**{SMALL_SAID}**")
-    if parts:
-        lines.append("Begun: " + ", ".join(f"{n} ({last[n]:,} steps)" for n in parts) + ".")
-    if missing:
-        lines.append("Not run: " + ", ".join(missing) + ".")
+    )
+    lines += [f"Begun: {', '.join(begun)}."] if begun else []
+    lines += [f"Not run: {', '.join(missing)}."] if missing else []
     return " ".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +14,15 @@ from experiments.sweep import cli, folder
 from experiments.sweep.estimate import seconds_of
 from experiments.sweep.jobs import (
     Job,
+    Pool,
     Signals,
-    TrialFailed,
     caught_signals,
     jobs_of,
-    run_job,
+    name_of,
+    prerequisites,
 )
-from experiments.sweep.on_ray import check_reachable, connect, run_on_ray
-from experiments.sweep.processes import run_in_processes
+from experiments.sweep.on_ray import Cluster, check_reachable, connect
+from experiments.sweep.processes import Processes
 from experiments.sweep.progress import Overview, Progress
 from experiments.train import records
 from experiments.train.loop import Interrupted, ended
@@ -29,6 +31,13 @@ from minigrad import use_kernels
 
 if TYPE_CHECKING:
     from experiments.sweep.experiment import Experiment, Options
+
+POOLS = {"here": Pool, "processes": Processes, "ray": Cluster}
+RESTARTS = 3  # of a job whose process or node has died
+
+
+class TrialFailed(Exception):
+    """A job in a process of its own has failed."""
 
 
 def device_of(options: Options) -> str:
@@ -57,7 +66,12 @@ def set_up(options: Options, path: Path) -> None:
 def run(experiment: Experiment, options: Options, path: Path, device: str) -> int:
     """Run into a folder what is not finished; the exit status."""
     prog = experiment.prog
-    options = without_missing_kernels(options, prog)
+    try:
+        with use_kernels(options.kernels):
+            pass
+    except ImportError as error:
+        print(f"{prog}: running without kernels: {error}", file=sys.stderr)
+        options = replace(options, kernels=False)
     jobs = jobs_of(options, path)
     with caught_signals() as signals, options.how():
         with cli.one_line(prog):  # a task with a mistake shows it before anything is written
@@ -73,26 +87,16 @@ def run(experiment: Experiment, options: Options, path: Path, device: str) -> in
     return 0
 
 
-def without_missing_kernels(options: Options, prog: str) -> Options:
-    """Where kernels are wanted and cannot be had, one line says why, and they are not wanted."""
-    try:
-        with use_kernels(options.kernels):
-            return options
-    except ImportError as error:
-        print(f"{prog}: running without kernels: {error}", file=sys.stderr)
-        return replace(options, kernels=False)
-
-
 def announced(
     experiment: Experiment, options: Options, jobs: Sequence[Job], device: str
 ) -> list[float] | None:
     """Say on stderr what is about to run; the seconds that each job should take, if known."""
     here = device == "cpu" or devices.available()  # else the nodes of a Ray cluster have the GPUs
     seconds = seconds_of(jobs, device) if here else None
-    pairs = [pair for job in jobs for pair in job]
-    to_go = [trial for trial, path in pairs if not ended(trial, path)]
-    text = f"{experiment.name}, {options.scale} scale: {len(pairs)} trials"
-    if finished := len(pairs) - len(to_go):
+    trials = [each for job in jobs for each in job]
+    to_go = [trial for trial, path in trials if not ended(trial, path)]
+    text = f"{experiment.name}, {options.scale} scale: {len(trials)} trials"
+    if finished := len(trials) - len(to_go):
         text += f" ({finished} finished)"
     text += f" of {sum(trial.steps for trial in to_go):,} steps in all to go"
     if seconds and sum(seconds) > 0:
@@ -121,19 +125,40 @@ def run_all(
 
     seconds: how long each job should take, by which the end is foretold.
 
-    Whatever kills a process or a node, the job starts again from its checkpoint, `jobs.RESTARTS`
-    times. Raises Interrupted when a signal was received and every running job has saved a
-    checkpoint, TrialFailed if a job failed in a process of its own, whose words are on stderr.
+    Whatever kills a process or a node, the job starts again from its checkpoint, `RESTARTS` times.
+    Raises Interrupted when a signal was received and every running job has saved a checkpoint,
+    TrialFailed if a job failed in a process of its own, whose words are on stderr.
     """
     overview = Overview([[path for _, path in job] for job in jobs], seconds)
-    elsewhere = {"processes": run_in_processes, "ray": run_on_ray}.get(options.launcher)
+    watcher = lambda job: Progress(job, signals.stopping, overview=overview)
+    pool = POOLS[options.launcher](jobs, options, device, watcher)
+    first, deaths, failed = prerequisites(jobs), Counter(), False
     try:
-        if elsewhere is not None:
-            elsewhere(jobs, signals, options, device, overview)
-            return
-        for i, job in enumerate(jobs):
-            overview.start(i)
-            run_job(job, device, Progress(job, signals.stopping, overview=overview))
-            overview.end(i)
+        while not (failed or signals.stopping()) and len(overview.among("done")) < len(jobs):
+            done, left = overview.among("done"), sorted(overview.among("left"))
+            ready = [i for i in left if first[i] <= done]
+            for i in ready[: pool.workers - len(pool.running)]:
+                overview.mark(i, "running")
+                pool.start(i)
+            for i, status in pool.ended():
+                if status == 0:
+                    overview.mark(i, "done")
+                elif status == 1 or deaths[i] == RESTARTS:
+                    failed = True
+                elif not signals.stopping():  # killed, by the system if memory ran out
+                    deaths[i] += 1
+                    overview.mark(i, "left")
+                    print(
+                        f"{name_of(jobs[i])}: its process was killed; starts again from its "
+                        f"checkpoint ({deaths[i]} of {RESTARTS})",
+                        file=sys.stderr,
+                    )
+            overview.show()
+        pool.stop()
     finally:
-        overview.close()
+        pool.close()
+        overview.line.close()
+    if signals.stopping():
+        raise Interrupted("stopped")
+    if failed:
+        raise TrialFailed("a trial failed; its message is above")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
 from experiments.sweep.jobs import Job, name_of
 from experiments.train import records
@@ -15,13 +15,48 @@ from experiments.train.loop import Watcher
 from experiments.train.records import Record
 
 QUIET_SECONDS = 30.0  # between plain lines
+State = Literal["left", "running", "done"]
+
+
+class Line:
+    """A line on stderr: in its place on a terminal, elsewhere printed every `QUIET_SECONDS`.
+
+    total: of a bar behind the text; without it there is no bar.
+    """
+
+    def __init__(self, place: int, total: int | None = None) -> None:
+        self.bar: Any = None
+        self.pause, self.last = QUIET_SECONDS, monotonic()
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            form = "{desc}" if total is None else "{desc} {percentage:3.0f} % |{bar}|"
+            self.bar = tqdm(
+                total=total or 0, position=place, bar_format=form, dynamic_ncols=True,
+                leave=total is None,
+            )  # fmt: skip
+            self.pause = 1.0 if total is None else 0.1
+
+    def show(self, text: Callable[[], str], step: int = 0, *, at_once: bool = False) -> None:
+        now = monotonic()
+        if not at_once and now - self.last < self.pause:
+            return
+        self.last = now
+        if self.bar is None:
+            print(text(), file=sys.stderr)
+        else:
+            self.bar.n = step
+            self.bar.set_description_str(text())
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
 
 
 class Progress(Watcher):
-    """Shows a job's steps, what its trials want shown, and the time left, on stderr.
+    """Shows a job's steps, what its trials want shown, and the time left.
 
-    stopping: asked after every step whether the trial should save and stop.
-    position: the line of its bar, below that of the whole.
+    place:    of its line, below that of the whole.
     overview: of the whole, if it is shown by the same process.
     """
 
@@ -29,116 +64,72 @@ class Progress(Watcher):
         self,
         job: Job,
         stopping: Callable[[], bool],
-        position: int = 1,
+        place: int = 1,
         overview: Overview | None = None,
     ) -> None:
-        self.name = name_of(job)
-        self.shown = job[0][0].shown
-        self.stopping = stopping
-        self.position = position
-        self.overview = overview
-        self.text = ""
+        super().__init__(stopping)
+        self.name, self.shown = name_of(job), job[0][0].shown
+        self.place, self.overview, self.numbers = place, overview, ""
 
     def start(self, step: int, total: int) -> None:
-        self.first, self.total = step, total
-        self.started = self.spoken = monotonic()
-        self.bar: Any = None
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self.bar = tqdm(
-                total=total, initial=step, desc=self.name, unit="step", position=self.position,
-                dynamic_ncols=True, leave=False,
-            )  # fmt: skip
+        self.first, self.total, self.began = step, total, monotonic()
+        self.line = Line(self.place, total)
 
     def record(self, record: Record) -> None:
         names = self.shown or [name for name in record if name != "step"]
-        self.text = ", ".join(f"{name} {show(record[name])}" for name in names)
-        if self.bar is not None:
-            self.bar.set_postfix_str(self.text, refresh=False)
+        texts = {name: "nan" if record[name] is None else f"{record[name]:.3g}" for name in names}
+        self.numbers = ", ".join(map(" ".join, texts.items()))
         if self.overview is not None:
             self.overview.show()
 
     def step(self, step: int) -> None:
-        if self.bar is not None:
-            self.bar.update(1)
-            return
-        now = monotonic()
-        if now - self.spoken >= QUIET_SECONDS or step == self.total:
-            left = (now - self.started) / (step - self.first) * (self.total - step)
-            print(
-                f"{self.name}: step {step:,} of {self.total:,}, {self.text}, {left:.0f} s left",
-                file=sys.stderr,
-            )
-            self.spoken = now
+        def text() -> str:
+            left = (monotonic() - self.began) / (step - self.first) * (self.total - step)
+            at = f"step {step:,} of {self.total:,}"
+            return f"{self.name}: {at}, {self.numbers}, {left:.0f} s left"
+
+        self.line.show(text, step, at_once=step == self.total)
 
     def end(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def stop(self) -> bool:
-        return self.stopping()
+        self.line.close()
 
 
 class Overview:
-    """How far all jobs are: "12 of 36 done, 2 running, 22 left; ends about 14:32".
+    """How far all jobs are: "12 of 36 trials done, 2 running, 22 left; ends about 14:32".
 
-    What has been done is read from the folders, so it is all the same where the jobs run.
+    What has been done is read from the folders, so it does not matter where the jobs run.
 
     jobs:    the folders of the trials of each.
-    seconds: how long each should take; as long as each other if not given.
+    seconds: how long each should take; all equally long if not given.
     """
 
     def __init__(self, jobs: Sequence[Sequence[Path]], seconds: Sequence[float] | None) -> None:
         self.jobs = jobs
         self.seconds = list(seconds or [1.0] * len(jobs))
-        self.states = ["left"] * len(jobs)
+        self.states: list[State] = ["left"] * len(jobs)
         self.before = [self.part(i) for i in range(len(jobs))]
-        self.began = self.spoken = monotonic()
-        self.bar: Any = None
-        if sys.stderr.isatty():
-            from tqdm import tqdm
+        self.began = monotonic()
+        self.line = Line(0)
 
-            self.bar = tqdm(total=0, position=0, bar_format="{desc}", leave=True)
+    def mark(self, i: int, state: State) -> None:
+        self.states[i] = state
+        self.show(at_once=state == "done")
 
-    def start(self, i: int) -> None:
-        self.states[i] = "running"
-        self.show()
+    def among(self, state: State) -> set[int]:
+        """The numbers of the jobs in a state."""
+        return {i for i, each in enumerate(self.states) if each == state}
 
-    def stop(self, i: int) -> None:
-        """It is to be started again."""
-        self.states[i] = "left"
+    def show(self, *, at_once: bool = False) -> None:
+        self.line.show(self.text, at_once=at_once)
 
-    def end(self, i: int) -> None:
-        self.states[i] = "done"
-        self.show(at_once=True)
-
-    def done(self) -> set[int]:
-        """The numbers of the jobs that have ended."""
-        return {i for i, state in enumerate(self.states) if state == "done"}
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def show(self, at_once: bool = False) -> None:
-        now = monotonic()
-        if self.bar is not None:
-            if at_once or now - self.spoken >= 1.0:
-                self.bar.set_description_str(self.line())
-                self.spoken = now
-        elif at_once or now - self.spoken >= QUIET_SECONDS:
-            print(self.line(), file=sys.stderr)
-            self.spoken = now
-
-    def line(self) -> str:
-        trials = dict.fromkeys(("done", "running", "left"), 0)
+    def text(self) -> str:
+        counts = dict.fromkeys(("done", "running", "left"), 0)
         for job, state in zip(self.jobs, self.states, strict=True):
-            trials[state] += len(job)
-        text = f"{trials['done']} of {sum(trials.values())} trials done"
-        text += f", {trials['running']} running, {trials['left']} left"
+            counts[state] += len(job)
+        text = f"{counts['done']} of {sum(counts.values())} trials done"
+        text += f", {counts['running']} running, {counts['left']} left"
         left = self.seconds_left()
-        if left is None or not trials["running"]:
+        if left is None or not counts["running"]:
             return text
         end = datetime.now() + timedelta(seconds=left)
         return f"{text}; ends about {end:%H:%M}" + (f" on {end:%d %b}" if left > 43_200 else "")
@@ -154,7 +145,7 @@ class Overview:
 
     def part(self, i: int) -> float:
         """How much of a job is done, from 0 to 1."""
-        return min(part_done(folder) for folder in self.jobs[i])
+        return min(map(part_done, self.jobs[i]))
 
 
 def part_done(folder: Path) -> float:
@@ -165,7 +156,3 @@ def part_done(folder: Path) -> float:
     if status["diverged"] or status.get("stopped"):
         return 1.0
     return min(1.0, records.last_step(folder) / records.read_settings(folder)["steps"])
-
-
-def show(x: float | None) -> str:
-    return "nan" if x is None else f"{x:.3g}"

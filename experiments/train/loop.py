@@ -7,10 +7,10 @@ threads. `replicas` drives several trials as one model by the same loop.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from minigrad import device as devices
 from minigrad import nn, optim
 from minigrad.files import CheckpointError, load_checkpoint, save_checkpoint
 from minigrad.kernel import enabled
+from minigrad.memory import keep_memory
+
+if TYPE_CHECKING:
+    from experiments.train.replicas import Replicas
 
 CHECKPOINT_SECONDS = 60.0  # of training that a killed process may lose
 
@@ -32,7 +36,13 @@ class Interrupted(Exception):
 
 
 class Watcher:
-    """What a trial tells while it runs, and asks: a progress bar, the Ctrl-C key. Does nothing."""
+    """What a trial tells while it runs, and asks: a progress bar, the Ctrl-C key. Shows nothing.
+
+    stopping: asked after every step whether to save and raise Interrupted.
+    """
+
+    def __init__(self, stopping: Callable[[], bool] = lambda: False) -> None:
+        self.stop = stopping
 
     def start(self, step: int, total: int) -> None: ...
 
@@ -41,10 +51,6 @@ class Watcher:
     def record(self, record: Record) -> None: ...
 
     def end(self) -> None: ...
-
-    def stop(self) -> bool:
-        """Whether to save and raise Interrupted now; asked after every step."""
-        return False
 
 
 def run(trial: Trial, folder: Path, *, device: str = "cpu", watcher: Watcher | None = None) -> None:
@@ -59,7 +65,7 @@ def run(trial: Trial, folder: Path, *, device: str = "cpu", watcher: Watcher | N
     name = devices.parse(device)
     if ended(trial, folder):
         return
-    devices.keep_memory()
+    keep_memory()
     with mg.use_device(name):
         session = Session(trial, folder, name)
         session.begin()
@@ -71,12 +77,214 @@ def ended(trial: Trial, folder: Path) -> bool:
     records.check_settings(folder, trial.settings(), type(trial)().settings())
     if not (folder / "status.json").exists():
         return False
-    found = records.read_trial(folder)
-    early = found.status["diverged"] or found.status.get("stopped", False)
-    return found.status["finished"] and (early or trial.steps <= found.status["steps"])
+    status = records.read_trial(folder).status
+    early = status["diverged"] or status.get("stopped", False)
+    return status["finished"] and (early or trial.steps <= status["steps"])
 
 
-# --- one step -----------------------------------------------------------------------------------
+def train_until(session: Session | Replicas, until: int, watcher: Watcher) -> None:
+    """Train up to step `until`, with the records and checkpoints that are due on the way.
+
+    Raises Interrupted, with a checkpoint saved, if the watcher says so.
+    """
+    watcher.start(session.step, until)
+    saved = monotonic()
+    try:
+        if session.step == 0 and session.due(0):
+            session.record(watcher)
+        while session.step < until and not session.done:
+            session.update()
+            if session.due(session.step):
+                session.record(watcher)
+            watcher.step(session.step)
+            if session.diverged:
+                return
+            stop = watcher.stop()
+            end = session.done or session.step == until
+            if stop or end or monotonic() - saved >= CHECKPOINT_SECONDS:
+                session.save()
+                saved = monotonic()
+            if stop and not session.done:
+                raise Interrupted(f"stopped after step {session.step} of {session.total}")
+    finally:
+        watcher.end()
+
+
+# --- a trial under way ----------------------------------------------------------------------------
+class Session:
+    """A trial under way: its task, its optimizer, how far it is, and the folder that it writes.
+
+    step:  how many updates are done, of `total`: its steps, rounded up to whole epochs.
+    done:  whether it has ended, after the last step, early, or because it diverged.
+    """
+
+    def __init__(self, trial: Trial, folder: Path, device: str) -> None:
+        """From the checkpoint if there is one. Writes nothing; errors as `run`."""
+        self.trial, self.folder, self.device = trial, folder, device
+        self.advance = step_of(trial, device)
+        self.task, self.optimizer = self.advance.task, self.advance.optimizer
+        self.epoch, self.batches = 0, batches(self.task, 0)
+        self.per_epoch = len(self.batches)
+        self.total = math.ceil(trial.steps / self.per_epoch) * self.per_epoch
+        self.step, self.seconds, self.done, self.diverged = 0, 0.0, False, False
+        self.records: list[Record] = []
+        self.times: list[Record] = []
+        self.environments: list[Any] = []
+        if (folder / CHECKPOINT).exists():
+            self.restore()
+        elif (first := trial.after()) is not None:
+            self.task.begin(folder.parent / first / CHECKPOINT)
+        self.random = mg.random.get_state()  # where sessions go side by side, each has its own
+
+    def restore(self) -> None:
+        """Model, optimizer, sums and random state of the checkpoint, and the records up to it."""
+        path, name = self.folder / CHECKPOINT, type(self.task).__name__
+        self.step, extra = load_checkpoint(path, model=self.task.model, optimizer=self.optimizer)
+        if not isinstance(extra, dict) or extra.get("task") != name:
+            raise CheckpointError(f"{path}: a checkpoint of another task than {name}")
+        self.advance.sums[...] = devices.move(np.array(extra["sums"]), self.advance.device)
+        metrics, times = (
+            [r for r in records.read_records(self.folder / file) if r["step"] <= self.step]
+            for file in ("metrics.jsonl", "times.jsonl")
+        )
+        if self.digest(metrics) != extra["metrics"]:
+            problem = f"damaged, not what was written before step {self.step} of the checkpoint"
+            raise records.damaged(self.folder, f"{self.folder / 'metrics.jsonl'}: {problem}")
+        self.records, self.times = (  # the last line of a shorter trial goes
+            [r for r in lines if self.due(r["step"])] for lines in (metrics, times)
+        )
+        self.seconds = float(records.read_status(self.folder)["seconds"])
+        path = self.folder / "environment.json"
+        self.environments = records.read_json(path, list) if path.exists() else []
+
+    def begin(self) -> None:
+        """Write what is known before the next step: settings, records so far, where it runs."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = {"version": records.VERSION, **self.trial.settings()}
+        records.write_json(self.folder / "settings.json", settings)
+        # it has ended already if it was killed between the last checkpoint and the status; if not,
+        # the status must not say so any more when the last line of a shorter trial goes
+        self.done = self.step == self.total or bool(self.records and self.trial.stop(self.records))
+        if not self.done:
+            self.write_status()
+        records.rewrite(self.folder / "metrics.jsonl", self.records)
+        records.rewrite(self.folder / "times.jsonl", self.times)
+        if self.done:
+            self.write_status()
+        here = {"from_step": self.step, **records.environment(self.device)}
+        records.write_json(self.folder / "environment.json", [*self.environments, here])
+        self.started = perf_counter()
+
+    # --- what `train_until` drives
+    def due(self, step: int) -> bool:
+        """Whether a step is recorded."""
+        return step == self.total or self.trial.due(step, self.per_epoch)
+
+    def update(self) -> None:
+        """One step of training."""
+        self.optimizer.lr = self.trial.rate(self.step, self.per_epoch)
+        self.advance(self.rows())
+        self.step += 1
+
+    def record(self, watcher: Watcher) -> None:
+        """Measure, and write a line of metrics."""
+        self.pause()
+        (measurement,) = measured(self.task)
+        (healthy,) = finite(self.task.model)
+        watcher.record(self.add(measurement, devices.to_numpy(self.advance.sums), healthy))
+        if self.trial.due(self.step, self.per_epoch):  # at the end they may go on, with more steps
+            self.advance.sums[...] = 0.0
+        self.started = perf_counter()
+
+    def save(self) -> None:
+        """Write the checkpoint of this step, after what it counts on."""
+        self.pause()
+        self.done = self.done or self.step == self.total
+        extra = {
+            "task": type(self.task).__name__,
+            "sums": self.advance.sums.tolist(),
+            "metrics": self.digest(self.records),
+        }
+        path = self.folder / CHECKPOINT
+        with records.naming(path):
+            records.on_disk(self.folder / "metrics.jsonl")
+            save_checkpoint(
+                path, model=self.task.model, optimizer=self.optimizer, step=self.step, extra=extra
+            )
+        self.write_status()
+        self.started = perf_counter()
+
+    # --- what these are made of
+    def rows(self) -> Rows:
+        """The next batch."""
+        epoch, place = divmod(self.step, self.per_epoch)
+        if epoch != self.epoch:
+            self.epoch, self.batches = epoch, batches(self.task, epoch)
+            if len(self.batches) != self.per_epoch:
+                raise ValueError(
+                    f"{type(self.task).__name__}.order: expected {self.per_epoch} batches in epoch "
+                    f"{epoch}, as in the first, got {len(self.batches)}"
+                )
+        return self.batches[place]
+
+    def add(self, measurement: Record, sums: Any, healthy: bool) -> Record:
+        """Write a line of metrics and one of times. A trial that is not healthy has diverged.
+
+        sums: (k,) what was added up since the last line, the denominator last.
+        """
+        means = {
+            name: number(name, float(value / sums[-1]) if sums[-1] else math.nan)
+            for name, value in zip(self.task.sums[:-1], sums, strict=False)
+        }
+        record = {"step": self.step, **means, **measurement}
+        records.append(self.folder / "metrics.jsonl", record)
+        time = {"step": self.step, "seconds": round(self.seconds, 3)}
+        time["peak_bytes"] = records.peak_bytes(self.device)
+        records.append(self.folder / "times.jsonl", time)
+        self.records.append(record)
+        self.diverged = not (healthy and np.isfinite(sums).all())
+        self.done = self.diverged or self.trial.stop(self.records)
+        if self.diverged:
+            self.write_status()
+        return record
+
+    def digest(self, lines: Sequence[Record]) -> str:
+        """Of the records that a longer trial has too: all, or all but the last."""
+        return records.digest(r for r in lines if self.trial.due(r["step"], self.per_epoch))
+
+    def pause(self) -> None:
+        """Add the time since `started` to the seconds of training."""
+        wait(self.device)
+        self.seconds += perf_counter() - self.started
+
+    def write_status(self) -> None:
+        status = {
+            "step": self.step,
+            "steps": self.total,
+            "finished": self.done,
+            "diverged": self.diverged,
+            "stopped": self.done and not self.diverged and self.step < self.total,
+            "seconds": round(self.seconds, 3),
+        }
+        if self.done:
+            status["metrics"] = records.digest(self.records)
+        records.write_json(self.folder / "status.json", status)
+
+
+def finite(model: Any) -> list[bool]:
+    """Of each replica, one without: whether no parameter is NaN or infinite."""
+    rows = model.replicas or 1
+    good = [np.isfinite(p.data).reshape(rows, -1).all(axis=1) for p in model.parameters()]
+    return [all(each) for each in zip(*(devices.to_numpy(g).tolist() for g in good), strict=True)]
+
+
+def wait(device: str) -> None:
+    """Until a GPU has done what it was given."""
+    if device != "cpu":
+        devices.cupy().cuda.Device(int(device[5:])).synchronize()
+
+
+# --- one step -------------------------------------------------------------------------------------
 class Step:
     """One update of a model, from the numbers of a batch. Reads nothing from the device.
 
@@ -91,10 +299,8 @@ class Step:
         self.device = optimizer.parameters()[0].device
         shape = (len(task.sums), *([] if self.replicas is None else [self.replicas]))
         self.sums: Any = devices.move(np.zeros(shape), self.device)
-        self.recorded = (
-            task.recordable and self.device != "cpu" and enabled()
-            and isinstance(optimizer, optim.Adam)
-        )  # fmt: skip
+        on_gpu = self.device != "cpu" and enabled()
+        self.recorded = task.recordable and on_gpu and isinstance(optimizer, optim.Adam)
         self.recordings: dict[int, Any] = {}
 
     def __call__(self, rows: Rows) -> mg.Tensor:
@@ -143,229 +349,3 @@ def optimizer_of(trial: Trial, model: nn.Module, others: Sequence[Trial] = ()) -
         return kind(parameters, lr=lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=decay)
     momentum = 0.9 if trial.optimizer == "momentum" else 0.0
     return optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=decay)
-
-
-# --- a trial under way --------------------------------------------------------------------------
-class Session:
-    """A trial under way: its task, its optimizer, how far it is, and the folder that it writes.
-
-    step:  how many updates are done.
-    total: after how many it ends: its steps, rounded up to whole epochs.
-    done:  whether it has ended, after the last step, early, or because it diverged.
-    """
-
-    def __init__(self, trial: Trial, folder: Path, device: str) -> None:
-        """From the checkpoint if there is one. Writes nothing; errors as `run`."""
-        self.trial, self.folder, self.device = trial, folder, device
-        self.advance = step_of(trial, device)
-        self.task, self.optimizer = self.advance.task, self.advance.optimizer
-        self.epoch, self.batches = 0, batches(self.task, 0)
-        self.per_epoch = len(self.batches)
-        self.total = math.ceil(trial.steps / self.per_epoch) * self.per_epoch
-        self.step, self.seconds, self.done, self.diverged = 0, 0.0, False, False
-        self.records: list[Record] = []
-        self.times: list[Record] = []
-        self.environments: list[Any] = []
-        if (folder / CHECKPOINT).exists():
-            self.restore()
-        elif (first := trial.after()) is not None:
-            self.task.begin(folder.parent / first / CHECKPOINT)
-        self.random = mg.random.get_state()  # of its own, where sessions go side by side
-
-    def restore(self) -> None:
-        """Model, optimizer, sums and random state of the checkpoint, and the records up to it."""
-        path, name = self.folder / CHECKPOINT, type(self.task).__name__
-        self.step, extra = load_checkpoint(path, model=self.task.model, optimizer=self.optimizer)
-        if not isinstance(extra, dict) or extra.get("task") != name:
-            raise CheckpointError(f"{path}: a checkpoint of another task than {name}")
-        for i, value in enumerate(extra["sums"]):
-            self.advance.sums[i] = value
-        path = self.folder / "metrics.jsonl"
-        found, times = (
-            [r for r in records.read_records(self.folder / each) if r["step"] <= self.step]
-            for each in ("metrics.jsonl", "times.jsonl")
-        )
-        if self.digest(found) != extra["metrics"]:
-            problem = f"damaged, not what was written before step {self.step} of the checkpoint"
-            raise records.damaged(self.folder, f"{path}: {problem}")
-        # the last line of a shorter trial goes
-        self.records, self.times = ([r for r in x if self.due(r["step"])] for x in (found, times))
-        self.seconds = float(records.read_status(self.folder)["seconds"])
-        path = self.folder / "environment.json"
-        self.environments = records.read_json(path, list) if path.exists() else []
-
-    def begin(self) -> None:
-        """Write what is known before the next step: settings, records so far, where it runs."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        settings = {"version": records.VERSION, **self.trial.settings()}
-        records.write_json(self.folder / "settings.json", settings)
-        # it has ended already if it was killed between the last checkpoint and the status; if not,
-        # the status must not say so any more when the last line of a shorter trial goes
-        self.done = self.step == self.total or bool(self.records and self.trial.stop(self.records))
-        if not self.done:
-            self.write_status()
-        records.rewrite(self.folder / "metrics.jsonl", self.records)
-        records.rewrite(self.folder / "times.jsonl", self.times)
-        if self.done:
-            self.write_status()
-        here = {"from_step": self.step, **records.environment(self.device)}
-        records.write_json(self.folder / "environment.json", [*self.environments, here])
-        self.started = perf_counter()
-
-    # --- what `train_until` drives
-    def due(self, step: int) -> bool:
-        """Whether a step is recorded."""
-        return step == self.total or self.trial.due(step, self.per_epoch)
-
-    def update(self) -> None:
-        """One step of training."""
-        self.optimizer.lr = self.rate()
-        self.advance(self.rows())
-        self.step += 1
-
-    def record(self, watcher: Watcher) -> None:
-        """Measure, and write a line of metrics."""
-        self.pause()
-        (found,) = measured(self.task)
-        (healthy,) = finite(self.task.model)
-        watcher.record(self.add(found, devices.to_numpy(self.advance.sums), healthy))
-        if self.trial.due(self.step, self.per_epoch):  # at the end they may go on, with more steps
-            self.advance.sums[...] = 0.0
-        self.started = perf_counter()
-
-    def save(self) -> None:
-        """Write the checkpoint of this step, after what it counts on."""
-        self.pause()
-        self.done = self.done or self.step == self.total
-        extra = {
-            "task": type(self.task).__name__,
-            "sums": self.advance.sums.tolist(),
-            "metrics": self.digest(self.records),
-        }
-        path = self.folder / CHECKPOINT
-        with records.naming(path):
-            records.on_disk(self.folder / "metrics.jsonl")
-            save_checkpoint(
-                path, model=self.task.model, optimizer=self.optimizer, step=self.step, extra=extra
-            )
-        self.write_status()
-        self.started = perf_counter()
-
-    # --- what these are made of
-    def rows(self) -> Rows:
-        """The next batch."""
-        epoch, place = divmod(self.step, self.per_epoch)
-        if epoch != self.epoch:
-            self.epoch, self.batches = epoch, batches(self.task, epoch)
-            if len(self.batches) != self.per_epoch:
-                raise ValueError(
-                    f"{type(self.task).__name__}.order: expected {self.per_epoch} batches in epoch "
-                    f"{epoch}, as in the first, got {len(self.batches)}"
-                )
-        return self.batches[place]
-
-    def rate(self) -> float:
-        """The learning rate of the next update."""
-        return self.trial.rate(self.step, self.per_epoch)
-
-    def add(self, found: Record, sums: Any, healthy: bool) -> Record:
-        """Write a line of metrics and one of times. A trial that is not healthy has diverged.
-
-        sums: (k,) what was added up since the last line, the denominator last.
-        """
-        means = {
-            name: number(name, float(value / sums[-1]) if sums[-1] else math.nan)
-            for name, value in zip(self.task.sums[:-1], sums, strict=False)
-        }
-        record = {"step": self.step, **means, **found}
-        records.append(self.folder / "metrics.jsonl", record)
-        time = {"step": self.step, "seconds": round(self.seconds, 3)}
-        time["peak_bytes"] = records.peak_bytes(self.device)
-        records.append(self.folder / "times.jsonl", time)
-        self.records.append(record)
-        self.diverged = not (healthy and np.isfinite(sums).all())
-        self.done = self.diverged or self.trial.stop(self.records)
-        if self.diverged:
-            self.write_status()
-        return record
-
-    def digest(self, found: Sequence[Record]) -> str:
-        """Of the records that a longer trial has too: all, or all but the last."""
-        kept = [r for r in found if self.trial.due(r["step"], self.per_epoch)]
-        return records.digest(kept)
-
-    def pause(self) -> None:
-        """Add the time since `started` to the seconds of training."""
-        wait(self.device)
-        self.seconds += perf_counter() - self.started
-
-    def write_status(self) -> None:
-        status = {
-            "step": self.step,
-            "steps": self.total,
-            "finished": self.done,
-            "diverged": self.diverged,
-            "stopped": self.done and not self.diverged and self.step < self.total,
-            "seconds": round(self.seconds, 3),
-        }
-        if self.done:
-            status["metrics"] = records.digest(self.records)
-        records.write_json(self.folder / "status.json", status)
-
-
-class Steps(Protocol):
-    """What `train_until` drives: a `Session`, or several as one."""
-
-    step: int
-    total: int
-    done: bool
-    diverged: bool
-
-    def due(self, step: int) -> bool: ...
-
-    def update(self) -> None: ...
-
-    def record(self, watcher: Watcher) -> None: ...
-
-    def save(self) -> None: ...
-
-
-def train_until(session: Steps, until: int, watcher: Watcher) -> None:
-    """Train up to step `until`, with the records and checkpoints that are due on the way.
-
-    Raises Interrupted, with a checkpoint saved, if the watcher says so.
-    """
-    watcher.start(session.step, until)
-    saved = monotonic()
-    try:
-        if session.step == 0 and session.due(0):
-            session.record(watcher)
-        while session.step < until and not session.done:
-            session.update()
-            if session.due(session.step):
-                session.record(watcher)
-            watcher.step(session.step)
-            if session.diverged:
-                return
-            stop = watcher.stop()
-            end = session.done or session.step == until
-            if stop or end or monotonic() - saved >= CHECKPOINT_SECONDS:
-                session.save()
-                saved = monotonic()
-            if stop and not session.done:
-                raise Interrupted(f"stopped after step {session.step} of {session.total}")
-    finally:
-        watcher.end()
-
-
-def finite(model: Any) -> list[bool]:
-    """Of each replica, one without: whether no parameter is NaN or infinite."""
-    rows = model.replicas or 1
-    good = [np.isfinite(p.data).reshape(rows, -1).all(axis=1) for p in model.parameters()]
-    return [all(each) for each in zip(*(devices.to_numpy(g).tolist() for g in good), strict=True)]
-
-
-def wait(device: str) -> None:
-    """Until a GPU has done what it was given."""
-    if device != "cpu":
-        devices.cupy().cuda.Device(int(device[5:])).synchronize()

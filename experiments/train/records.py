@@ -6,10 +6,11 @@
     checkpoint.safetensors   everything that a continuation needs
     status.json              steps done, whether and how it has ended, what proves its metrics
     environment.json         a list: where each session of the trial ran
+    .lock                    held by the process that writes here
 
 Files are replaced as a whole or extended by whole lines, so an interruption at any moment leaves a
 folder that reads. Metrics hold no time, for they are the same on every run. Figures and tables are
-made from these folders alone, and a folder that is damaged is refused, in one line.
+made from these folders only, and a folder that is damaged is refused, in one line.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any, NoReturn
 
 import numpy as np
@@ -33,11 +33,13 @@ import minigrad as mg
 from minigrad import device as devices
 from minigrad import kernel
 from minigrad.files import CheckpointError, read_file, write_file
+from minigrad.memory import memory_of
 
 Record = dict[str, Any]  # one line of metrics.jsonl: the step, and numbers by name
 VERSION = 1  # of these files; settings.json says it, and where it does not it is this
 CHECKPOINT = "checkpoint.safetensors"
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+LOCK_SECONDS = 30.0  # what a process whose node or parent has died takes to end
 
 
 class RecordError(ValueError):
@@ -49,7 +51,7 @@ def damaged(folder: Path, problem: object) -> RecordError:
     return RecordError(f"{problem}; without {folder} --resume runs this trial again")
 
 
-# --- writing ------------------------------------------------------------------------------------
+# --- writing --------------------------------------------------------------------------------------
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """An OSError inside, such as of a full disk, names the file."""
@@ -89,7 +91,12 @@ def on_disk(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-# --- reading ------------------------------------------------------------------------------------
+def digest(records: Iterable[Record]) -> str:
+    """SHA-256 of records as a file holds them."""
+    return hashlib.sha256("".join(map(line, records)).encode()).hexdigest()
+
+
+# --- reading files --------------------------------------------------------------------------------
 def read_json(path: Path, kind: type = dict) -> Any:
     """The content of a JSON file. RecordError that names the file if it is no JSON of this kind."""
     try:
@@ -99,19 +106,37 @@ def read_json(path: Path, kind: type = dict) -> Any:
 
 
 def decoded(text: bytes, kind: type = dict) -> Any:
-    """A JSON value of one kind. ValueError for others, NaN and infinities among them."""
+    """A JSON object or list. ValueError for anything else, NaN and infinities among them."""
 
     def refuse(constant: str) -> NoReturn:
         raise ValueError(f"not JSON: {constant}")
 
     try:
-        found = json.loads(text.decode("utf-8"), parse_constant=refuse)
+        value = json.loads(text.decode("utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"damaged, not JSON: {error}") from None
-    if not isinstance(found, kind):
-        names = {dict: "an object", list: "a list"}
-        raise ValueError(f"damaged, expected {names[kind]}, got {type(found).__name__}")
-    return found
+    if not isinstance(value, kind):
+        expected = {dict: "an object", list: "a list"}[kind]
+        raise ValueError(f"damaged, expected {expected}, got {type(value).__name__}")
+    return value
+
+
+def read_object(path: Path, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """A JSON object that has values of these kinds. RecordError, or ValueError for its version."""
+    content = read_json(path)
+    check_version(path, content)
+    for name, kind in kinds.items():
+        value = content.get(name)
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            problem = f"damaged, expected {name}: {kind.__name__}, got {value!r:.60}"
+            raise RecordError(f"{path}: {problem}")
+    return content
+
+
+def check_version(path: Path, content: Mapping[str, Any]) -> None:
+    """ValueError unless a file is of this version."""
+    if (version := content.get("version", VERSION)) != VERSION:
+        raise ValueError(f"{path}: is of version {version}; this program reads version {VERSION}")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -119,67 +144,54 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
     RecordError, which names file and line, for what is none.
     """
-    if not path.exists():
-        return []
-    found = []
-    *lines, _ = path.read_bytes().split(b"\n")
+    objects: list[dict[str, Any]] = []
+    *lines, _ = path.read_bytes().split(b"\n") if path.exists() else [b""]
     for i, text in enumerate(lines, 1):
         try:
-            found.append(decoded(text))
+            objects.append(decoded(text))
         except ValueError as error:
             raise RecordError(f"{path}: line {i}: {error}") from None
-    return found
+    return objects
 
 
 def read_records(path: Path) -> list[Record]:
     """Lines of metrics or times: numbers by name, the same names in each, at growing steps."""
-    found = read_lines(path)
-    for i, record in enumerate(found):
-        try:
-            check_record(record, found[i - 1] if i else None)
-        except ValueError as error:
-            raise RecordError(f"{path}: line {i + 1}: {error}") from None
-    return found
+    records = read_lines(path)
+    for i, record in enumerate(records):
+        problem, before = "", records[i - 1] if i else {**record, "step": -1}
+        if not all(isinstance(value, int | float | None) for value in record.values()):
+            problem = "expected numbers"
+        elif not isinstance(record.get("step"), int):
+            problem = "expected a step"
+        elif record.keys() != before.keys() or record["step"] <= before["step"]:
+            problem = "does not continue the line before"
+        if problem:
+            text = f"{path}: line {i + 1}: damaged, {problem}: {str(record)!r:.60}"
+            raise RecordError(text)
+    return records
 
 
-def check_record(record: Record, before: Record | None) -> None:
-    """ValueError unless it is a record, and can follow the one before."""
-    strange = [k for k, v in record.items() if not isinstance(v, int | float | None)]
-    if strange or not isinstance(record.get("step"), int):
-        raise ValueError(f"damaged, expected numbers and a step, got {str(record)!r:.60}")
-    if before is not None and (record.keys() != before.keys() or record["step"] <= before["step"]):
-        raise ValueError(f"damaged, does not continue the line before: {str(record)!r:.60}")
+# --- reading a trial ------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class TrialRecord:
+    """What a trial has left: its settings, one dict a recorded step, and how far it came."""
 
-
-def check_version(path: Path, content: Mapping[str, Any]) -> None:
-    """ValueError unless a file is of this version."""
-    if (found := content.get("version", VERSION)) != VERSION:
-        raise ValueError(f"{path}: is of version {found}; this program reads version {VERSION}")
+    folder: Path
+    settings: dict[str, Any]
+    records: list[Record]
+    status: dict[str, Any]
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """settings.json of a trial. ValueError, which names it, if it is none or of another version."""
-    path = folder / "settings.json"
-    settings = read_json(path)
-    check_version(path, settings)
-    if type(settings.get("steps")) is not int:
-        raise RecordError(f"{path}: damaged, expected settings, got {str(settings)!r:.60}")
-    return settings
+    return read_object(folder / "settings.json", {"steps": int})
 
 
 def read_status(folder: Path) -> dict[str, Any]:
     """status.json of a trial, or what it would be before the first step. RecordError if damaged."""
+    first = {"step": 0, "steps": 0, "finished": False, "diverged": False, "seconds": 0.0}
     path = folder / "status.json"
-    found = {"step": 0, "steps": 0, "finished": False, "diverged": False, "seconds": 0.0}
-    if not path.exists():
-        return found
-    expected = {"step": int, "steps": int, "finished": bool, "diverged": bool, "seconds": float}
-    found = read_json(path)
-    for name, kind in expected.items():
-        value = found.get(name)
-        if type(value) not in (kind, int if kind is float else kind) or not value >= 0:
-            raise RecordError(f"{path}: damaged, expected {name}: {kind.__name__}, got {value!r}")
-    return found
+    return read_object(path, {k: type(v) for k, v in first.items()}) if path.exists() else first
 
 
 def last_step(folder: Path) -> int:
@@ -194,55 +206,39 @@ def last_step(folder: Path) -> int:
         return 0
 
 
-@dataclass(frozen=True)
-class TrialRecord:
-    """What a trial has left: its settings, one dict a recorded step, and how far it came."""
-
-    folder: Path
-    settings: dict[str, Any]
-    records: list[Record]
-    status: dict[str, Any]
-
-
 def read_trial(folder: Path) -> TrialRecord:
     """The records in a folder; without status or metrics if it never got that far.
 
     RecordError, which names the file and what can be done, if they are damaged or do not belong
     together. ValueError for those of another version.
     """
+    metrics = folder / "metrics.jsonl"
     try:
         if not (folder / "settings.json").exists():
             raise RecordError(f"{folder / 'settings.json'}: missing beside what a trial has left")
-        found = TrialRecord(
-            folder=folder,
-            settings=read_settings(folder),
-            records=read_records(folder / "metrics.jsonl"),
-            status=read_status(folder),
-        )
-        if found.status["finished"]:
-            check_end(found)
-        return found
+        settings, records = read_settings(folder), read_records(metrics)
+        status = read_status(folder)
+        if status["finished"]:
+            last = records[-1]["step"] if records else None
+            if last != status["step"]:
+                where = "is empty" if last is None else f"ends at step {last}"
+                raise RecordError(f"{metrics}: {where}, and status.json says {status['step']}")
+            # before digests were kept, the last step is all that it says of them
+            if status.get("metrics") not in (None, digest(records)):
+                raise RecordError(f"{metrics}: damaged, not what status.json says that was written")
     except RecordError as error:
         raise damaged(folder, error) from None
+    return TrialRecord(folder, settings, records, status)
 
 
-def check_end(trial: TrialRecord) -> None:
-    """RecordError unless the metrics are those of the trial whose end the status tells.
+def read_trials(folder: Path) -> list[TrialRecord]:
+    """Every trial directly below a folder that has recorded at least one step, by name.
 
-    Before digests were kept, the last step is all that it says of them.
+    RecordError as `read_trial`.
     """
-    path, status = trial.folder / "metrics.jsonl", trial.status
-    steps = [record["step"] for record in trial.records]
-    if not steps or steps[-1] != status["step"]:
-        where = f"ends at step {steps[-1]}" if steps else "is empty"
-        raise RecordError(f"{path}: {where}, and status.json says {status['step']}")
-    if status.get("metrics") not in (None, digest(trial.records)):
-        raise RecordError(f"{path}: damaged, is not what status.json says that was written")
-
-
-def digest(records: Iterable[Record]) -> str:
-    """SHA-256 of records as a file holds them."""
-    return hashlib.sha256("".join(map(line, records)).encode()).hexdigest()
+    names = ("settings.json", "metrics.jsonl", "status.json", CHECKPOINT)
+    folders = sorted({path.parent for name in names for path in folder.glob(f"*/{name}")})
+    return [trial for trial in map(read_trial, folders) if trial.records]
 
 
 def check_checkpoint(folder: Path) -> None:
@@ -262,36 +258,22 @@ def check_settings(folder: Path, settings: Mapping[str, Any], usual: Mapping[str
     """
     if not (folder / "settings.json").exists():
         return
-    found = {**usual, **read_settings(folder)}
-    for k, wanted in settings.items():
-        if k != "steps" and found.get(k) != wanted:
-            raise ValueError(f"{folder}: holds a trial with {k}={found.get(k)}, not {wanted}")
-    if settings["steps"] < found["steps"]:
-        raise ValueError(
-            f"{folder}: holds a trial of {found['steps']} steps, more than {settings['steps']}"
-        )
+    there = {**usual, **read_settings(folder)}
+    for name, wanted in settings.items():
+        if name != "steps" and there.get(name) != wanted:
+            value = there.get(name)
+            raise ValueError(f"{folder}: holds a trial with {name}={value}, not {wanted}")
+    steps = there["steps"]
+    if settings["steps"] < steps:
+        raise ValueError(f"{folder}: holds a trial of {steps} steps, more than {settings['steps']}")
 
 
-def read_trials(folder: Path) -> list[TrialRecord]:
-    """Every trial directly below a folder that has recorded at least one step, by name.
-
-    FileNotFoundError if there is none. RecordError as `read_trial`.
-    """
-    names = ("settings.json", "metrics.jsonl", "status.json", CHECKPOINT)
-    found = sorted({path.parent for name in names for path in folder.glob(f"*/{name}")})
-    trials = [trial for trial in map(read_trial, found) if trial.records]
-    if not trials:
-        raise FileNotFoundError(f"{folder} holds no trial with metrics")
-    return trials
-
-
-# --- where a trial ran --------------------------------------------------------------------------
+# --- where a trial runs ---------------------------------------------------------------------------
 def environment(device: str) -> dict[str, Any]:
     """Commit, versions, device and threads: what else can change a number or a time."""
-    blas: Any = np.show_config(mode="dicts")
-    blas = blas.get("Build Dependencies", {}).get("blas", {}) if isinstance(blas, dict) else {}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found: dict[str, Any] = {
+    built: Any = np.show_config(mode="dicts")
+    blas = (built or {}).get("Build Dependencies", {}).get("blas", {})
+    values: dict[str, Any] = {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "python": platform.python_version(),
@@ -299,27 +281,31 @@ def environment(device: str) -> dict[str, Any]:
         "blas": f"{blas.get('name')} {blas.get('version')}",
         "system": f"{platform.system()} {platform.machine()}",
         "device": device,
-        "cores": cores,
+        "cores": cores(),
         "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
         "kernels": kernel.enabled(),
     }
     if device != "cpu":
         cupy = devices.cupy()
         properties = cupy.cuda.runtime.getDeviceProperties(int(device[5:]))
-        found["gpu"] = properties["name"].decode()
-        found["cupy"] = cupy.__version__
-        found["cuda"] = cupy.cuda.runtime.runtimeGetVersion()
-    return found
+        values["gpu"] = properties["name"].decode()
+        values["cupy"] = cupy.__version__
+        values["cuda"] = cupy.cuda.runtime.runtimeGetVersion()
+    return values
+
+
+def cores() -> int:
+    """How many this process may use."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return here or 1
 
 
 def commit() -> str | None:
     """The commit of this code, with "+" if files differ from it; None outside a repository."""
 
     def git(*args: str) -> str:
-        return subprocess.run(
-            ["git", *args], cwd=Path(__file__).parents[2], capture_output=True, text=True,
-            check=True, timeout=10,
-        ).stdout.strip()  # fmt: skip
+        how: dict[str, Any] = {"capture_output": True, "text": True, "check": True, "timeout": 10}
+        return subprocess.run(["git", *args], cwd=Path(__file__).parents[2], **how).stdout.strip()
 
     try:
         changed = git("status", "--porcelain", "experiments", "models", "minigrad", "kernels")
@@ -332,7 +318,7 @@ def peak_bytes(device: str) -> int:
     """The most bytes that this process has had in memory, or in CuPy's pool on a GPU."""
     if device == "cpu":
         return mg.debug.peak()
-    memory = devices.memory_of(int(device[5:]))
+    memory = memory_of(int(device[5:]))
     return memory.used + memory.kept
 
 
@@ -344,33 +330,22 @@ def fit_for_writing(folder: Path) -> None:
     probe.unlink()
 
 
-HOLD_SECONDS = 30.0  # what a process whose node or parent has died takes to end
-
-
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Make a folder and keep other processes from writing into it.
 
-    One that holds it already gets `HOLD_SECONDS` to end, then BlockingIOError names the folder. The
-    system takes the lock of a process away when it ends, however it ends. Where there are no such
-    locks (Windows), nothing is held.
+    One that writes there already gets `LOCK_SECONDS` to end, then BlockingIOError names the folder.
+    The system takes the lock of a process away when it ends, however it ends.
     """
+    from filelock import FileLock, Timeout  # not needed to read records, nor to train one trial
+
     folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
     try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    place, deadline = os.open(folder, os.O_RDONLY), monotonic() + HOLD_SECONDS
+        lock.acquire()
+    except Timeout:
+        raise BlockingIOError(f"{folder}: another process writes into it") from None
     try:
-        while True:
-            try:
-                fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if monotonic() > deadline:
-                    raise BlockingIOError(f"{folder}: another process writes into it") from None
-                sleep(0.1)
         yield
     finally:
-        os.close(place)
+        lock.release()

@@ -19,6 +19,7 @@ from experiments.train.task import measured
 from experiments.train.trial import Trial
 from minigrad import device as devices
 from minigrad.files import CheckpointError
+from minigrad.memory import keep_memory
 
 MAY_DIFFER = ("seed", "lr", "weight_decay")
 
@@ -30,20 +31,19 @@ def run_replicas(
     device: str = "cpu",
     watcher: Watcher | None = None,
 ) -> None:
-    """Train trials as replicas of one model, each into its folder; see `loop.run`.
+    """Train trials as replicas of one model, each into its folder; errors as `loop.run`.
 
     Metrics and parameters are those of separate runs to rounding; the seconds are those of all. A
-    trial that ends early ends, and the others go on.
+    trial that ends early ends, and the others go on. The watcher is told about the first.
 
-    Trials continue from their checkpoints, bit for bit on a CPU if the same are given together.
+    Trials continue from their checkpoints, bit for bit on a CPU if they are the same as before.
     Those with fewer steps behind them go first, until they are where the others are.
 
-    Raises ValueError, with nothing written, unless all fields but `MAY_DIFFER` are equal and the
-    task can be stacked, and if a folder holds another trial; Interrupted if the watcher says so,
-    which is told about the first trial.
+    ValueError, with nothing written, unless all fields but `MAY_DIFFER` are equal and the task can
+    be stacked.
     """
     name = devices.parse(device)
-    devices.keep_memory()
+    keep_memory()
     check_alike(trials, folders)
     pairs = list(zip(trials, folders, strict=True))
     at_end = [ended(*pair) for pair in pairs]
@@ -63,17 +63,17 @@ def run_replicas(
 
 def check_alike(trials: Sequence[Trial], folders: Sequence[Path]) -> None:
     """ValueError unless the trials can be replicas of one model."""
-    if not trials or len(trials) != len(folders) or len(set(folders)) != len(folders):
+    if not trials or not len(trials) == len(folders) == len(set(folders)):
         raise ValueError("expected one or more trials, each with a folder of its own")
     first = trials[0]
     for trial in trials:
         if type(trial) is not type(first):
             raise ValueError("trials of different kinds cannot run together")
-        for name in (field.name for field in fields(first)):
-            pair = getattr(first, name), getattr(trial, name)
-            if name not in MAY_DIFFER and pair[0] != pair[1]:
+        for name in (each.name for each in fields(first) if each.name not in MAY_DIFFER):
+            a, b = getattr(first, name), getattr(trial, name)
+            if a != b:
                 raise ValueError(
-                    f"trials with {name}={pair[0]} and {name}={pair[1]} cannot run together; only "
+                    f"trials with {name}={a} and {name}={b} cannot run together; only "
                     f"{', '.join(MAY_DIFFER)} may differ"
                 )
     if not first.stacks():
@@ -81,12 +81,12 @@ def check_alike(trials: Sequence[Trial], folders: Sequence[Path]) -> None:
 
 
 class Replicas:
-    """Sessions as one stacked model. Their own models get its values back when they are saved.
+    """Sessions as one stacked model. Each session's model gets its values back when it is saved.
 
     until:  the step at which those that are ahead join.
-    places: the sessions at its step. The places of the others, which have ended or are ahead, are
-            filled with copies of the first: in a stack of another size some sums are rounded
-            differently.
+    places: which sessions are at its step. The others have ended or are ahead, and their places in
+            the stack are filled with copies of the first of these, `first`: in a stack of another
+            size some sums are rounded differently.
     """
 
     def __init__(self, sessions: Sequence[Session]) -> None:
@@ -106,21 +106,23 @@ class Replicas:
         self.until = min((s.step for s in going if s.step > self.step), default=self.total)
         behind = [not each.done and each.step == self.step for each in self.sessions]
         self.places = [i for i, yes in enumerate(behind) if yes]
-        first = self.sessions[self.places[0]]
-        self.filled = [s if yes else first for s, yes in zip(self.sessions, behind, strict=True)]
-        self.task = type(first.task).stacked([each.task for each in self.filled])
+        self.first = self.sessions[self.places[0]]
+        self.filled = filled = [
+            each if yes else self.first for each, yes in zip(self.sessions, behind, strict=True)
+        ]
+        self.task = type(self.first.task).stacked([each.task for each in filled])
         self.task.model.train()
-        others = [each.trial for each in self.filled[1:]]
-        self.optimizer = optimizer_of(first.trial, self.task.model, others)
-        states = [each.optimizer.state_dict() for each in self.filled]
+        others = [each.trial for each in filled[1:]]
+        self.optimizer = optimizer_of(self.first.trial, self.task.model, others)
+        states = [each.optimizer.state_dict() for each in filled]
         slots = {
             name: value if counts(name) else np.stack([state["slots"][name] for state in states])
             for name, value in states[0]["slots"].items()
         }
         before = {"stepped": states[0]["stepped"], "slots": slots}
         self.optimizer.load_state_dict(self.optimizer.state_dict() | before)
-        self.advance = Step(self.task, self.optimizer, first.trial.clip)
-        for i, each in enumerate(self.filled):
+        self.advance = Step(self.task, self.optimizer, self.first.trial.clip)
+        for i, each in enumerate(filled):
             self.advance.sums[..., i] = each.advance.sums
             each.started = perf_counter()
 
@@ -129,11 +131,11 @@ class Replicas:
         return all(self.sessions[i].done for i in self.places)
 
     def due(self, step: int) -> bool:
-        return self.sessions[self.places[0]].due(step)
+        return self.first.due(step)
 
     def update(self) -> None:
-        """One step of training of every replica, on batches of its own."""
-        self.optimizer.lr = [each.rate() for each in self.filled]
+        """One step of training of every replica."""
+        self.optimizer.lr = [t.trial.rate(self.step, t.per_epoch) for t in self.filled]
         self.advance(np.stack([each.rows() for each in self.filled]))
         self.step += 1
         for i in self.places:
@@ -141,18 +143,17 @@ class Replicas:
 
     def record(self, watcher: Watcher) -> None:
         """Measure all, and write a line of metrics for each that has not ended."""
-        found, healthy = measured(self.task), finite(self.task.model)
+        measurements, healthy = measured(self.task), finite(self.task.model)
         sums = devices.to_numpy(self.advance.sums)
         going = [i for i in self.places if not self.sessions[i].done]
         for i in going:
             session = self.sessions[i]
             session.pause()
-            line = session.add(found[i], sums[..., i], healthy[i])
+            line = session.add(measurements[i], sums[..., i], healthy[i])
             if i == going[0]:
                 watcher.record(line)
             session.started = perf_counter()
-        first = self.sessions[self.places[0]]
-        if first.trial.due(self.step, first.per_epoch):
+        if self.first.trial.due(self.step, self.first.per_epoch):
             self.advance.sums[...] = 0.0
         self.save([i for i in going if self.sessions[i].done and not self.sessions[i].diverged])
         self.diverged = all(self.sessions[i].diverged for i in self.places)

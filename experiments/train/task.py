@@ -97,9 +97,8 @@ def checked(task: Any, trial: Trial) -> Task:
         raise ValueError(f"{name}.size: expected samples to train on, got {size}")
     taken = {*RESERVED, *trial.settings()}
     if len({*task.sums}) != len(task.sums) or taken & {*task.sums}:
-        raise ValueError(
-            f"{name}.sums: expected different names, not of something else: {task.sums}"
-        )
+        expected = "expected different names, not of something else"
+        raise ValueError(f"{name}.sums: {expected}: {task.sums}")
     return task
 
 
@@ -119,10 +118,10 @@ def batches(task: Task, epoch: int) -> list[Rows]:
 def losses(task: Task, rows: mg.Tensor) -> tuple[mg.Tensor, list[Any]]:
     """`Task.loss` and the arrays of its sums. ValueError for a wrong shape or number of them."""
     loss, sums = task.loss(rows)
-    name = f"{type(task).__name__}.loss"
-    if not isinstance(loss, mg.Tensor) or loss.shape != rows.shape[:-1]:
+    name, shape = f"{type(task).__name__}.loss", rows.shape[:-1]
+    if not isinstance(loss, mg.Tensor) or loss.shape != shape:
         got = loss.shape if isinstance(loss, mg.Tensor) else type(loss).__name__
-        raise ValueError(f"{name}: expected a loss of shape {rows.shape[:-1]}, got {got}")
+        raise ValueError(f"{name}: expected a loss of shape {shape}, got {got}")
     if len(sums) != len(task.sums):
         expected = ", ".join(task.sums) or "no sums"
         raise ValueError(f"{name}: expected {expected}, got {len(sums)} sums")
@@ -133,19 +132,20 @@ def measured(task: Task) -> list[Record]:
     """`Task.measure` of each replica, one without; NaN and infinity, which JSON lacks, are None."""
     task.model.eval()
     with mg.no_grad():
-        found = task.measure()
+        values = task.measure()
     task.model.train()
-    name, replicas = f"{type(task).__name__}.measure", task.model.replicas
+    name = f"{type(task).__name__}.measure"
+    if not isinstance(values, dict):
+        raise ValueError(f"{name}: expected numbers by name, got {type(values).__name__}")
     taken = {*RESERVED, *task.sums, *task.trial.settings()}
-    if not isinstance(found, dict):
-        raise ValueError(f"{name}: expected numbers by name, got {type(found).__name__}")
-    for key in found:
+    for key in values:
         if not isinstance(key, str) or key in taken:
             raise ValueError(f"{name}: {key!r} is no name, or is the name of something else")
-    each = [found] if replicas is None else [
-        {key: value[r] for key, value in found.items()} for r in range(replicas)
+    replicas = task.model.replicas
+    of_each = [values] if replicas is None else [
+        {key: value[r] for key, value in values.items()} for r in range(replicas)
     ]  # fmt: skip
-    return [{k: number(f"{name}: {k!r}", v) for k, v in record.items()} for record in each]
+    return [{k: number(f"{name}: {k!r}", v) for k, v in record.items()} for record in of_each]
 
 
 def number(name: str, value: Any) -> int | float | None:

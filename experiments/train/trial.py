@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 class Trial:
     """The settings that all trainings share. A kind of trial is a subclass, with fields of its own.
 
-    Settings are all that decides what comes out, and nothing else: where and how it is computed
-    (device, kernels, replicas) changes rounding and stands elsewhere. Values are what JSON holds,
-    and tuples of such.
+    Settings decide what comes out. Where and how it is computed (device, kernels, replicas) changes
+    only rounding, and stands elsewhere. Values are what JSON holds, and tuples of such.
 
     shown: the names in its records that progress lines show; all of them if there are none.
     """
@@ -69,19 +68,22 @@ class Trial:
         """Whether it can train as one of several replicas; see `Task.stacked`."""
         return False
 
+    def apart_from(self, *names: str) -> tuple[Any, ...]:
+        """Its kind and its settings without some: equal for trials that differ in those only."""
+        return type(self), *(getattr(self, f.name) for f in fields(self) if f.name not in names)
+
     # --- as JSON holds them
     def settings(self) -> dict[str, Any]:
         """The settings as JSON gives them back: tuples are lists."""
-        found = asdict(self)
-        found = {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
-        return found | {"clip": None if math.isinf(self.clip) else self.clip}
+        values = asdict(self).items()
+        settings = {k: list(v) if isinstance(v, tuple) else v for k, v in values}
+        return settings | {"clip": None if math.isinf(self.clip) else self.clip}
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
         """The trial with settings that `settings` gave.
 
-        One that is missing has its default, and one that there no longer is plays no part, so that
-        old records can be read.
+        For old records: a setting that is missing has its default, one that is unknown is left out.
         """
         known = {f.name: settings[f.name] for f in fields(cls) if f.name in settings}
         known = {k: tuple(v) if isinstance(v, list) else v for k, v in known.items()}

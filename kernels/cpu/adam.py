@@ -42,10 +42,7 @@ def adam_in_place(p, g, m, v, b1, b2, rest1, rest2, eps, rate, decay, keep, part
 @kernel(adam_update, device="cpu")
 def adam(
     pieces: Any,
-    param: Any,
-    grad: Any,
-    exp_avg: Any,
-    exp_avg_sq: Any,
+    arrays: tuple[Any, ...],
     b1: float,
     b2: float,
     eps: float,
@@ -53,8 +50,11 @@ def adam(
     decay: float,
     keep: float,
 ) -> Declined | None:
-    if why := unfit(param, grad, exp_avg, exp_avg_sq):
+    if len(arrays) > 4:
+        return Declined("amsgrad")
+    if why := unfit(*arrays):
         return why
+    param, grad, exp_avg, exp_avg_sq = arrays
     written = param, exp_avg, exp_avg_sq
     if not all(a.flags.c_contiguous and a.flags.writeable for a in written):
         return Declined("not in C order")

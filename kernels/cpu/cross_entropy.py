@@ -12,7 +12,6 @@ from kernels.cpu.functions import exp
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.loss import class_weights
-from minigrad.tensor import raw
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
@@ -85,7 +84,11 @@ def cross_entropy(
         return Declined("label smoothing" if label_smoothing else "reduction")
     if not (logits.ndim and logits.size):
         return Declined("nothing to do")
-    weight = None if weight is None else raw(weight).astype(np.float32)
+    if target.dtype.kind == "f":
+        return Declined("probabilities")
+    if weight is not None and weight.shape != logits.shape[-1:]:
+        return Declined("weight")
+    weight = None if weight is None else weight.astype(np.float32)
     ids, place, counted = class_weights(logits, target, weight, ignore_index)
     x = rows_of(logits).reshape(-1, logits.shape[-1])
     flat = np.ascontiguousarray(np.where(counted, ids, -1), np.int64).reshape(-1)

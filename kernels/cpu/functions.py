@@ -1,7 +1,7 @@
 """tanh and exp of one float32, without branches or tables, so that a loop over them vectorizes.
 
 Numba's own call the C library element by element, twenty times slower. The bounds below are
-measured again in `tests/kernels/test_kernels.py`.
+measured again in `tests/kernels/cpu/test_tanh_and_exp.py`.
 """
 
 from __future__ import annotations

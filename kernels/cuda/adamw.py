@@ -157,6 +157,8 @@ def in_columns(rows: Sequence[Any]) -> Any:
 # --- the routines -------------------------------------------------------------------------------
 @kernel(adam_update_all, device="cuda")
 def adam(pieces: Any, arrays: Sequence[Any], rates: Callable[[], Any]) -> Declined | None:
+    if any(len(each) > 4 for each in arrays):
+        return Declined("amsgrad")
     if why := unfit(*(a for four in arrays for a in four), dtypes=FLOATS):
         return why
     if not arrays or not all(in_order(p, m, v) for p, _, m, v in arrays):

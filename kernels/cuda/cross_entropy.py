@@ -24,7 +24,6 @@ from minigrad import device as devices
 from minigrad import ops
 from minigrad.indices import check_ids
 from minigrad.kernel import Declined, kernel
-from minigrad.tensor import raw
 
 BLOCK = 4096  # losses that are added up at a time
 
@@ -112,7 +111,6 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> Any:
-    weight = None if weight is None else raw(weight)
     if why := unfit(logits, dtypes=("float32",)):
         return why
     if label_smoothing or reduction not in ("none", "mean", "sum"):

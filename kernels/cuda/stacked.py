@@ -54,6 +54,8 @@ def embedding(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
     if not weight.size:
         return Declined("nothing to do")
     _, size, width = weight.shape
+    if padding_idx is not None and padding_idx not in range(size):
+        return Declined("padding_idx")
     check_ids(ids, size, "id")
     rows = numbered(ids, size)
 

@@ -9,11 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from minigrad import device as devices
 from minigrad import ops
+from minigrad.dtypes import DEFAULT_DTYPE
+from minigrad.indices import check_ids
 from minigrad.nn import init
-from minigrad.nn.layers import Linear, drops, empty
-from minigrad.nn.module import Module
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+from minigrad.nn.layers import Linear, drops, empty, filled
+from minigrad.nn.module import Module, Parameter
+from minigrad.tensor import Tensor, raw
 
 
 class MultiHeadAttention(Module):
@@ -24,7 +27,9 @@ class MultiHeadAttention(Module):
     query (B, T, dim) and key, value (B, S, dim) -> y (B, T, dim). Without a key: self-attention,
     where one matrix product makes q, k and v; without a value, it is the key.
 
-    dropout: probability of dropping an attention weight, in training.
+    bias:     whether q, k and v have one.    out_bias: whether y has one; as `bias` if None.
+    out_proj: False leaves W_out out: y is the heads side by side.
+    dropout:  probability of dropping an attention weight, in training.
 
     In every mask True means "may be attended to". (PyTorch's MultiheadAttention says the opposite,
     its scaled_dot_product_attention the same.) A query that may attend to nothing gets zeros from
@@ -38,7 +43,14 @@ class MultiHeadAttention(Module):
     """
 
     def __init__(
-        self, dim: int, num_heads: int, bias: bool = True, *, dropout: float = 0.0
+        self,
+        dim: int,
+        num_heads: int,
+        bias: bool = True,
+        *,
+        out_bias: bool | None = None,
+        out_proj: bool = True,
+        dropout: float = 0.0,
     ) -> None:
         if num_heads < 1 or dim % num_heads:
             raise ValueError(f"MultiHeadAttention: {num_heads} heads do not divide dim {dim}")
@@ -48,11 +60,12 @@ class MultiHeadAttention(Module):
         self.num_heads = num_heads
         self.dropout = dropout
         self.in_proj_weight = init_in_proj(dim)
-        self.in_proj_bias = empty(3 * dim) if bias else None
-        self.out_proj = Linear(dim, dim, bias=bias)
-        if self.in_proj_bias is not None and self.out_proj.bias is not None:
-            init.zeros_(self.in_proj_bias)
-            init.zeros_(self.out_proj.bias)
+        self.in_proj_bias = Parameter(filled(0.0, 3 * dim)) if bias else None
+        self.out_proj: Linear | None = None
+        if out_proj:
+            self.out_proj = Linear(dim, dim, bias=bias if out_bias is None else out_bias)
+            if self.out_proj.bias is not None:
+                init.zeros_(self.out_proj.bias)
 
     def forward(
         self,
@@ -63,6 +76,7 @@ class MultiHeadAttention(Module):
         mask: Any = None,
         key_mask: Any = None,
         causal: bool = False,
+        alibi: bool = False,
         return_weights: bool = False,
     ) -> Any:
         """y, or (y, weights) with return_weights, where weights is (B, num_heads, T, S).
@@ -71,19 +85,22 @@ class MultiHeadAttention(Module):
                   the scores.
         key_mask: (B, S) boolean, True at real keys and False at padding.
         causal:   query i attends to keys up to i only.
+        alibi:    each head looks near by a slope of its own; see `ops.attention.alibi_bias`.
         """
         q, k, v = (self._split_heads(t) for t in self._project(query, key, value))
-        together = combined_mask(mask, key_mask, q.dtype)
+        together = combined_mask(mask, key_mask, (*q.shape[:-1], k.shape[-2]), q.dtype)
         attend = ops.scaled_dot_product_attention
+        how: dict[str, Any] = {"causal": causal, "alibi": alibi}
         weights = None
         if drops(self, self.dropout):
-            _, weights = attend(q, k, v, together, causal=causal, return_weights=True)
+            _, weights = attend(q, k, v, together, **how, return_weights=True)
             y = ops.matmul(ops.dropout(weights, self.dropout, True), v)
         elif return_weights:
-            y, weights = attend(q, k, v, together, causal=causal, return_weights=True)
+            y, weights = attend(q, k, v, together, **how, return_weights=True)
         else:
-            y = attend(q, k, v, together, causal=causal)
-        y = self.out_proj(y.swapaxes(-3, -2).reshape(query.shape))
+            y = attend(q, k, v, together, **how)
+        y = y.swapaxes(-3, -2).reshape(query.shape)
+        y = y if self.out_proj is None else self.out_proj(y)
         return (y, weights) if return_weights else y
 
     def _project(
@@ -125,21 +142,28 @@ def init_in_proj(dim: int) -> Any:
     return weight
 
 
-def combined_mask(mask: Any, key_mask: Any, dtype: Any) -> Any:
-    """One mask that broadcasts to (B, num_heads, T, S), or None."""
+def combined_mask(mask: Any, key_mask: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """One mask that broadcasts to the scores, whose shape ends in (B, num_heads, T, S), or None."""
+    for name, given in (("mask", mask), ("key_mask", key_mask)):
+        if not (given is None or isinstance(given, Tensor) or devices.is_array(given)):
+            got = type(given).__name__
+            raise TypeError(f"MultiHeadAttention: expected {name} as a tensor or array, got {got}")
     if mask is not None:
         mask = mask if isinstance(mask, Tensor) else Tensor(mask)
         mask = mask.reshape((mask.shape[0], 1, *mask.shape[1:])) if mask.ndim == 3 else mask
     if key_mask is None:
         return mask
-    keys = raw(key_mask)
-    if keys.dtype.kind != "b" or keys.ndim != 2:
-        raise TypeError(f"key_mask: expected (B, S) bool, got {keys.shape} {keys.dtype}")
+    keys, batch = raw(key_mask), (shape[-4], shape[-1])
+    if keys.dtype.kind != "b" or keys.shape not in (batch, (1, batch[1])):
+        error = TypeError if keys.dtype.kind != "b" else ValueError
+        raise error(
+            f"MultiHeadAttention: expected key_mask {batch} bool, got {keys.shape} {keys.dtype}"
+        )
     keys = keys[:, None, None, :]
     if mask is None:
         return Tensor(keys)
     if mask.dtype.kind == "b":
-        return Tensor(mask.data & keys)
+        return mask & Tensor(keys)
     return mask + Tensor(np.where(keys, 0.0, -np.inf).astype(dtype))
 
 
@@ -186,8 +210,13 @@ class LearnedPositions(Module):
         self.weight = empty(length, dim)
         init.normal_(self.weight, 0.0, std)
 
-    def forward(self, x: Tensor) -> Tensor:
-        table = rows(self.weight, x)[..., : x.shape[-2], :]
+    def forward(self, x: Tensor, places: Tensor | None = None) -> Tensor:
+        """places: (T,) integers, the position of each row of x; 0, 1, ... T - 1 if None."""
+        if places is None:
+            table = rows(self.weight, x)[..., : x.shape[-2], :]
+        else:
+            check_ids(places.data, self.weight.shape[-2], "position")
+            table = ops.take(self.weight, places, axis=-2)
         *lead, length, dim = table.shape
         return x + table.reshape((*lead, *(1,) * (x.ndim - table.ndim), length, dim))
 

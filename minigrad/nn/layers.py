@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+import operator
+from collections.abc import Iterable, Iterator, MutableSequence
 from typing import Any
 
 import numpy as np
 
 from minigrad import ops
+from minigrad.dtypes import DEFAULT_DTYPE
 from minigrad.nn import init
 from minigrad.nn.module import Module, Parameter
-from minigrad.tensor import DEFAULT_DTYPE, Tensor
+from minigrad.tensor import Tensor
 
 
 def empty(*shape: int) -> Parameter:
@@ -67,8 +69,10 @@ class Embedding(Module):
     """
 
     def __init__(self, num: int, dim: int, padding_idx: int | None = None) -> None:
-        if padding_idx is not None and not 0 <= padding_idx < num:
-            raise ValueError(f"Embedding: padding_idx {padding_idx} not in [0, {num - 1}]")
+        if padding_idx is not None and operator.index(padding_idx) not in range(num):
+            raise ValueError(
+                f"Embedding: expected padding_idx in [0, {num - 1}], got {padding_idx}"
+            )
         self.padding_idx = padding_idx
         self.weight = empty(num, dim)
         init.normal_(self.weight)
@@ -183,29 +187,53 @@ class Tanh(Module):
         return ops.tanh(x)
 
 
-class ModuleList(Module):
-    """A list of modules, whose names are their places: "0", "1", ..."""
+class ModuleList(Module, MutableSequence[Any]):
+    """A list of modules, whose names are their places: "0", "1", ...
+
+    Whatever changes the list names them anew. TypeError for what is no module.
+    """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
-        for module in modules:
-            self.append(module)
-
-    def append(self, module: Module) -> None:
-        if not isinstance(module, Module):  # it would be left out in silence
-            raise TypeError(
-                f"{type(self).__name__}: expected modules, got {module!r:.60}; "
-                f"for a function write a Module whose forward calls it (nn.Tanh is one)"
-            )
-        setattr(self, str(len(self)), module)
+        self[:] = modules
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.named_children())
+        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Any]:
-        return (module for _, module in self.named_children())
+        return iter([module for name, module in self.named_children() if name.isdecimal()])
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: Any) -> Any:
         return list(self)[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        modules = list(self)
+        modules[index] = value
+        self._place(modules)
+
+    def __delitem__(self, index: Any) -> None:
+        modules = list(self)
+        del modules[index]
+        self._place(modules)
+
+    def insert(self, index: int, value: Module) -> None:
+        modules = list(self)
+        modules.insert(index, value)
+        self._place(modules)
+
+    def extend(self, values: Iterable[Module]) -> None:
+        self[len(self) :] = values
+
+    def _place(self, modules: list[Any]) -> None:
+        for module in modules:
+            if not isinstance(module, Module):  # it would be left out in silence
+                raise TypeError(
+                    f"{type(self).__name__}: expected modules, got {module!r:.60}; "
+                    f"for a function write a Module whose forward calls it (nn.Tanh is one)"
+                )
+        for name in [name for name in vars(self) if name.isdecimal()]:
+            delattr(self, name)
+        for place, module in enumerate(modules):
+            setattr(self, str(place), module)
 
 
 class Sequential(ModuleList):

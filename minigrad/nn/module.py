@@ -15,15 +15,17 @@ so a state dict goes either way without a table.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.create import from_dlpack, tensor
-from minigrad.graph import Array
+from minigrad.create import tensor
+from minigrad.dtypes import dtype_of
 from minigrad.inplace import stamp_write
+from minigrad.state import as_array, problems, report, same
 from minigrad.tensor import Tensor
 
 
@@ -41,6 +43,17 @@ class Parameter(Tensor):
             raise TypeError(f"Parameter: expected floating point numbers, got {array.dtype}")
         super().__init__(array if array.flags.c_contiguous else array.copy())
         self.requires_grad_(requires_grad)
+
+
+CONTAINERS = (list, tuple, dict, set, frozenset, deque)
+
+
+def holds_parameters(value: Any) -> bool:
+    """Whether it is or contains a module or a parameter, at any depth."""
+    if isinstance(value, CONTAINERS):
+        items: Any = value.values() if isinstance(value, dict) else value
+        return any(map(holds_parameters, items))
+    return isinstance(value, (Module, Parameter))
 
 
 class Module:
@@ -69,14 +82,21 @@ class Module:
             )
         if name in self._buffers() and not isinstance(value, Tensor):
             raise TypeError(f"{type(self).__name__}.{name} is a buffer: set a Tensor")
-        if isinstance(value, (list, tuple, dict)):
-            inside: Any = value.values() if isinstance(value, dict) else value
-            if any(isinstance(item, (Module, Parameter)) for item in inside):
-                raise TypeError(
-                    f"{type(self).__name__}.{name}: parameters inside a plain "
-                    f"{type(value).__name__} would not be found; use nn.ModuleList, or attributes"
-                )
+        self._check(name, value)
         object.__setattr__(self, name, value)
+
+    def _check(self, name: str, value: Any) -> None:
+        """Refuse an attribute whose parameters would not be found, or under an ambiguous name."""
+        if isinstance(value, CONTAINERS) and holds_parameters(value):
+            raise TypeError(
+                f"{type(self).__name__}.{name}: parameters inside a plain {type(value).__name__} "
+                f"would not be found; use nn.ModuleList, or attributes"
+            )
+        if "." in name and isinstance(value, (Module, Tensor)):
+            raise ValueError(
+                f"{type(self).__name__}: expected a name without dots, which divide names in a "
+                f"state dict, got {name!r}"
+            )
 
     def register_buffer(self, name: str, value: Tensor, *, persistent: bool = True) -> None:
         """Set an attribute that moves with the module but is not trained.
@@ -85,6 +105,7 @@ class Module:
         """
         if name in vars(self):
             raise ValueError(f"register_buffer: {type(self).__name__} already has {name!r}")
+        self._check(name, value)
         vars(self).setdefault("_buffer_names", {})[name] = persistent
         object.__setattr__(self, name, value)
 
@@ -93,10 +114,12 @@ class Module:
 
     # --- what is inside ---
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The submodules directly in this one."""
+        """The submodules directly in this one. TypeError for those in a list filled since then."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
+            elif isinstance(value, CONTAINERS):
+                self._check(name, value)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module, under the name `prefix`, and all below it; a shared one once."""
@@ -184,9 +207,7 @@ class Module:
 
     def astype(self, dtype: Any) -> Self:
         """Change the dtype of all floating point parameters, gradients and buffers, in place."""
-        dtype = np.dtype(dtype)
-        if dtype.kind != "f":
-            raise TypeError(f"astype: expected a floating point dtype, got {dtype}")
+        dtype = dtype_of(dtype, "astype", "f")
         return self._convert(lambda a: a.astype(dtype, copy=False) if a.dtype.kind == "f" else a)
 
     def _convert(self, change: Any) -> Self:
@@ -224,28 +245,25 @@ class Module:
         Raises ValueError that lists every missing and unexpected name, every wrong shape and
         dtype, and tied weights whose values differ. The module is then unchanged.
         """
-        given = {name: as_array(value) for name, value in state.items()}
-        problems = self.state_problems(given)
-        if problems:
-            raise ValueError(report(f"load_state_dict: {type(self).__name__}", problems))
-        self.write_state(given)
+        found = self.state_problems(state)
+        if found:
+            raise ValueError(report(f"load_state_dict: {type(self).__name__}", found))
+        self.write_state(state)
 
-    def state_problems(self, given: Mapping[str, Array | None]) -> list[str]:
-        """Why `given` cannot be loaded; nothing if it can."""
-        expected = self.state_tensors()
-        problems = mismatches(expected, given)
-        if not problems:
-            first: dict[int, str] = {}
-            for name, t in expected.items():
-                other = first.setdefault(id(t), name)
-                if other != name and not same(given[other], given[name]):
-                    problems.append(f"tied:       {other} and {name} have different values")
-        return problems
+    def state_problems(self, state: Mapping[str, Any]) -> list[str]:
+        """Why `state` cannot be loaded; nothing if it can."""
+        tensors, first = self.state_tensors(), dict[int, str]()
+        found = [*problems(tensors, state)]
+        for name, t in tensors.items():
+            other = first.setdefault(id(t), name)
+            if not found and not same(state[other], state[name]):
+                found.append(f"tied:       {other} and {name} have different values")
+        return found
 
-    def write_state(self, given: Mapping[str, Array]) -> None:
+    def write_state(self, state: Mapping[str, Any]) -> None:
         """Copy in values in which `state_problems` found nothing."""
         for name, t in self.state_tensors().items():
-            t.data[...] = devices.move(given[name], devices.of(t.data))
+            t.data[...] = devices.move(as_array(state[name]), devices.of(t.data))
             stamp_write(t.data)
 
     # --- for people ---
@@ -295,48 +313,3 @@ class Module:
         label = "  " * depth + (f"{name}: " if name else "") + kind
         rows[here] = (label, "  ".join(tensors), count)
         return count
-
-
-# --- loading values by name -----------------------------------------------------------------------
-def as_array(value: Any) -> Array | None:
-    """The array behind a NumPy or CuPy array, a Tensor, or another library's tensor; else None."""
-    value = value.data if isinstance(value, Tensor) else value
-    if not devices.is_array(value):
-        try:
-            value = np.asarray(value)
-        except (TypeError, ValueError, RuntimeError):  # a tensor on a GPU, say
-            try:
-                return from_dlpack(value).data
-            except Exception:  # whatever the other library raises
-                return None
-    if value.dtype.kind not in "biuf":
-        return None
-    return value if value.dtype.isnative else value.astype(value.dtype.newbyteorder("="))
-
-
-def same(a: Array | None, b: Array | None) -> bool:
-    """Whether two tied values are equal, bit for bit where they are NaN or signed zeros too."""
-    a, b = devices.to_numpy(a), devices.to_numpy(b)
-    return a.tobytes() == b.tobytes()
-
-
-def mismatches(expected: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Every reason why `given` does not fit `expected`, a line each. Both hold arrays by name."""
-    problems = [f"missing:    {name}" for name in expected if name not in given]
-    problems += [f"unexpected: {name}" for name in sorted(given) if name not in expected]
-    for name in expected:
-        if name not in given:
-            continue
-        want, got = expected[name], given[name]
-        if got is None:
-            problems.append(f"not an array of numbers: {name}")
-        elif got.shape != want.shape:
-            problems.append(f"shape:      {name} expected {want.shape}, got {got.shape}")
-        elif got.dtype != want.dtype:
-            problems.append(f"dtype:      {name} expected {want.dtype}, got {got.dtype}")
-    return problems
-
-
-def report(title: str, problems: list[str]) -> str:
-    """One message for all problems."""
-    return "\n  ".join([f"{title}: {len(problems)} problem(s); nothing was changed", *problems])

@@ -42,7 +42,7 @@ class LSTMCell(Module):
         if state is None:
             zero = Tensor(devices.zeros((*x.shape[:-1], self.hidden_size), x.data))
             state = zero, zero
-        h, c = state
+        h, c = pair("LSTMCell", state)
         return ops.lstm_cell(x, h, c, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
 
 
@@ -109,7 +109,7 @@ class LSTM(Module):
         for i in range(self.num_layers):
             weights += self.layer_weights(i)
         y = x.swapaxes(lead, lead + 1) if self.batch_first else x
-        h0, c0 = state or (None, None)
+        h0, c0 = (None, None) if state is None else pair("LSTM", state)
         if dropping:
             last_h: list[Tensor] = []
             last_c: list[Tensor] = []
@@ -127,6 +127,14 @@ class LSTM(Module):
     def extra_repr(self) -> str:
         settings = ["batch_first"] if self.batch_first else []
         return ", ".join(settings + ([f"dropout={self.dropout}"] if self.dropout else []))
+
+
+def pair(name: str, state: Any) -> State:
+    """The state (h, c). TypeError for all else, such as h alone, which would be taken apart."""
+    if not isinstance(state, (tuple, list)) or len(state) != 2:
+        got = f"a tensor {state.shape}" if isinstance(state, Tensor) else f"{state!r:.60}"
+        raise TypeError(f"{name}: expected the state as a pair (h, c), got {got}")
+    return state[0], state[1]
 
 
 def reset(module: Any, hidden_size: int) -> None:

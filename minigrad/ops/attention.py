@@ -43,6 +43,17 @@ def allowed_keys(q: Array, k: Array, mask: Array, causal: bool) -> Array:
     return allowed
 
 
+def check_mask(mask: Array, shape: tuple[int, ...]) -> None:
+    """TypeError, ValueError for a mask that is not for scores of this shape; None is."""
+    if mask is None:
+        return
+    if mask.dtype.kind not in "bf":
+        raise TypeError(f"expected a boolean or floating point mask, got {mask.dtype}")
+    pairs = zip(reversed(mask.shape), reversed(shape), strict=False)
+    if mask.ndim > len(shape) or any(n not in (1, size) for n, size in pairs):
+        raise ValueError(f"expected a mask that broadcasts to {shape}, got {mask.shape}")
+
+
 def alibi_bias(q: Array, k: Array) -> Array:
     """-slope |i + S - T - j|, (H, T, S); the slope of head h of H is 2^(-8 (h + 1) / H).
 
@@ -116,8 +127,8 @@ def scaled_dot_product_attention(
     """
     if q.shape[-1] != k.shape[-1] or k.shape[:-1] != v.shape[:-1]:
         raise ValueError("expected q (..., T, d), k (..., S, d), v (..., S, e)")
-    if mask is not None and mask.dtype.kind not in "bf":
-        raise TypeError(f"expected a boolean or floating point mask, got {mask.dtype}")
+    lead = np.broadcast_shapes(q.shape[:-2], k.shape[:-2])
+    check_mask(mask, (*lead, q.shape[-2], k.shape[-2]))
     q, k, v = one_dtype(q, k, v)
     scale = scale_of(q) if scale is None else scale
     s = product(q, mT(k))

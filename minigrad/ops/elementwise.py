@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 
+from minigrad.dtypes import check_fit
 from minigrad.graph import Array
 from minigrad.op import Result, op
 from minigrad.ops.special import erf_array, erfc_array
@@ -107,7 +108,7 @@ def ceil(x: Array) -> Result:
     return np.ceil(x), lambda g: g * 0.0
 
 
-@op(numpy=np.round)
+@op(numpy=(np.round, np.around))
 def round(x: Array, decimals: int = 0) -> Result:
     """y = x to so many decimals, halves to the even side.    dy/dx = 0"""
     return np.round(x, decimals), lambda g: g * 0.0
@@ -225,7 +226,9 @@ def logaddexp(a: Array, b: Array) -> Result:
             difference = np.where(same, 0.0, a - b)
         return logistic(difference) * ~(same & (raw(a) < 0.0))
 
-    return np.logaddexp(a, b), (lambda g: g * share(a, b), lambda g: g * share(b, a))
+    with np.errstate(invalid="ignore"):  # of NaN
+        y = np.logaddexp(a, b)
+    return y, (lambda g: g * share(a, b), lambda g: g * share(b, a))
 
 
 # --- smooth functions ---------------------------------------------------------------------------
@@ -246,9 +249,8 @@ def cos(x: Array) -> Result:
 @op(numpy=np.tanh)
 @wide
 def tanh(x: Array) -> Result:
-    """y = tanh x.    dy/dx = 1 - y², written in y, so x need not be kept"""
-    y = np.tanh(x)
-    return y, lambda g: g * (1.0 - y * y)
+    """y = tanh x.    dy/dx = 1 - y² = 4 σ(2x) σ(-2x), exact also where y is nearly ±1"""
+    return np.tanh(x), lambda g: 4.0 * g * logistic(2.0 * x) * logistic(-2.0 * x)
 
 
 def logistic(x: Array) -> Array:
@@ -294,6 +296,13 @@ def won(g: Array, wins: Array, ties: Array) -> Array:
     return g * (wins + 0.5 * ties).astype(g.dtype)
 
 
+def check_choices(a: Array, b: Array) -> None:
+    """OverflowError for a whole number beside integers that do not hold it: np.where wraps it."""
+    for number, others in ((a, b), (b, a)):
+        if isinstance(number, int) and hasattr(others, "dtype"):
+            check_fit(number, others.dtype)
+
+
 @op(broadcast=True, numpy=np.maximum)
 def maximum(a: Array, b: Array) -> Result:
     """y = the larger.    Its gradient goes to the larger, half to each where they are equal."""
@@ -314,6 +323,7 @@ def where(condition: Array, a: Array, b: Array) -> Result:
     `where(x > 0, sqrt(x), 0)` at x = 0. Make the argument safe as well:
     `where(x > 0, sqrt(where(x > 0, x, 1)), 0)`.
     """
+    check_choices(a, b)
     return np.where(condition, a, b), (
         None,
         lambda g: np.where(condition, g, 0.0),
@@ -326,6 +336,7 @@ def masked_fill(x: Array, mask: Array, value: Array) -> Result:
     """y = value where the mask holds, else x.    Each gets the gradient of its own elements"""
     if mask.dtype.kind != "b":
         raise TypeError(f"expected a boolean mask, got {mask.dtype}")
+    check_choices(x, value)
     return np.where(mask, value, x), (
         lambda g: np.where(mask, 0.0, g),
         None,

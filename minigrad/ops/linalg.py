@@ -136,6 +136,8 @@ def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Result:
     for its diagonal: "iji->j". The gradient of an operand is again an einsum, with the operand's
     letters and the output's swapped.
     """
+    if not isinstance(subscripts, str):
+        raise TypeError('expected subscripts as a string, like "ij,jk->ik"')
     terms, output = parse(subscripts, [x.ndim for x in operands])
     taken = [diagonals(x, term) for x, term in zip(one_dtype(*operands), terms, strict=True)]
     operands, inputs, backs = zip(*taken, strict=True)
@@ -183,10 +185,8 @@ def diagonals(x: Array, letters: str) -> tuple[Array, str, Callable[[Array], Arr
     return x, letters, back
 
 
-def parse(subscripts: Any, ndims: list[int]) -> tuple[list[str], str]:
+def parse(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
     """The letters of each operand and of the output; "..." becomes capital letters from the end."""
-    if not isinstance(subscripts, str):
-        raise TypeError('expected subscripts as a string, like "ij,jk->ik"')
     left, arrow, output = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     if len(terms) != len(ndims):

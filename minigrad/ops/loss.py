@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.errors import EXPLAINED, retold
 from minigrad.graph import Array
 from minigrad.indices import check_ids
+from minigrad.modes import is_grad_enabled
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import exp, logistic, mul, square
 from minigrad.ops.elementwise import where as where_op
@@ -21,7 +23,7 @@ from minigrad.ops.index import take_along_axis
 from minigrad.ops.nn import log_softmax
 from minigrad.ops.reduce import mean, sum
 from minigrad.ops.shape import unsqueeze
-from minigrad.tensor import Tensor, raw
+from minigrad.tensor import Tensor, carries_gradient, raw
 from minigrad.wide import wide, wide_function
 
 
@@ -34,6 +36,49 @@ def reduced(values: Any, reduction: str) -> Any:
     return sum(values) if reduction == "sum" else mean(values)
 
 
+def check_classes(logits: Array, weight: Array) -> None:
+    if not logits.ndim or not logits.shape[-1]:
+        raise ValueError(f"expected logits (..., C) of one class or more, got {logits.shape}")
+    if weight is not None and weight.shape != logits.shape[-1:]:
+        raise ValueError(f"expected weight {logits.shape[-1:]}, got {weight.shape}")
+
+
+# --- probabilities of classes -------------------------------------------------------------------
+def soft_composite(logits: Any, target: Any, weight: Any, smoothing: float, reduction: str) -> Any:
+    """`soft_cross_entropy` spelled in smaller ops."""
+    q = target * (1.0 - smoothing) + smoothing / logits.shape[-1]
+    q = q if weight is None else q * weight
+    logp = log_softmax(logits)
+    counted = (raw(q) != 0.0) | (raw(logp) != -math.inf)
+    return reduced(-sum(q * where_op(counted, logp, 0.0), axis=-1), reduction)
+
+
+def soft_cross_entropy(
+    logits: Array, target: Array, weight: Array, smoothing: float, reduction: str
+) -> Result:
+    """The body of `cross_entropy` for logits and probabilities t of one shape (..., C).
+
+    With s the smoothing and w the class weights, q_c = w_c ((1 - s) t_c + s/C), and place by place
+        loss = -Σ_c q_c logp_c        gx = p Σ_c q_c - q        gt = -(1 - s) w logp
+    "mean" divides by the number of places. A class of which q is 0 counts for nothing if it is
+    impossible (logp = -inf). No place is ignored.
+    """
+    if target.shape != logits.shape:
+        raise ValueError(
+            f"expected target {logits.shape[:-1]} of class ids, or {logits.shape} of probabilities"
+        )
+    w = 1.0 if weight is None else weight
+    q = w * ((1.0 - smoothing) * target + smoothing / logits.shape[-1])
+    logp, _ = log_softmax.op.body(logits)
+    p, logp = np.exp(logp), np.where((q == 0.0) & (logp == -math.inf), 0.0, logp)
+    loss = -np.sum(q * logp, axis=-1)
+    scale = 1.0 / (loss.size or math.nan) if reduction == "mean" else 1.0
+    return (loss if reduction == "none" else loss.sum() * scale), (
+        lambda g: (g * scale)[..., None] * (p * np.sum(q, axis=-1, keepdims=True) - q),
+        lambda g: (g * scale)[..., None] * (smoothing - 1.0) * w * logp,
+    )
+
+
 # --- class ids --------------------------------------------------------------------------------
 def class_weights(
     logits: Array, target: Array, weight: Array, ignore_index: int
@@ -41,8 +86,6 @@ def class_weights(
     """Class ids with 0 at ignored places, the weight of each place (0 there), and which count."""
     if target.shape != logits.shape[:-1]:
         raise ValueError(f"expected target {logits.shape[:-1]}: the logits without the class axis")
-    if weight is not None and weight.shape != logits.shape[-1:]:
-        raise ValueError(f"expected weight {logits.shape[-1:]}, got {weight.shape}")
     counted = target != ignore_index
     check_ids(target, logits.shape[-1], "target", ignored=ignore_index)
     target = np.where(counted, target, 0)
@@ -61,6 +104,8 @@ def cross_entropy_composite(
     reduction: str = "mean",
 ) -> Any:
     """`cross_entropy` spelled in smaller ops."""
+    if target.dtype.kind == "f":
+        return soft_composite(logits, target, weight, label_smoothing, reduction)
     counted = Tensor(raw(target) != ignore_index)
     logp = log_softmax(where_op(unsqueeze(counted, -1), logits, 0.0))
     options: dict[str, Any] = {"weight": weight, "ignore_index": ignore_index}
@@ -89,6 +134,9 @@ def cross_entropy(
 ) -> Result:
     """-log softmax(logits)[target].    logits (..., C), target class ids (...) -> () or (...)
 
+    The target may also be probabilities t (..., C), and the loss -Σ_c t_c logp_c; they may carry a
+    gradient, and "mean" divides by the number of places. See `soft_cross_entropy`.
+
     With s the smoothing and w the class weights, place by place:
         loss = -(1 - s) w_t logp_t - s/C Σ_c w_c logp_c         0 where the target is ignored
     "mean" divides the sum by Σ w_t. As dlogp_c/dx_j = δ_cj - p_j, the gradient of a place is
@@ -101,8 +149,13 @@ def cross_entropy(
         raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"expected 0 <= label_smoothing <= 1, got {label_smoothing}")
+    check_classes(logits, weight)
     classes, dtype = logits.shape[-1], logits.dtype
-    weight = None if weight is None else raw(weight).astype(dtype)
+    weight = None if weight is None else weight.astype(dtype)
+    if target.dtype.kind == "f":
+        if ignore_index != -100:
+            raise ValueError("ignore_index is for class ids, and the target is probabilities")
+        return soft_cross_entropy(logits, target, weight, label_smoothing, reduction)
     target, place, counted = class_weights(logits, target, weight, ignore_index)
     x = np.where(counted[..., None], logits, 0.0)  # what is ignored may be infinite or NaN
     with np.errstate(invalid="ignore"):
@@ -149,7 +202,18 @@ def nll_loss(
     reduction: str = "mean",
 ) -> Any:
     """-w_t logp[target], for log-probabilities (..., C) and class ids (...); see cross_entropy."""
-    ids, place, counted = class_weights(raw(logp), raw(target), raw(weight), ignore_index)
+    for name, a in (("target", target), ("weight", weight)):
+        if isinstance(a, (list, tuple)):
+            raise TypeError(f"nll_loss: expected {name} as a tensor or array, got {a!r}")
+    if carries_gradient(weight) and is_grad_enabled():
+        raise TypeError(
+            "nll_loss: weight carries a gradient, which would be lost; use weight.detach()"
+        )
+    try:
+        check_classes(logp, weight)
+        ids, place, counted = class_weights(raw(logp), raw(target), raw(weight), ignore_index)
+    except EXPLAINED as error:
+        raise retold(error, f"nll_loss: {error}") from error
     picked = take_along_axis(logp, ids[..., None], axis=-1)[..., 0]
     loss = -where_op(Tensor(counted), picked, 0.0) * Tensor(place)
     if reduction == "mean":

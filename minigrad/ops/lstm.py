@@ -154,17 +154,18 @@ def check_cell(
     integers = [a.dtype for a in (x, h, c, weight_ih, weight_hh) if a.dtype.kind != "f"]
     if integers:
         raise TypeError(f"expected floating point inputs, states and weights, got {integers[0]}")
-    if x.ndim != 2 or h.ndim != 2:
-        raise ValueError("expected x (B, D) and h, c (B, H)")
-    size = h.shape[1]
-    expected = (4 * size, x.shape[1]), (4 * size, size), h.shape
-    if (weight_ih.shape, weight_hh.shape, c.shape) != expected or len(x) != len(h):
-        raise ValueError(
-            f"expected weight_ih {expected[0]}, weight_hh {expected[1]}, and c and the batch of x "
-            f"like h {h.shape}"
-        )
-    if any(b is not None and b.shape != (4 * size,) for b in biases):
-        raise ValueError(f"expected biases ({4 * size},)")
+    if x.ndim != 2 or weight_ih.ndim != 2 or weight_hh.ndim != 2:
+        raise ValueError("expected x (B, D), weight_ih (4H, D) and weight_hh (4H, H)")
+    batch, width, size = len(x), weight_ih.shape[1], weight_hh.shape[1]
+    found = [
+        ("weight_ih", weight_ih, (4 * size, width)),
+        ("weight_hh", weight_hh, (4 * size, size)),
+    ]
+    found += [("x", x, (batch, width)), ("h", h, (batch, size)), ("c", c, (batch, size))]
+    found += [("biases", b, (4 * size,)) for b in biases if b is not None]
+    for name, a, shape in found:
+        if a.shape != shape:
+            raise ValueError(f"expected {name} {shape}, got {a.shape}")
 
 
 def check_layer(x: Array, h: Array, c: Array, w_ih: Array, w_hh: Array, *biases: Array) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.dtypes import dtype_of
 from minigrad.graph import Array
 from minigrad.op import Result, op
 from minigrad.tensor import Tensor
 
 
-@op(numpy=(np.copy, np.positive))
+@op(numpy=np.positive)
 def clone(x: Array) -> Result:
     """y = x in memory of its own.    gx = g"""
     return x.copy() if hasattr(x, "copy") else clone(x), lambda g: g
@@ -21,8 +22,8 @@ def clone(x: Array) -> Result:
 @op(casts=True)
 def astype(x: Array, dtype: Any) -> Result:
     """y = x in another dtype.    gx = g in the dtype of x"""
-    before = x.dtype
-    return x.astype(np.dtype(dtype)), lambda g: g.astype(before)
+    before, dtype = x.dtype, dtype_of(dtype)
+    return x.astype(dtype), lambda g: g.astype(before)
 
 
 @op

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ import numpy as np
 from minigrad import device as devices
 from minigrad import random
 from minigrad.capture import live, refuse_recording
+from minigrad.dtypes import DEFAULT_DTYPE, dtype_of
 from minigrad.graph import Array
 from minigrad.indices import add_at, check_ids
 from minigrad.op import Result, op
-from minigrad.tensor import DEFAULT_DTYPE, Tensor, raw
+from minigrad.tensor import Tensor, raw
 from minigrad.wide import wide
 
 
@@ -66,10 +68,12 @@ def embedding(weight: Array, ids: Array, padding_idx: int | None = None) -> Resu
     """y = weight[ids].    weight (V, D), ids integers of any shape S -> y (*S, D)
 
     The gradient of a row is the sum over all places that read it; the row `padding_idx` gets none.
-    IndexError for an id outside [0, V-1].
+    IndexError for an id outside [0, V-1], ValueError for such a padding_idx.
     """
     if weight.ndim != 2:
         raise ValueError("expected weight (V, D)")
+    if padding_idx is not None and operator.index(padding_idx) not in range(len(weight)):
+        raise ValueError(f"expected padding_idx in [0, {len(weight) - 1}], got {padding_idx}")
     check_ids(ids, len(weight), "id")
 
     def pull(g: Array) -> Array:
@@ -87,7 +91,7 @@ def one_hot(ids: Any, num_classes: int, dtype: Any = DEFAULT_DTYPE) -> Tensor:
     array = np.asarray(ids) if isinstance(ids, (int, list, tuple)) else raw(ids)
     check_ids(array, num_classes, "id")
     classes = devices.namespace(array).arange(num_classes)
-    return Tensor((array[..., None] == classes).astype(dtype))
+    return Tensor((array[..., None] == classes).astype(dtype_of(dtype, "one_hot")))
 
 
 # --- dropout ----------------------------------------------------------------------------------

@@ -264,7 +264,8 @@ def norm(x: Array, ord: float = 2.0, axis: Axis = None, keepdims: bool = False) 
         g = expand(g, x.shape, axes)
         if p == 2.0:
             return g * (x * inverse)
-        return g * np.sign(x) * (np.absolute(x) * inverse) ** (p - 1.0)
+        part = np.where(raw(x) == 0.0, 1.0, np.absolute(x) * inverse)  # 0^(p-1) has a pole
+        return g * np.sign(x) * part ** (p - 1.0)
 
     return y if keepdims else drop(y, axes), pull
 
@@ -299,8 +300,19 @@ def order_of(x: Any, axis: int, descending: bool) -> Array:
 
 
 @answers(np.sort)
-def _numpy_sort(x: Any, axis: int = -1) -> Any:
-    return sort(x, axis)[0]
+def _numpy_sort(x: Any, axis: int | None = -1, kind: Any = None, stable: Any = None) -> Any:
+    return sorted_as_numpy(x, axis, kind, stable)[0]
+
+
+@answers(np.argsort)
+def _numpy_argsort(x: Any, axis: int | None = -1, kind: Any = None, stable: Any = None) -> Any:
+    return sorted_as_numpy(x, axis, kind, stable)[1]
+
+
+def sorted_as_numpy(x: Any, axis: int | None, kind: Any, stable: Any) -> Any:
+    """Values and places. Any kind of sorting may keep the order of equal values, and here does."""
+    np.sort([], kind=kind, stable=stable)  # which refuses what is none
+    return sort(x.reshape(-1), 0) if axis is None else sort(x, axis)
 
 
 @op

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
+from minigrad.dtypes import check_fit
 from minigrad.graph import Array, unbroadcast
 from minigrad.joining import concatenated, stacked
 from minigrad.op import Result, inside, op
@@ -283,6 +284,7 @@ def pad(x: Array, pad_width: Any, mode: str = "constant", constant_values: float
     """
     if mode != "constant":
         raise ValueError(f'expected mode "constant", got {mode!r}')
+    check_fit(constant_values, x.dtype)
     widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
     inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
     return np.pad(x, pad_width, constant_values=constant_values), lambda g: g[inner]

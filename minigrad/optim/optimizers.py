@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.capture import on_failure, refuse_recording
+from minigrad.capture import on_failure, outdate, refuse_recording
 from minigrad.graph import Array
 from minigrad.inplace import stamp_write
 from minigrad.kernel import Routine
-from minigrad.nn.module import as_array, mismatches, report
 from minigrad.stacked import part
-from minigrad.tensor import Tensor
+from minigrad.state import as_array, problems, report
+from minigrad.tensor import Tensor, raw
 
 PIECE = 32768  # elements: five float32 arrays of it take 640 KiB
 
@@ -53,6 +53,8 @@ class Optimizer:
     its ratio to the optimizer's: `lr` = 0.1 and a group's "lr" = 0.01 give that group a tenth of
     whatever `lr` is set to later.
 
+    maximize: go up the gradient, not down.
+
     For a stacked model (`nn.stack`) `lr` and "weight_decay" may be sequences, a number for each
     replica, which is a place of the first axis of every parameter.
 
@@ -60,56 +62,94 @@ class Optimizer:
     two groups, and options out of range.
     """
 
-    slot_names: tuple[str, ...] = ()  # arrays kept for each parameter, in its shape and dtype
+    switches: tuple[str, ...] = ()  # the options that are True or False
     counts_steps = False  # whether a parameter's number of updates is kept as well
 
     def __init__(self, params: Iterable[Any], lr: Numbers, **defaults: Any) -> None:
+        self.defaults = defaults
         self.groups: list[dict[str, Any]] = []
         self.lr = lr
         self.slots: dict[Tensor, dict[str, Any]] = {}
         self._scratch: dict[Any, list[Array]] = {}
-        name = type(self).__name__
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
-            raise TypeError(f"{name}: expected model.parameters() or groups, got {kind_of(params)}")
+            raise TypeError(
+                f"{self.name}: expected model.parameters() or groups, got {kind_of(params)}"
+            )
         given = list(params)
-        groups: list[dict[str, Any]] = [{"params": given}]
-        if given and isinstance(given[0], Mapping):
-            groups = given
-        owners: dict[Tensor, int] = {}
-        for number, group in enumerate(groups):
-            if "params" not in group:
-                raise TypeError(f"{name}: group {number} has no 'params'")
-            options = {k: v for k, v in group.items() if k not in ("params", "lr")}
-            unknown = [k for k in options if k not in defaults]
-            if unknown:
+        grouped = any(isinstance(item, Mapping) for item in given)
+        for group in given if grouped else [{"params": given}]:
+            self.add_param_group(group)
+        if not self.parameters():
+            raise ValueError(f"{self.name}: no parameters were given")
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Train more parameters, with options of their own: a dict as the constructor takes it.
+
+        Its "lr" is in proportion to the `lr` of now. Raises as the constructor does, and then
+        nothing has changed. Recorded steps (`mg.capture`) are recorded again.
+        """
+        name = f"{self.name}: group {len(self.groups)}"
+        if not isinstance(group, Mapping) or "params" not in group:
+            got = list(group) if isinstance(group, Mapping) else kind_of(group)
+            raise TypeError(f"{name}: expected a dict with 'params', got {got}")
+        tensors = self._new_parameters(name, group["params"])
+        options = {**self.defaults, **group}
+        del options["params"]
+        lr = numbers(f"{name}: lr", options.pop("lr", self.lr))
+        unknown = [repr(option) for option in options if option not in self.defaults]
+        if unknown:
+            raise TypeError(
+                f"{name}: unknown option {', '.join(unknown)}; "
+                f"known are 'lr', {', '.join(map(repr, self.defaults))}"
+            )
+        scale = 1.0
+        if "lr" in group:
+            if isinstance(self.lr, tuple) or isinstance(lr, tuple) or self.lr == 0:
+                raise ValueError(f"{name}: a group's lr needs one lr > 0 to keep a ratio to")
+            scale = lr / self.lr
+        options = self._checked(name, options)
+        params = [*self.parameters(), *tensors]
+        check_count("lr", self.lr, params)
+        for each in (*self.groups, options):
+            check_count("weight_decay", each.get("weight_decay", 0.0), params)
+        self.groups.append({**options, "lr_scale": scale, "params": tensors})
+        if self.slots:
+            outdate()
+
+    def _new_parameters(self, name: str, params: Any) -> list[Tensor]:
+        """The tensors of a new group, each once. TypeError, ValueError for what cannot be one."""
+        if isinstance(params, Tensor) or not isinstance(params, Iterable):
+            raise TypeError(f"{name}: expected a list of tensors, got {kind_of(params)}")
+        params = list(params)
+        owners = {p: number for number, g in enumerate(self.groups) for p in g["params"]}
+        for i, p in enumerate(params):
+            if not isinstance(p, Tensor) or p.dtype.kind != "f" or not p.is_leaf:
                 raise TypeError(
-                    f"{name}: group {number} has unknown option {', '.join(map(repr, unknown))}; "
-                    f"known are 'lr', {', '.join(map(repr, defaults))}"
+                    f"{name}: parameter {i} is {kind_of(p)}, not a floating point leaf tensor"
                 )
-            tensors = list(dict.fromkeys(group["params"]))
-            for i, p in enumerate(tensors):
-                if not isinstance(p, Tensor) or p.dtype.kind != "f" or not p.is_leaf:
-                    raise TypeError(
-                        f"{name}: parameter {i} of group {number} is {kind_of(p)}, not a floating "
-                        f"point leaf tensor"
-                    )
-                if owners.setdefault(p, number) != number:
-                    raise ValueError(f"{name}: a parameter is in groups {owners[p]} and {number}")
-            scale = 1.0
-            if "lr" in group:
-                if isinstance(self.lr, tuple) or not self.lr > 0:
-                    raise ValueError(f"{name}: a group's lr needs one lr > 0 to keep a ratio to")
-                scale = group["lr"] / self.lr
-            options = {**defaults, **options}
-            if "weight_decay" in options:
-                options["weight_decay"] = numbers(options["weight_decay"])
-            self.groups.append({**options, "lr_scale": scale, "params": tensors})
-        if not owners:
-            raise ValueError(f"{name}: no parameters were given")
-        check_count("lr", self.lr, list(owners))
-        for group in self.groups:
-            self.check_options(group)
-            check_count("weight_decay", group.get("weight_decay", 0.0), list(owners))
+            if p in owners:
+                raise ValueError(f"{name}: parameter {i} is in group {owners[p]} too")
+        return list(dict.fromkeys(params))
+
+    def _checked(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options as switches, floats and tuples of floats, or an error that names one."""
+        found: dict[str, Any] = {}
+        for option in self.defaults:
+            where, value = f"{name}: {option}", options[option]
+            if option in self.switches:
+                if not isinstance(value, bool):
+                    raise TypeError(f"{where}: expected True or False, got {value!r:.80}")
+            else:
+                value = numbers(where, value, 1.0 if option == "betas" else math.inf)
+                count = 2 if option == "betas" else 1
+                if option != "weight_decay" and len(listed(value)) != count:
+                    raise ValueError(f"{where}: expected {count} number(s), got {value}")
+            found[option] = value
+        return found
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
 
     @property
     def lr(self) -> float | tuple[float, ...]:
@@ -118,9 +158,7 @@ class Optimizer:
 
     @lr.setter
     def lr(self, value: Numbers) -> None:
-        rates = numbers(value)
-        if not all(0.0 <= rate < math.inf for rate in listed(rates)):
-            raise ValueError(f"lr: expected a number >= 0, got {value}")
+        rates = numbers(f"{self.name}: lr", value)
         check_count("lr", rates, self.parameters())
         self._lr = rates
 
@@ -146,7 +184,8 @@ class Optimizer:
                     continue
                 if not p.data.flags.c_contiguous:
                     raise ValueError(f"step: a parameter of shape {p.shape} is not in C order")
-                updates.append((p.data, grad.data, self._slots_of(p), group))
+                g = np.negative(grad.data) if group.get("maximize") else grad.data
+                updates.append((p.data, g, self._slots_of(p, group), group))
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             self.update_all(updates)
         for param, *_ in updates:
@@ -166,17 +205,15 @@ class Optimizer:
         )
         return [(lr * options["lr_scale"], wd) for lr, wd in zip(lrs, decays, strict=True)]
 
-    def check_options(self, options: dict[str, Any]) -> None:
-        """ValueError for options out of range."""
+    def slot_names(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The arrays kept for each parameter of a group, in its shape and dtype."""
+        raise NotImplementedError
 
-    def _slots_of(self, p: Tensor) -> dict[str, Any]:
-        slots = self.slots.get(p)
-        if slots is None:
-            slots = {name: np.zeros_like(p.data) for name in self.slot_names}
-            if self.counts_steps:
-                slots["step"] = 0
-            self.slots[p] = slots
-        for name in self.slot_names:
+    def _slots_of(self, p: Tensor, options: Mapping[str, Any]) -> dict[str, Any]:
+        slots = self.slots.setdefault(p, {"step": 0} if self.counts_steps else {})
+        for name in self.slot_names(options):
+            if name not in slots:
+                slots[name] = np.zeros_like(p.data)
             slot = slots[name]
             if slot.dtype != p.dtype or type(slot) is not type(p.data):
                 raise RuntimeError(
@@ -207,6 +244,10 @@ class Optimizer:
         params = self.parameters()
         return {str(i) if names is None else names[p]: p for i, p in enumerate(params)}
 
+    def _labelled_groups(self, names: Mapping[Tensor, str] | None) -> list[dict[str, Any]]:
+        label_of = {p: label for label, p in self._labels(names).items()}
+        return [{**g, "params": [label_of[p] for p in g["params"]]} for g in self.groups]
+
     def state_dict(self, names: Mapping[Tensor, str] | None = None) -> dict[str, Any]:
         """A snapshot: the learning rate, the groups' options, and NumPy copies of the slots.
 
@@ -214,15 +255,16 @@ class Optimizer:
         "stepped", the parameters that have slots, are what JSON can hold; "slots" are the arrays,
         under names like "3.exp_avg".
         """
-        labels = self._labels(names)
-        label_of = {p: label for label, p in labels.items()}
-        stepped = [label for label, p in labels.items() if p in self.slots]
-        slots = {
-            f"{label}.{name}": np.array(value if name == "step" else devices.to_numpy(value))
-            for label in stepped
-            for name, value in self.slots[labels[label]].items()
-        }
-        groups = [{**g, "params": [label_of[p] for p in g["params"]]} for g in self.groups]
+        params, groups = self._labels(names), self._labelled_groups(names)
+        stepped = [label for label, p in params.items() if p in self.slots]
+        slots: dict[str, Any] = {}
+        for group in groups:
+            for label in (label for label in group["params"] if label in stepped):
+                mine = self.slots[params[label]]
+                for name in self.slot_names(group):
+                    slots[f"{label}.{name}"] = np.array(devices.to_numpy(mine[name]))
+                if self.counts_steps:
+                    slots[f"{label}.step"] = np.array(mine["step"])
         return {"lr": self.lr, "groups": groups, "stepped": stepped, "slots": slots}
 
     def load_state_dict(
@@ -233,97 +275,70 @@ class Optimizer:
         Raises ValueError that lists every missing, unexpected and misfitting entry; the optimizer
         is then unchanged.
         """
-        problems = self.state_problems(state, names)
-        if problems:
-            raise ValueError(report(f"load_state_dict: {type(self).__name__}", problems))
+        found = self.state_problems(state, names)
+        if found:
+            raise ValueError(report(f"load_state_dict: {self.name}", found))
         self.write_state(state, names)
 
     def state_problems(
         self, state: Mapping[str, Any], names: Mapping[Tensor, str] | None = None
     ) -> list[str]:
         """Why `state`, perhaps from a file, cannot be loaded; nothing if it can."""
-        mine = self.state_dict(names)
-        problems = mismatched_keys(mine, state, "")
-        if problems:
-            return problems
-        if not alike(self.lr, state["lr"]):
-            problems.append(f"lr: expected {self.lr!r} or its like, got {state['lr']!r}")
-        elif not all(0.0 <= rate < math.inf for rate in listed(state["lr"])):
-            problems.append(f"lr: expected a number >= 0, got {state['lr']!r}")
-        groups: Any = state["groups"]
-        if not isinstance(groups, list) or len(groups) != len(self.groups):
-            problems.append(f"groups: expected a list of {len(self.groups)}")
-        else:
-            for i, (want, got) in enumerate(zip(mine["groups"], groups, strict=True)):
-                problems += self._group_problems(f"groups[{i}]", want, got)
-        labels = self._labels(names)
-        stepped: Any = state["stepped"]
-        if not isinstance(stepped, list) or any(
-            not isinstance(label, str) or label not in labels for label in stepped
-        ):
-            problems.append(f"stepped: expected a list of parameters, got {stepped!r}")
-        elif not isinstance(state["slots"], Mapping):
-            problems.append("slots: expected a dict of arrays")
-        else:
-            problems += self._slot_problems(state["slots"], {k: labels[k] for k in stepped})
-        return problems
-
-    def _slot_problems(self, slots: Mapping[str, Any], stepped: dict[str, Tensor]) -> list[str]:
-        given = {name: as_array(value) for name, value in slots.items()}
+        params, state = self._labels(names), self._completed(state)
+        known, slots = list(params), state.pop("slots", None)
+        stepped = [label for label in listed(state.get("stepped")) if label in known]
+        groups = self._labelled_groups(names)
+        found = [*problems({"lr": self.lr, "groups": groups, "stepped": stepped}, state)]
+        if found:
+            return found
+        checks: list[Callable[[], Any]] = [partial(numbers, "lr", state["lr"])]
         expected: dict[str, Any] = {}
-        for label, p in stepped.items():
-            expected |= {f"{label}.{name}": p.data for name in self.slot_names}
-            if self.counts_steps:
-                expected[f"{label}.step"] = np.zeros((), np.int64)
-        problems = mismatches(expected, given)
-        if self.counts_steps and not problems:
-            steps = {f"{label}.step": int(slots[f"{label}.step"]) for label in stepped}
-            problems = [f"{name}: expected >= 1, got {n}" for name, n in steps.items() if n < 1]
-        return problems
-
-    def _group_problems(self, where: str, want: dict[str, Any], got: Any) -> list[str]:
-        if not isinstance(got, Mapping):
-            return [f"{where}: expected a dict"]
-        problems = mismatched_keys(want, got, f"{where}.")
-        if problems:
-            return problems
-        for name, value in want.items():
-            other: Any = got[name]
-            if name == "params":
-                fits = other == value
-            elif isinstance(value, bool):
-                fits = isinstance(other, bool)
-            else:
-                fits = alike(value, other)
-            if not fits:
-                problems.append(f"{where}.{name}: expected {value!r} or its like, got {other!r}")
-        if not problems:
+        for number, group in enumerate(state["groups"]):
+            name = f"groups[{number}]"
+            checks.append(partial(numbers, f"{name}: lr_scale", group["lr_scale"]))
+            checks.append(partial(self._checked, name, group))
+            for label in (label for label in group["params"] if label in stepped):
+                expected |= {f"{label}.{slot}": params[label] for slot in self.slot_names(group)}
+                if self.counts_steps:
+                    expected[f"{label}.step"] = np.zeros((), np.int64)
+        found = [*problems(expected, slots, "slots")]
+        if self.counts_steps and not found:
+            steps = {f"slots.{label}.step": int(slots[f"{label}.step"]) for label in stepped}
+            found = [f"{name}: expected >= 1, got {n}" for name, n in steps.items() if n < 1]
+        for check in checks:
             try:
-                self.check_options(dict(got))
-            except ValueError as error:
-                problems.append(f"{where}: {error}")
-        return problems
+                check()
+            except (TypeError, ValueError) as error:
+                found.append(str(error))
+        return found
+
+    def _completed(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """A state in which switches that are not named, for they came later, are off."""
+        state = dict(state) if isinstance(state, Mapping) else {}
+        if isinstance(state.get("groups"), list):
+            off = dict.fromkeys(self.switches, False)
+            groups = state["groups"]
+            state["groups"] = [{**off, **g} if isinstance(g, Mapping) else g for g in groups]
+        return state
 
     def write_state(
         self, state: Mapping[str, Any], names: Mapping[Tensor, str] | None = None
     ) -> None:
         """Take over a state in which `state_problems` found nothing."""
-        labels = self._labels(names)
-        self.slots = {}
-        for label in state["stepped"]:
-            p = labels[label]
-            self.slots[p] = {
-                name: devices.move(as_array(state["slots"][f"{label}.{name}"]), p.device).copy()
-                for name in self.slot_names
-            }
-            if self.counts_steps:
-                self.slots[p]["step"] = int(state["slots"][f"{label}.step"])
+        labels, state = self._labels(names), self._completed(state)
         self.lr = state["lr"]
         for mine, given in zip(self.groups, state["groups"], strict=True):
-            for name in mine:
-                if name != "params":
-                    value = given[name]
-                    mine[name] = tuple(value) if isinstance(value, list) else value
+            mine.update(self._checked("", given), lr_scale=given["lr_scale"])
+        self.slots = {}
+        for group in state["groups"]:
+            for label in (label for label in group["params"] if label in state["stepped"]):
+                p = labels[label]
+                self.slots[p] = {
+                    name: devices.move(as_array(state["slots"][f"{label}.{name}"]), p.device).copy()
+                    for name in self.slot_names(group)
+                }
+                if self.counts_steps:
+                    self.slots[p]["step"] = int(state["slots"][f"{label}.step"])
 
 
 def kind_of(x: Any) -> str:
@@ -332,35 +347,19 @@ def kind_of(x: Any) -> str:
     return f"a {type(x).__name__}"
 
 
-def is_number(x: Any) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool)
-
-
-def alike(value: Any, other: Any) -> bool:
-    """Whether `other` is a number where `value` is one, and as many where it is several."""
-    if not isinstance(value, tuple):
-        return is_number(other)
-    fits = isinstance(other, (list, tuple)) and len(other) == len(value)
-    return fits and all(map(is_number, other))
-
-
-def mismatched_keys(want: Mapping[str, Any], got: Mapping[str, Any], where: str) -> list[str]:
-    problems = [f"missing:    {where}{name}" for name in want if name not in got]
-    return problems + [f"unexpected: {where}{name}" for name in got if name not in want]
-
-
-def check_range(name: str, value: Any, low: float, high: float = math.inf) -> None:
-    if not all(low <= number < high for number in listed(value)):
-        raise ValueError(f"{name}: expected {low} <= {name} < {high}, got {value}")
-
-
 # --- a number, or one for each replica ----------------------------------------------------------
-def numbers(value: Any) -> Number:
-    """A number as a float, a sequence of them as a tuple."""
-    return float(value) if np.ndim(value) == 0 else tuple(map(float, value))
+def numbers(name: str, value: Any, high: float = math.inf) -> Number:
+    """A float, or a tuple of floats. TypeError for no numbers, ValueError beyond [0, high)."""
+    array = np.asarray(raw(value))
+    if array.dtype.kind not in "iuf" or array.ndim > 1:
+        raise TypeError(f"{name}: expected numbers, got {value!r:.80}")
+    if not np.all((array >= 0.0) & (array < high)):
+        raise ValueError(f"{name}: expected numbers in [0, {high:g}), got {value}")
+    found = array.astype(float).tolist()
+    return tuple(found) if array.ndim else found
 
 
-def listed(value: Any) -> Sequence[float]:
+def listed(value: Any) -> Sequence[Any]:
     return value if isinstance(value, (tuple, list)) else (value,)
 
 
@@ -392,34 +391,41 @@ class SGD(Optimizer):
     (2013), section 2, in PyTorch's form, where lr multiplies the momentum too.
     """
 
-    slot_names = ("momentum_buffer",)
+    switches = "nesterov", "maximize"
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: Numbers,
+        lr: Numbers = 1e-3,
         *,
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: Numbers = 0.0,
+        maximize: bool = False,
     ) -> None:
         super().__init__(
-            params, lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay
+            params,
+            lr,
+            momentum=momentum,
+            nesterov=nesterov,
+            weight_decay=weight_decay,
+            maximize=maximize,
         )
-        if not any(group["momentum"] for group in self.groups):
-            self.slot_names = ()
 
-    def check_options(self, options: dict[str, Any]) -> None:
-        check_range("momentum", options["momentum"], 0.0)
-        check_range("weight_decay", options["weight_decay"], 0.0)
-        if options["nesterov"] and not options["momentum"]:
-            raise ValueError("nesterov needs momentum > 0")
+    def slot_names(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("momentum_buffer",) if options["momentum"] else ()
+
+    def _checked(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        found = super()._checked(name, options)
+        if found["nesterov"] and not found["momentum"]:
+            raise ValueError(f"{name}: nesterov: expected momentum > 0 beside it, got 0")
+        return found
 
     def update_all(self, updates: Sequence[Update]) -> None:
         refuse_recording("SGD.step")
         for param, grad, slots, options in updates:
             mu, rates = options["momentum"], self.lr_and_decay(options)
-            arrays = (param, grad, slots["momentum_buffer"]) if mu else (param, grad)
+            arrays = (param, grad, *(slots[name] for name in self.slot_names(options)))
             for replica, (lr, wd) in zip(parts(arrays, len(rates)), rates, strict=True):
                 self.update(replica, lr, wd, mu, options["nesterov"])
 
@@ -456,11 +462,13 @@ class Adam(Optimizer):
         v = b2*v + (1-b2)*g*g
         p = p - lr*(m/(1-b1**t)) / (sqrt(v/(1-b2**t)) + eps)
 
-    t counts the updates of each parameter. Source: Kingma and Ba, Adam: A Method for Stochastic
-    Optimization (2015), algorithm 1.
+    t counts the updates of each parameter. amsgrad: instead of v the largest v so far.
+    Source: Kingma and Ba, Adam: A Method for Stochastic Optimization (2015), algorithm 1; Reddi et
+    al., On the Convergence of Adam and Beyond (2018), algorithm 2, in PyTorch's form, which
+    corrects the bias as above.
     """
 
-    slot_names = ("exp_avg", "exp_avg_sq")
+    switches = "amsgrad", "maximize"
     counts_steps = True
     decoupled = False
 
@@ -472,17 +480,27 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: Numbers = 0.0,
+        amsgrad: bool = False,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        super().__init__(
+            params,
+            lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            maximize=maximize,
+        )
 
-    def check_options(self, options: dict[str, Any]) -> None:
-        for beta in options["betas"]:
-            check_range("beta", beta, 0.0, 1.0)
-        check_range("eps", options["eps"], 0.0)
-        check_range("weight_decay", options["weight_decay"], 0.0)
+    def slot_names(self, options: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * options["amsgrad"])
 
     def update_all(self, updates: Sequence[Update]) -> None:
-        arrays = [(p, g, slots["exp_avg"], slots["exp_avg_sq"]) for p, g, slots, _ in updates]
+        arrays = [
+            (p, g, *(slots[name] for name in self.slot_names(options)))
+            for p, g, slots, options in updates
+        ]
         adam_update_all(self.pieces, arrays, lambda: self.rates(updates))
 
     def rates(self, updates: Sequence[Update]) -> tuple[list[list[Rates]], list[int]]:
@@ -522,22 +540,19 @@ def adam_update_all(
 ) -> None:
     """`adam_update` for every parameter.
 
-    arrays: of each the parameter, its gradient, exp_avg and exp_avg_sq.    rates: see `Adam.rates`
+    arrays: of each the parameter, its gradient and its slots.    rates: see `Adam.rates`
     """
     refuse_recording("Adam.step")
     rows, which = rates()
-    for four, i in zip(arrays, which, strict=True):
-        for replica, numbers in zip(parts(four, len(rows[i])), rows[i], strict=True):
-            adam_update(pieces, *replica, *numbers)
+    for each, i in zip(arrays, which, strict=True):
+        for replica, numbers in zip(parts(each, len(rows[i])), rows[i], strict=True):
+            adam_update(pieces, replica, *numbers)
 
 
 @Routine
 def adam_update(
     pieces: Callable[..., Iterator[list[Array]]],
-    param: Array,
-    grad: Array,
-    exp_avg: Array,
-    exp_avg_sq: Array,
+    arrays: tuple[Array, ...],
     b1: float,
     b2: float,
     eps: float,
@@ -547,9 +562,9 @@ def adam_update(
 ) -> None:
     """g = grad + decay p; m, v as in `Adam`; p = keep p - rate m / (sqrt(v) + eps). In place.
 
-    pieces: `Optimizer.pieces`
+    pieces: `Optimizer.pieces`.    arrays: p, grad, m, v, and with amsgrad the largest v so far
     """
-    for p, g, m, v, s, extra in pieces(param, grad, exp_avg, exp_avg_sq, scratch=2):
+    for p, g, m, v, *largest, s, extra in pieces(*arrays, scratch=2):
         if decay != 0.0:
             np.multiply(p, decay, out=extra)
             np.add(extra, g, out=extra)
@@ -561,6 +576,9 @@ def adam_update(
         np.multiply(g, g, out=s)
         np.multiply(s, 1.0 - b2, out=s)
         np.add(v, s, out=v)
+        for highest in largest:
+            np.maximum(highest, v, out=highest)
+            v = highest
         np.sqrt(v, out=s)
         np.add(s, eps, out=s)
         np.divide(m, s, out=s)
@@ -593,5 +611,15 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: Numbers = 1e-2,
+        amsgrad: bool = False,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        super().__init__(
+            params,
+            lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            maximize=maximize,
+        )

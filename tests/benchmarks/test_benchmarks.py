@@ -173,7 +173,7 @@ def test_sides_take_turns_and_the_first_step_of_each_is_not_counted():
     assert len(times["a"]) == 3
 
 
-def test_table():
+def test_the_table_has_medians_and_ratios():
     times = {
         "minigrad": [10.0, 20.0, 30.0],
         "minigrad, plain, shared prefixes": [16.0, 16.0, 16.0],
@@ -232,7 +232,7 @@ def test_mistakes_are_one_line(command, args, words, tmp_path, monkeypatch, caps
 def no_kernels(monkeypatch):
     """Without the compiled kernels, which may have to be compiled first."""
     monkeypatch.setattr(sweep, "SIDES", ("minigrad, plain", "PyTorch eager"))
-    monkeypatch.setattr(sweep.device, "keep_memory", lambda: True)  # would last to the end
+    monkeypatch.setattr(sweep, "keep_memory", lambda: True)  # would last to the end
 
 
 @pytest.mark.usefixtures("no_kernels")

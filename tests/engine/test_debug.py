@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from small import leaf
 
 import minigrad as mg
 from minigrad import debug, graph
@@ -186,3 +187,11 @@ def test_live_tensors_are_counted():
     del x, y
     assert debug.live_tensors() == before
     assert debug.live_nodes() == nodes
+
+
+def test_the_first_op_that_makes_nan_is_named_with_its_line():
+    x = leaf([0.0])
+    with debug.find_nan():
+        y = mg.sqrt(x)
+        with pytest.raises(FloatingPointError, match=r"sqrt: .*inf.*test_debug\.py:\d+"):
+            y.backward()

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import socket
 import stat
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -44,7 +46,7 @@ ARRAYS = {
 
 @pytest.mark.parametrize("name", ARRAYS)
 @pytest.mark.parametrize("wrap", [mg.Tensor, lambda array: array], ids=["tensor", "array"])
-def test_round_trip(name, wrap, tmp_path):
+def test_arrays_come_back_with_their_values_shape_and_dtype(name, wrap, tmp_path):
     array = ARRAYS[name]
     path = tmp_path / "a.safetensors"
     mg.save({name: wrap(array), "other": base}, path)
@@ -68,7 +70,7 @@ def test_file_is_plain_safetensors(tmp_path):
     np.testing.assert_array_equal(mg.load(path)["w"].data, base)
 
 
-def test_parameters_and_no_tensors(tmp_path):
+def test_a_parameter_comes_back_as_a_tensor_and_an_empty_file_as_an_empty_dict(tmp_path):
     path = tmp_path / "a.safetensors"
     mg.save({"p": nn.Parameter([1.0, 2.0])}, path)
     p = mg.load(path, device="cpu")["p"]
@@ -78,25 +80,42 @@ def test_parameters_and_no_tensors(tmp_path):
     assert mg.load(path) == {}
 
 
+def test_text_beside_the_tensors_comes_back(tmp_path):
+    path = tmp_path / "a.safetensors"
+    text = {"about": "é\u2028", "empty": "", "": "json: {}"}
+    mg.save({"w": base}, path, text)
+    assert mg.load_metadata(path) == text
+    mg.save({"w": base}, path)
+    assert mg.load_metadata(path) == {}
+    safetensors.numpy.save_file({"w": base}, path, {"format": "np"})  # one written elsewhere
+    assert mg.load_metadata(path) == {"format": "np"}
+    mg.save({"w": base}, path, text)
+    path.write_bytes(path.read_bytes().replace(b"json", b"JSON"))
+    with pytest.raises(CheckpointError, match="damaged"):
+        mg.load_metadata(path)
+
+
 @pytest.mark.parametrize(
     ("tensors", "metadata", "words"),
     [
         ({"a": "text"}, None, "a is str"),
-        ({"a": np.array([1j])}, None, "a is ndarray"),
-        ({"a": np.array([None])}, None, "a is ndarray"),
+        ({"a": np.array([1j])}, None, "a is complex128; expected booleans, integers or floats"),
+        ({"a": np.array([None])}, None, "a is object"),
+        ({"a": torch.zeros(1, dtype=torch.bfloat16)}, None, r"a is torch\.bfloat16"),
+        ({"a": np.zeros(1, np.longdouble)}, None, "a is float128"),
         ({3: base}, None, "3 cannot be the name"),
         ({"__metadata__": base}, None, "cannot be the name"),
         ({"a": base}, {"a": 3}, "metadata 'a'"),
         ({"a": base}, {"minigrad.sha256": "0"}, "metadata"),
     ],
 )
-def test_what_cannot_be_saved(tensors, metadata, words, tmp_path):
+def test_what_cannot_be_saved_is_refused_before_a_file_exists(tensors, metadata, words, tmp_path):
     with pytest.raises(TypeError, match=words):
         mg.save(tensors, tmp_path / "a", metadata)
     assert os.listdir(tmp_path) == []
 
 
-def test_missing_file_and_folder(tmp_path):
+def test_a_missing_file_or_folder_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError):
         mg.load(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError):
@@ -158,7 +177,7 @@ def test_resume_is_bitwise(kind, tmp_path):
     assert everything(model, optimizer) == expected
 
 
-def test_weights_alone(tmp_path):
+def test_loading_only_the_weights_leaves_the_random_state(tmp_path):
     path = tmp_path / "c.safetensors"
     model, optimizer = start()
     train(model, optimizer, 2)
@@ -187,7 +206,7 @@ def test_slots_find_their_parameter_by_name(tmp_path):
     with pytest.raises(CheckpointError, match="params"):
         mg.load_checkpoint(path, model=model, optimizer=turned)
     fewer = optim.AdamW([model[0].weight])
-    with pytest.raises(CheckpointError, match=r"got \['0.weight', '1.weight'\]"):
+    with pytest.raises(CheckpointError, match=r"expected 1 .* got 2: \['0.weight', '1.weight'\]"):
         mg.load_checkpoint(path, model=model, optimizer=fewer)
     stranger = optim.AdamW([nn.Parameter([1.0])])
     with pytest.raises(ValueError, match="does not have"):
@@ -333,12 +352,32 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_malformed_file(name, run, tmp_path):
+def test_a_malformed_file_is_refused_by_its_name(name, run, tmp_path):
     path = tmp_path / "bad"
     path.write_bytes(MALFORMED[name])
     with pytest.raises(CheckpointError, match=str(path)):
         mg.load(path)
     assert refused(run, MALFORMED[name])
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "C64", "F8_E4M3"])
+def test_a_dtype_that_numpy_lacks_is_named_with_its_tensor(dtype, tmp_path):
+    path = tmp_path / "a"
+    entries = {"w": {"dtype": dtype, "shape": [0], "data_offsets": [0, 0]}}
+    entries["x"] = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    path.write_bytes(header_only(entries))
+    with pytest.raises(CheckpointError, match=rf"a: w is {dtype}; expected BOOL, .*F32, F64"):
+        mg.load(path)
+
+
+def test_every_dtype_that_a_tensor_can_have_is_read(tmp_path):
+    """What a file may hold, and what the message above lists, are the same."""
+    codes = {"b": "BOOL"} | {f"{k}{n}": f"{k.upper()}{8 * n}" for k in "uif" for n in (1, 2, 4, 8)}
+    del codes["f1"]
+    for code in codes:
+        mg.save({"w": np.zeros(2, "?" if code == "b" else code)}, tmp_path / "a")
+        assert mg.load(tmp_path / "a")["w"].shape == (2,)
+    assert set(codes.values()) == set(files.DTYPES)
 
 
 def rewritten(run, change, checksum=True):
@@ -389,7 +428,7 @@ def rewritten(run, change, checksum=True):
         lambda h, a: a.update({"optimizer.weight.step": np.array(-1)}),
     ],
 )
-def test_well_formed_but_wrong(change, run):
+def test_a_well_formed_file_with_wrong_contents_is_refused(change, run):
     def changed(header, arrays):
         result = change(header, arrays)
         return result if isinstance(result, str) else header
@@ -412,7 +451,7 @@ def test_well_formed_but_wrong(change, run):
         max_size=4,
     )
 )
-def test_fuzz(run, edits):
+def test_edits_at_random_places_are_refused(run, edits):
     """Pieces of the file replaced, removed and inserted: no error but CheckpointError."""
     data = run[0]
     for place, removed, inserted in edits:
@@ -448,6 +487,80 @@ def test_full_disk_keeps_the_old_file(call, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert path.read_bytes() == kept
     assert os.listdir(tmp_path) == ["a"]
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+
+
+SPECIAL = {"pipe": (os.mkfifo, OSError), "socket": (make_socket, OSError)}
+SPECIAL["folder"] = os.mkdir, IsADirectoryError
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("special", SPECIAL)
+def test_what_is_no_file_is_not_replaced_by_one(special, link, tmp_path):
+    """A device too: whatever is neither a file nor absent. (To try it, one must own a device.)"""
+    make, error = SPECIAL[special]
+    path = tmp_path / "a"
+    make(path)
+    before = path.lstat()
+    if link:
+        path = tmp_path / "link"
+        path.symlink_to("a")
+    with pytest.raises(error, match=str(path)) as caught:
+        mg.save({"a": base}, path)
+    assert "tmp'" not in str(caught.value)
+    assert (before.st_ino, before.st_mode) == (path.stat().st_ino, path.stat().st_mode)
+    assert set(os.listdir(tmp_path)) == {"a", *["link"] * link}
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    path.write_bytes(b"as it was")
+    device = os.stat_result((stat.S_IFCHR | 0o666, *[0] * 9))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda *_: device)
+        with pytest.raises(OSError, match="a pipe, socket or device, where a file is expected"):
+            mg.save({"a": base}, str(path))
+    assert path.read_bytes() == b"as it was"
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "é" * 127, "n" * 101])
+def test_a_name_as_long_as_the_system_allows(name, tmp_path):
+    """Its temporary name would be longer. What a killed process left is found by it, too."""
+    path = tmp_path / name
+    for n in (1.0, 2.0):
+        mg.save({"a": base * n}, path)
+    np.testing.assert_array_equal(mg.load(path)["a"].data, base * 2)
+    run = [sys.executable, "-c", "import os; print(os.getpid())"]
+    dead = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
+    left = tmp_path / f".{files.stem(name)}.{files.host()}.{dead}.0123abcd.tmp"
+    left.write_bytes(b"")
+    mg.save({"a": base}, path)
+    assert os.listdir(tmp_path) == [name]
+    assert files.stem(name) != files.stem(name + "n")
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    for path, error in (
+        (tmp_path / "no" / "a", FileNotFoundError),
+        (tmp_path / "file" / "a", NotADirectoryError),
+        (tmp_path / ("n" * 256), OSError),
+    ):
+        with pytest.raises(error) as caught:
+            mg.save({"a": base}, path)
+        assert caught.value.filename == str(path)
+        assert os.listdir(tmp_path) == ["file"]
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/file'"):
+        mg.save({"a": base}, tmp_path / "file")
 
 
 def child(code, *args, **kwargs):
@@ -531,7 +644,7 @@ def test_kill_at_random_moments(tmp_path):
     assert int(result.stdout) > 0, f"seed {seed}: no save was ever interrupted"
 
 
-def test_sweep_leaves_other_files(tmp_path):
+def test_only_leftovers_of_dead_processes_of_this_machine_are_removed(tmp_path):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                           capture_output=True, text=True, check=True)  # fmt: skip
     dead = int(dead.stdout)
@@ -574,3 +687,12 @@ def test_import_is_light_and_missing_safetensors_is_named():
     )
     assert "minigrad[experiments]" in result.stdout, result.stderr
     assert len(result.stdout.splitlines()) == 1
+
+
+def test_tensors_of_every_layout_and_dtype_come_back_equal(tmp_path):
+    a = np.arange(6.0).reshape(2, 3)
+    arrays = {"t": a.T, "r": a[::-1], "b": np.broadcast_to(a[:1], (4, 3)), "s": np.array(2.5)}
+    mg.save({name: mg.Tensor(array) for name, array in arrays.items()}, tmp_path / "x.safetensors")
+    for name, t in mg.load(tmp_path / "x.safetensors").items():
+        assert np.array_equal(t.data, arrays[name])
+        assert t.shape == arrays[name].shape

@@ -126,13 +126,80 @@ def test_a_function_that_is_not_deterministic_is_refused(rng):
 
 
 def test_float32_is_refused_with_the_remedy():
-    with pytest.raises(TypeError, match=r"argument 1 .* is float32.*pass float64"):
+    with pytest.raises(TypeError, match=r"argument 1 .* is float32.*expected float64"):
         gradcheck(mg.mul, [np.ones(2), np.ones(2, np.float32)])
 
 
 def test_nothing_to_check_is_an_error():
     with pytest.raises(ValueError, match="no float64 tensor"):
         gradcheck(lambda n: mg.exp(n), [mg.tensor([1, 2])])
+
+
+STRUCTURES = {
+    "a list": lambda *ys: list(ys),
+    "a tuple in a tuple": lambda y, *rest: (y, rest),
+    "a dict of lists": lambda *ys: {"ys": list(ys)},
+    "with integers": lambda *ys: (*ys, mg.tensor([3])),
+}
+
+
+@pytest.mark.parametrize("structure", STRUCTURES)
+@pytest.mark.parametrize("order", [1, 2])
+def test_every_tensor_of_a_nested_result_is_checked(structure, order, rng):
+    """The last is wrong by one in 10,000; the others are right."""
+    wrong = with_pullback(np.exp, lambda g, x: g * np.exp(x) * (1 + 1e-4))
+    structure = STRUCTURES[structure]
+    x = rng.standard_normal(4)
+    gradcheck(lambda x: structure(mg.tanh(x), mg.exp(x)), [x], order=order)
+    with pytest.raises(GradcheckError, match="argument 0"):
+        gradcheck(lambda x: structure(mg.tanh(x), wrong(x)), [x], order=order)
+
+
+def test_every_tensor_of_a_nested_argument_is_checked(rng):
+    a, b = rng.standard_normal(3), rng.standard_normal(3)
+    right = with_pullback(np.multiply, lambda g, a, b: g * b, lambda g, a, b: g * a)
+    wrong = with_pullback(np.multiply, lambda g, a, b: g * b, lambda g, a, b: -g * a)
+    for make in (lambda f: lambda pair: f(*pair), lambda f: lambda pair: f(*pair) * pair[0]):
+        gradcheck(make(right), [(a, b)])
+        with pytest.raises(GradcheckError, match=r"argument 0\[1\] of"):
+            gradcheck(make(wrong), [(a, b)])
+    gradcheck(lambda d: mg.tanh(d["a"]) * d["b"], [{"a": a, "b": b}], order=2)
+
+
+def test_an_lstm_with_its_state_is_checked_to_the_last_output(rng):
+    lstm = mg.nn.LSTM(2, 3).astype("float64").requires_grad_(False)
+    state = rng.standard_normal((1, 2, 3)), rng.standard_normal((1, 2, 3))
+    x = rng.standard_normal((4, 2, 2))
+    gradcheck(lstm, [x, state])
+    right = mg.graph.with_zeros
+
+    def without_the_last_cell(given, node):
+        """The gradient that arrives at c_n is lost, y and h_n keep theirs."""
+        return right({i: g for i, g in given.items() if i != 2}, node)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mg.graph, "with_zeros", without_the_last_cell)
+        with pytest.raises(GradcheckError, match="argument 0 of LSTM"):
+            gradcheck(lstm, [x, state])
+
+
+@pytest.mark.parametrize(
+    ("f", "error", "words"),
+    [
+        (lambda x: x.data, TypeError, "result of <lambda>: expected a tensor, got ndarray"),
+        (lambda x: float(x.sum()), TypeError, "expected a tensor, got float"),
+        (lambda x: None, TypeError, "expected a tensor, got NoneType"),
+        (lambda x: (x, {"n": [x, 3]}), TypeError, r"result\[1\]\['n'\]\[1\] of .* got int"),
+        (lambda x: (y for y in [x]), TypeError, "expected a tensor, got generator"),
+        (lambda x: x.astype(np.float32), TypeError, "result of <lambda> is float32"),
+        (lambda x: mg.argmax(x), ValueError, "returned no float64 tensor"),
+        (lambda x: (x > 0, []), ValueError, "returned no float64 tensor"),
+        (lambda x: (), ValueError, "returned no float64 tensor"),
+    ],
+)
+def test_a_result_that_cannot_be_checked_is_refused(f, error, words, rng):
+    with pytest.raises(error, match=words):
+        gradcheck(f, [rng.standard_normal(3)])
 
 
 def test_arguments_that_are_not_floating_are_passed_through(rng):
@@ -154,3 +221,17 @@ def test_an_argument_without_influence_has_gradient_zero(rng):
 def test_runs_under_no_grad_too(rng):
     with mg.no_grad():
         gradcheck(mg.exp, [rng.standard_normal(3)])
+
+
+def test_gradcheck_refuses_planted_mistakes(monkeypatch):
+    """Of every op: test_ops.py, test_planted_wrong_gradients_are_refused."""
+    x = np.random.default_rng(0).standard_normal((2, 3))
+    mg.gradcheck(mg.softmax, [x])
+    original = mg.graph.contributions_of
+    for mistake in (lambda c: -c, lambda c: 0.0 * c, lambda c: 1.0001 * c):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                mg.graph, "contributions_of", lambda *a, m=mistake: [m(c) for c in original(*a)]
+            )
+            with pytest.raises(mg.GradcheckError):
+                mg.gradcheck(mg.softmax, [x])

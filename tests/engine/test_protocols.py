@@ -49,7 +49,7 @@ def test_shape_ndim_size_and_likes():
     ("call", "name"),
     [
         (lambda x: np.arctan2(x, x), "np.arctan2"),
-        (lambda x: np.linalg.svd(x), "np.svd"),
+        (lambda x: np.linalg.svd(x), "np.linalg.svd"),
         (lambda x: np.add.reduce(x), "np.add.reduce"),
         (lambda x: np.exp(x, out=np.empty((2, 2))), "np.exp"),
     ],

@@ -1,15 +1,71 @@
-"""Random numbers stay within their bounds, follow their distribution, and take no time without
-bound."""
+"""Random numbers: within their bounds, of their distribution, in bounded time, and repeated."""
 
 import math
+import zlib
 
 import numpy as np
 import pytest
+from small import leaf, training
 
 import minigrad as mg
 from minigrad import nn
 
 DTYPES = [np.float16, np.float32, np.float64]
+
+
+# --- streams --------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("stream", "crc"),
+    [
+        ("values", 0x3AA74CE6),
+        ("order", 0xF5299398),
+        ("init", 0xC674E474),
+        ("dropout", 0x9289EFC9),
+    ],
+)
+def test_streams_of_published_records_keep_their_numbers(stream, crc):
+    """Philox under (seed, CRC-32 of the name), started at the number of the draw."""
+    mg.random.seed(5)
+    for number in range(3):
+        philox = np.random.Philox(key=np.array([5, crc], np.uint64), counter=[0, 0, number, 0])
+        wanted = np.random.Generator(philox).random(4)
+        assert np.array_equal(mg.random.generator(stream).random(4), wanted)
+
+
+def test_names_with_one_checksum_are_different_streams():
+    """Of both names CRC-32 is 0x4DDB0C25."""
+    names = "plumless", "buckeroo"
+    assert [zlib.crc32(name.encode()) for name in names] == [0x4DDB0C25] * 2
+    first, second = (mg.random.normal((1000,), stream=name).numpy() for name in names)
+    assert not (first == second).any()
+    mg.random.seed(0)
+    assert np.array_equal(mg.random.normal((1000,), stream="buckeroo").numpy(), second)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        [],
+        {},
+        {"seed": 1},
+        {"seed": 1, "draws": [1]},
+        {"seed": 1, "draws": {}, "more": 1},
+        {"seed": -1, "draws": {}},
+        {"seed": 2**64, "draws": {}},
+        {"seed": True, "draws": {}},
+        {"seed": 1, "draws": {"init": "x"}},
+        {"seed": 1, "draws": {"init": -1}},
+        {"draws": {"init": 1}},
+    ],
+)
+def test_a_state_that_is_none_changes_nothing(state):
+    mg.random.seed(5)
+    mg.random.normal((2,))
+    before = mg.random.get_state()
+    with pytest.raises(ValueError, match="random state: expected a seed and draws of streams, got"):
+        mg.random.set_state(state)
+    assert mg.random.get_state() == before == {"seed": 5, "draws": {"values": 1}}
 
 
 # --- uniform --------------------------------------------------------------------------------------
@@ -177,3 +233,26 @@ def test_the_usual_interval_gives_the_numbers_that_it_gave():
     while (outside := np.abs(wanted) > 2.0).any():
         wanted[outside] = generator.normal(0.0, 1.0, int(outside.sum()))
     assert np.array_equal(t.numpy(), wanted.astype(np.float32))
+
+
+# --- state ----------------------------------------------------------------------------------------
+def test_a_seed_gives_the_same_bytes():
+    def run():
+        mg.random.seed(7)
+        step = training()
+        losses = [step().item() for _ in range(5)]
+        x = leaf(np.ones((4, 4)))
+        mg.dropout(x, 0.5, training=True).sum().backward()
+        return losses, x.grad.data.tobytes(), mg.random.normal((3,)).data.tobytes()
+
+    assert run() == run()
+
+
+def test_the_random_state_is_plain_numbers_that_continue_a_run():
+    mg.random.seed(1)
+    mg.random.normal((3,))
+    state = mg.random.get_state()
+    expected = [mg.random.normal((3,)).tolist(), mg.random.permutation(5).tolist()]
+    mg.random.seed(99)
+    mg.random.set_state(state)
+    assert [mg.random.normal((3,)).tolist(), mg.random.permutation(5).tolist()] == expected

@@ -5,8 +5,14 @@ import pytest
 
 import minigrad as mg
 from experiments.data import modular
-from experiments.grokking import attention_maps, task
-from experiments.grokking.attention_maps import look, mean_over, shares
+from experiments.grokking import attention, attention_maps, task
+from experiments.grokking.attention import (
+    attention_of,
+    look,
+    mean_over,
+    shares,
+    write_attention,
+)
 from experiments.grokking.task import Grokking
 from experiments.sweep.experiment import main
 from experiments.train import records
@@ -41,12 +47,10 @@ def test_a_model_is_shown_what_its_data_hold():
         assert holds == [found["set"] == "training", found["set"] == "validation"]
         sets.add(found["set"])
         ids = modular.encode(f"BOS {equation}", data[0].vocabulary)
-        logits, _, attention = model(mg.tensor(ids[None]), return_hidden=True)
+        logits, _, attended = model(mg.tensor(ids[None]), return_hidden=True)
         weights = np.array(found["weights"])
         assert weights.shape == (2, 2, 6, 6)
-        np.testing.assert_allclose(
-            weights, attention.detach().numpy()[0], atol=5e-7
-        )  # six decimals
+        np.testing.assert_allclose(weights, attended.detach().numpy()[0], atol=5e-7)  # six decimals
         assert not np.triu(weights, 1).any()  # the future is hidden
         words = data[0].vocabulary
         assert found["predicted"].split() == [
@@ -93,13 +97,15 @@ def test_the_mean_is_that_of_every_equation():
 def test_attention_is_kept_beside_the_checkpoint(tmp_path):
     run(Grokking(**SMALL), tmp_path)
     trial = records.read_trial(tmp_path)
-    found = attention_maps.attention_of(trial)
+    assert write_attention(trial)
+    found = attention_of(trial)
     assert found["step"] == 2
     assert [each["tokens"][1:4] for each in found["inputs"]] == [["0", "+", "3"]]  # of three
     (tmp_path / "checkpoint.safetensors").unlink()
-    assert attention_maps.attention_of(trial) == found
+    assert write_attention(trial)
+    assert attention_of(trial) == found
     (tmp_path / "attention.json").unlink()
-    assert attention_maps.attention_of(trial) is None
+    assert not write_attention(trial)
 
 
 # --- results from attention written by hand -------------------------------------------------------
@@ -120,8 +126,8 @@ def fake(folder, name, heads, accuracy=0.95):
     equation = ["BOS", "6", "+", "19", "=", "25"]
     inputs = [maps | {"tokens": equation, "set": "training", "predicted": "24 EOS"}]
     mean = maps | {"tokens": ["BOS", "a", "+", "b", "=", "r"], "equations": 961}
-    attention = {"step": 400, "inputs": inputs, "mean": mean}
-    records.write_json(folder / name / "attention.json", attention)
+    kept = {"step": 400, "inputs": inputs, "mean": mean}
+    records.write_json(folder / name / "attention.json", kept)
 
 
 EVEN = ((0.4, 0.5), (0.3, 0.6))  # of a head: a and b at "=", a and b at r
@@ -139,11 +145,11 @@ def test_shares_are_those_of_the_two_numbers():
 
 def test_the_tables_are_those_of_the_attention_by_hand(tmp_path):
     fake(tmp_path, "sanity-seed0", [EVEN, NEITHER])
-    inputs, attention = attention_maps.results(records.read_trials(tmp_path)).tables
+    inputs, heads = attention_maps.results(records.read_trials(tmp_path)).tables
     assert inputs.rows == [
         ["sanity-seed0", "BOS 6 + 19 = 25", "from the training set", "“24 EOS”, which is wrong"]
     ]
-    assert attention.rows == [
+    assert heads.rows == [
         ["sanity-seed0", "1", "1", "0.40", "0.50", "0.10", "0.30", "0.60", "0.10"],
         ["sanity-seed0", "1", "2", "0.10", "0.20", "0.70", "0.20", "0.20", "0.60"],
     ]
@@ -187,7 +193,7 @@ def test_models_that_have_not_understood_decide_nothing(tmp_path):
 
 # --- the command ----------------------------------------------------------------------------------
 def test_the_whole_pipeline(tmp_path, monkeypatch):
-    monkeypatch.setattr(attention_maps, "EQUATIONS", ("8 + 8 = 16", "0 + 3 = 3"))
+    monkeypatch.setattr(attention, "EQUATIONS", ("8 + 8 = 16", "0 + 3 = 3"))
     out = tmp_path / "run"
     args = ["--scale", "small", "--steps", "2", "--workers", "1", "--device", "cpu"]
     assert command([*args, "--out", str(out)]) == 0

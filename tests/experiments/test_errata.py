@@ -17,7 +17,7 @@ def test_errata_are_those_of_both_seeds():
     assert numbers == [f"000.{i}" for i in range(1, 7)] + [f"001.{i}" for i in range(1, 6)]
 
 
-def test_counts_of_the_printed_formulas():
+def test_printed_formulas_are_compared_with_the_parameters_that_are_there():
     """By hand, d = 128, L = 2, four heads of 32.
 
     LSTM, box: 4·128² + 128² + 2·128² + 4·2·128 = 7·16,384 + 1,024 = 115,712, and rightly
@@ -37,7 +37,7 @@ def test_counts_of_the_printed_formulas():
     assert without.ours == "gives 65,536; the model has 394,240"
 
 
-def test_samples_seen_by_batches():
+def test_samples_seen_follow_from_batches_and_whole_epochs():
     """32: 15 steps an epoch of 480, 1,334 epochs. 512: one step an epoch, 20,001 epochs."""
     size, seen = (test([]) for test in decides("000.6").values())
     assert size.ours == "the training set holds 480"
@@ -48,7 +48,7 @@ def long_trial(name, losses, **settings):
     return record([line(step, loss, 1.0) for step, loss in losses.items()], name, **settings)
 
 
-def test_still_falling():
+def test_a_loss_that_is_least_at_the_end_is_still_falling():
     falling = long_trial("a", {0: 3.0, 9_000: 1.0, 10_001: 0.5})
     risen = long_trial("b", {0: 3.0, 9_000: 0.4, 10_001: 0.5})
     found = errata.still_falling([falling, risen])
@@ -63,7 +63,7 @@ def test_still_falling():
     assert errata.still_falling([lost]).verdict == "undecided"
 
 
-def test_spread_of_best_steps():
+def test_the_spread_of_best_steps_is_compared_with_the_steps_between_evaluations():
     """t_f of 9,000 and 9,400: 9,200 ± 200, more than the 100 steps between evaluations."""
     trials = [
         long_trial(f"s{seed}", {0: 3.0, at: 0.1, 10_001: 0.5}, seed=seed)

@@ -7,11 +7,9 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +19,10 @@ from toy import EXPERIMENT, REPORT, Level, Line, Options, left
 from experiments.report import command as report_command
 from experiments.sweep import launch
 from experiments.sweep.experiment import main
-from experiments.sweep.jobs import jobs_of, prerequisites
+from experiments.sweep.jobs import Pool, jobs_of, prerequisites
 from experiments.train import loop, records
 from experiments.train.loop import run
 
-ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("MINIGRAD_KILLS", "4"))
 TRIALS = [f"{kind}-{slope}-seed0" for kind in ("line", "level") for slope in (1, 3)]
 ARGS = ["--seeds", "0", "--no-kernels", "--device", "cpu"]
@@ -35,14 +32,10 @@ def command(args):
     return main(EXPERIMENT, [str(arg) for arg in args], description=toy.__doc__)
 
 
-def start(*args):
-    """The program in a process and a group of its own."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        [sys.executable, toy.__file__, *ARGS, *map(str, args)],
-        env=os.environ | {"PYTHONPATH": path}, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+@pytest.fixture
+def start_toy(start):
+    """Starts the experiment as a program."""
+    return partial(start, toy.__file__, *ARGS)
 
 
 def same(folder, whole):
@@ -98,6 +91,7 @@ def test_the_same_again_makes_the_same_files(whole):
 def test_a_report_shows_it(whole, tmp_path, capsys):
     pytest.importorskip("fpdf")
     pytest.importorskip("plotly")
+    pytest.importorskip("jinja2")
     shutil.copytree(whole, tmp_path / "line")
     assert report_command.main(REPORT, ["--read", str(tmp_path)], description="") == 0
     page = (tmp_path / "report.html").read_text()
@@ -124,11 +118,10 @@ def test_processes_leave_the_same(whole, tmp_path):
     same(tmp_path / "out", whole)
 
 
-def test_ray_leaves_the_same(whole, tmp_path):
+def test_ray_leaves_the_same(whole, tmp_path, start_toy):
     pytest.importorskip("ray", reason="Ray is not installed")
-    process = start("--out", tmp_path / "out", "--launcher", "ray")
-    _, said = process.communicate(timeout=180)
-    assert process.returncode == 0, said
+    status, said = start_toy("--out", tmp_path / "out", "--launcher", "ray").end()
+    assert status == 0, said
     same(tmp_path / "out", whole)
 
 
@@ -153,17 +146,13 @@ def test_a_second_stage_needs_a_first(tmp_path, refused, monkeypatch):
 LONG = 1000  # steps, with a checkpoint every few of them
 
 
-def test_ctrl_c_saves_and_the_rest_comes_later(tmp_path):
+def test_ctrl_c_saves_and_the_rest_comes_later(tmp_path, start_toy):
     folder = tmp_path / "out"
-    process = start("--out", folder, "--steps", 200_000)
-    deadline = time.monotonic() + 60
-    while records.last_step(folder / TRIALS[0]) < 200:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
+    program = start_toy("--out", folder, "--steps", 200_000)
+    program.wait_for(lambda: records.last_step(folder / TRIALS[0]) >= 200)
+    program.send(signal.SIGINT)
+    status, said = program.end()
+    assert status == 130, said
     assert said.splitlines()[-1].endswith("stopped and saved; go on with --resume")
     status = records.read_status(folder / TRIALS[0])
     assert not status["finished"]
@@ -209,24 +198,22 @@ def test_a_trial_that_is_killed_again_and_again_ends_as_one_that_is_not(kind, tm
         assert left(folder) == left(tmp_path / "whole"), (i, killed)
 
 
-def test_a_sweep_that_is_killed_goes_on_with_its_orphans(tmp_path):
+def test_a_sweep_that_is_killed_goes_on_with_its_orphans(tmp_path, start_toy):
     """The whole group, or the program, whose workers then save and end."""
     args = ["--launcher", "processes", "--steps", LONG]
     assert command([*ARGS, "--out", tmp_path / "whole", "--steps", LONG]) == 0
     rng = np.random.default_rng(8)
     for i in range(max(1, KILLS // 2)):
         folder = tmp_path / f"part{i}"
-        process = start("--out", folder, *args)
+        program = start_toy("--out", folder, *args)
         time.sleep(rng.uniform(2, 8))
         if i % 2:
-            process.kill()
+            program.kill()
         else:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+            program.kill_all()
         resume = ["--resume"] if (folder / "sweep.json").exists() else []
-        process = start("--out", folder, *args, *resume)
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said
+        status, said = start_toy("--out", folder, *args, *resume).end()
+        assert status == 0, said
         same(folder, tmp_path / "whole")
 
 
@@ -267,12 +254,21 @@ def test_an_unknown_kind_of_file_is_no_folder(tmp_path, refused):
 
 def test_jobs_run_where_the_options_say(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(launch, "run_in_processes", lambda *args: seen.append("processes"))
-    monkeypatch.setattr(launch, "run_on_ray", lambda *args: seen.append("ray"))
+
+    class Seen(Pool):
+        def start(self, i):
+            seen.append((self.options.launcher, i))
+            super().start(i)
+
+        def ended(self):
+            return [(self.running.pop(i), 0) for i in [*self.running]]
+
+    for name in ("processes", "ray"):
+        monkeypatch.setitem(launch.POOLS, name, Seen)
     for launcher in ("processes", "ray", "here"):
         options = Options(seeds=(0,), slopes=(1.0,), steps=3, launcher=launcher, kernels=False)
-        launch.run_all(jobs_of(options, tmp_path), None if launcher != "here" else Quiet(), options)
-    assert seen == ["processes", "ray"]
+        launch.run_all(jobs_of(options, tmp_path), Quiet(), options)
+    assert seen == [("processes", 0), ("processes", 1), ("ray", 0), ("ray", 1)]
     assert records.read_status(tmp_path / "level-1-seed0")["finished"]
 
 

@@ -21,11 +21,12 @@ from experiments.report.report import Contents
 from experiments.train.records import TrialRecord
 
 pytest.importorskip("plotly", reason="the page needs plotly")
+pytest.importorskip("jinja2", reason="the page needs jinja2")
 
 EQUATIONS = ("2 + 3 =", "4 + 4 = 3", "1", "0+0=0")
 
 
-def test_no_checkpoint_is_said(toy_contents: Contents, tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_named(toy_contents: Contents, tmp_path: Path) -> None:
     toy = toy_contents.chapters[0]
     bare = [TrialRecord(tmp_path, t.settings, t.records, t.status) for t in toy.trials]
     assert "No checkpoint of a small GPT" in live.html([toy._replace(trials=bare)])
@@ -93,7 +94,7 @@ def test_wrong_arithmetic_is_found(browser: Chromium, toy_folder: Path, planted:
 
 
 @needs_chromium
-def test_erf(browser: Chromium) -> None:
+def test_erf_of_the_page_is_pythons(browser: Chromium) -> None:
     """Against Python's own: a sum of up to 120 terms of one sign, each with two roundings."""
     xs = [0.0, 1e-9, 0.3, -0.5, 1.0, -2.0, 3.5, 5.9, 6.1, 40.0]
     found = browser.run(f"{xs}.map(erf)")
@@ -101,7 +102,7 @@ def test_erf(browser: Chromium) -> None:
 
 
 @needs_chromium
-def test_equation_that_is_typed(browser: Chromium) -> None:
+def test_a_typed_equation_is_completed_or_refused(browser: Chromium) -> None:
     said = type_in(browser, "2 + 3 = 0")
     assert re.fullmatch(r"After “BOS 2 \+ 3 = 0” it says: \w+ \([\d.]+ %\)\.", said)
     assert browser.run("document.querySelectorAll('#maps table').length") == 8

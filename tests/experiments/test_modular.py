@@ -19,7 +19,7 @@ PRIMES = [2, 3, 5, 7]
     ("tenths", "n"),
     [(1, 96), (2, 192), (3, 288), (4, 384), (5, 480), (6, 577), (7, 673), (8, 769), (9, 865)],
 )
-def test_split_sizes_of_experiment_4_3(tenths, n):
+def test_a_fraction_for_training_is_rounded_to_the_nearest_count(tenths, n):
     data = modular.make(31)
     train, val = modular.split(data, tenths / 10)
     assert (len(train), len(val)) == (n, 961 - n)
@@ -30,7 +30,7 @@ def test_everything_can_be_for_training():
     assert (len(train), len(val)) == (49, 0)
 
 
-def test_vocabulary_ids_are_those_of_the_seeds():
+def test_ids_are_the_numbers_then_operator_equals_bos_eos_and_padding():
     words = modular.vocabulary(31, "+")
     assert len(words) == 36
     assert [words.index(w) for w in ("0", "30", "+", "=", "BOS", "EOS", "PAD")] == [
@@ -56,7 +56,7 @@ def test_binary_sequences():
     assert np.array_equal(data.inputs[:, 1:], data.targets[:, :-1])
 
 
-def test_mixed_orders_of_experiment_4_4():
+def test_each_order_is_split_by_itself_and_no_equation_is_lost():
     data = modular.make(11, "+", (2, 3), seed=3)
     assert len(data) == 12 * 11**2
     assert data.inputs.shape == (1452, 8)
@@ -67,7 +67,7 @@ def test_mixed_orders_of_experiment_4_4():
     assert len(both) == 1452
 
 
-def test_mask_of_the_code_counts_one_padding_token_and_that_of_the_handout_none():
+def test_one_mask_counts_a_padding_token_and_the_other_none():
     for mask, rhs in (("code", "r EOS PAD"), ("handout", "r EOS")):
         data = modular.make(11, "+", (3, 2), mask=mask)
         binary, ternary = (np.flatnonzero(data.order == k)[0] for k in (2, 3))

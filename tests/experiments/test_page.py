@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from chromium import Chromium, needs_chromium
+from toys import REPORT
 
 from experiments.grokking.seeds import MODELS
 from experiments.report.report import Chapter, Contents
@@ -19,6 +20,7 @@ from experiments.train import records
 from experiments.train.records import TrialRecord
 
 pytest.importorskip("plotly", reason="the page needs plotly")
+pytest.importorskip("jinja2", reason="the page needs jinja2")
 
 from experiments.report import curves, page
 
@@ -71,7 +73,7 @@ def test_long_runs_are_thinned_and_it_is_said() -> None:
     assert (steps[0], steps[-1]) == (0, 5000)
     assert max(np.diff(steps)) <= 9
     chapter = Chapter("sanity", "Long", "", trials=[trial])
-    assert "Of long 600 evaluated steps are drawn" in page.section(chapter)
+    assert "Of long 600 evaluated steps are drawn" in page.html(Contents(REPORT, [chapter]))
 
 
 # --- in a browser ---------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def runs(tree):
 
 
 # --- structure ------------------------------------------------------------------------------------
-def test_the_example_of_the_text():
+def test_a_tree_of_three_sequences_by_hand():
     tree = PrefixTree(np.array([[7, 1, 2, 5], [7, 1, 2, 6], [7, 1, 3, 6]]))
     tokens, depths, nodes = numpy(tree)
     assert tokens.tolist() == [7, 1, 2, 3, 5, 6, 6]

@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +26,6 @@ from minigrad.stacked import stack_of
 from models import GPT, GPTConfig, LSTMConfig, LSTMLanguageModel
 
 EPS = np.finfo(np.float64).eps
-ROOT = Path(__file__).parents[2]
 MODELS = ["lstm", "gpt"]
 SMALL = {"p": 7, "d": 16, "batch_size": 9, "steps": 14, "eval_first": 4, "eval_period": 3}
 
@@ -422,8 +419,8 @@ def test_wrong_counts_are_refused_and_change_nothing():
     for rate, decay, words in (
         ([0.1, 0.2], 0.0, r"lr: 2 numbers need parameters of 2 replicas \(2, \.\.\.\); .*\(3, 2\)"),
         (0.1, [0.1] * 4, "weight_decay: 4 numbers"),
-        ([0.1, -0.1, 0.1], 0.0, "lr: expected a number >= 0"),
-        ([0.1, math.nan, 0.1], 0.0, "lr: expected a number >= 0"),
+        ([0.1, -0.1, 0.1], 0.0, r"lr: expected numbers in \[0, inf\)"),
+        ([0.1, math.nan, 0.1], 0.0, r"lr: expected numbers in \[0, inf\)"),
         (0.1, [0.1, -1.0, 0.1], "weight_decay: expected"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -639,7 +636,7 @@ def test_a_trial_begun_together_can_go_on_alone(tmp_path):
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_resuming_together_is_bitwise_in_a_new_process(kind, tmp_path):
+def test_resuming_together_is_bitwise_in_a_new_process(kind, tmp_path, start):
     trials = trials_of(kind)
     whole, parts = folders_of(tmp_path / "whole"), folders_of(tmp_path / "parts")
     run_replicas(trials, whole)
@@ -651,8 +648,8 @@ def test_resuming_together_is_bitwise_in_a_new_process(kind, tmp_path):
         "from experiments.train.replicas import run_replicas\n"
         f"run_replicas({trials!r}, [Path(a) for a in sys.argv[1:]])\n"
     )
-    command = [sys.executable, "-c", code, *map(str, parts)]
-    subprocess.run(command, check=True, cwd=ROOT, timeout=60)
+    status, said = start("-c", code, *parts).end()
+    assert status == 0, said
     for a, b in zip(whole, parts, strict=True):
         assert saved(a) == saved(b)
         assert (a / "metrics.jsonl").read_bytes() == (b / "metrics.jsonl").read_bytes()

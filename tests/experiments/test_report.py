@@ -24,6 +24,7 @@ from experiments.sweep import launch
 from experiments.train.records import TrialRecord
 
 pytest.importorskip("plotly", reason="the page needs plotly")
+pytest.importorskip("jinja2", reason="the page needs jinja2")
 pytest.importorskip("fpdf", reason="the PDF needs fpdf2")
 
 from experiments.report import page, pdf
@@ -58,7 +59,7 @@ def test_command_runs_everything_and_keeps_what_did_not_fail(
     assert (out / "sanity" / "gpt-seed0" / "metrics.jsonl").stat().st_mtime_ns == before
 
 
-def test_command_stops_at_once(
+def test_the_command_stops_with_an_interrupted_experiment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ran: list[str] = []
@@ -116,7 +117,7 @@ def test_mistakes_are_one_line(args: list[str], said: str, tmp_path: Path, refus
 
 
 # --- what the report says -------------------------------------------------------------------------
-def test_chapters(toy_contents: Contents) -> None:
+def test_a_chapter_says_whether_it_was_run_and_whether_it_failed(toy_contents: Contents) -> None:
     toy, broken, absent = toy_contents.chapters
     assert [trial.folder.name for trial in toy.trials] == ["gpt-seed0", "lstm-seed0"]
     assert toy.protocol.startswith("2 of 2 trials, run to the end")
@@ -126,7 +127,7 @@ def test_chapters(toy_contents: Contents) -> None:
     assert not absent.failed
 
 
-def test_part_of_a_sweep(toy_folder: Path, tmp_path: Path) -> None:
+def test_trials_of_a_sweep_that_were_not_run_are_named(toy_folder: Path, tmp_path: Path) -> None:
     """Trials that are not begun are named; a sweep without any has a chapter without results."""
     options = Toy(out=tmp_path / "sanity", seeds=(0, 1))
     folders.prepare(TOY, options, options.out)
@@ -142,9 +143,9 @@ def test_part_of_a_sweep(toy_folder: Path, tmp_path: Path) -> None:
 
 def test_small_scale_is_said_at_the_head(toy_contents: Contents) -> None:
     small = toy_contents._replace(chapters=[toy_contents.chapters[0]._replace(small=True)])
-    assert folders.SMALL_SAID in page.html(small)
-    assert folders.SMALL_SAID not in page.html(toy_contents)
-    assert folders.SMALL_SAID.split(":")[0] in " ".join(words(pdf.pages(small)))
+    assert folders.SMALL_SCALE in page.html(small)
+    assert folders.SMALL_SCALE not in page.html(toy_contents)
+    assert folders.SMALL_SCALE.split(":")[0] in " ".join(words(pdf.pages(small)))
 
 
 class Text(HTMLParser):
@@ -207,7 +208,7 @@ def test_page_and_pdf_have_everything(toy_contents: Contents, toy_page: Path) ->
 
 def test_contents_of_the_pdf_and_page_numbers(toy_contents: Contents) -> None:
     pages = pages_of(pdf.pages(toy_contents))
-    listed = re.findall(r"^(.+?) ?(\d+)$", pages[0].split("Contents")[1], re.M)
+    listed = re.findall(r"^(.+?)[ .]*(\d+)$", pages[0].split("Contents")[1], re.M)
     titles = [
         "What was found",
         *(c.title for c in toy_contents.chapters),
@@ -278,9 +279,12 @@ def test_errata_are_decided_by_tests_and_by_claims_that_name_them(toy_contents: 
 
 
 def test_what_is_drawn_live_stands_on_paper_only(toy_contents: Contents) -> None:
-    (drawing,) = toy_contents.chapters[0].results.drawings
-    assert "<figure class=paper>" in page.figure(drawing)
-    assert "<figure><img" in page.figure(replace(drawing, live=False))
+    toy = toy_contents.chapters[0]
+    (drawing,) = toy.results.drawings
+    printed = replace(toy.results, drawings=[replace(drawing, live=False)])
+    for results, figure in ((toy.results, '<figure class="paper"><img'), (printed, "<figure><img")):
+        chapters = [toy._replace(results=results)]
+        assert page.html(toy_contents._replace(chapters=chapters)).count(figure) == 1
 
 
 def test_text_is_escaped(toy_contents: Contents, toy_page: Path) -> None:
@@ -293,6 +297,12 @@ def test_text_is_escaped(toy_contents: Contents, toy_page: Path) -> None:
         assert html.escape("<script>alert(1)</script>") in each
     ours = ["application/gzip"] * 2 + [""] * 3  # library, curves; page.js, gpt.js, live.js
     assert re.findall(r'<script(?: type="([^"]*)" id="\w+")?>', text) == ours
+
+
+def test_a_cell_of_the_page_is_bold_or_may_break_before_its_spread() -> None:
+    assert page.spread("1.5 ± 0.2") == "1.5 <span>± 0.2</span>"
+    assert page.spread("**<1 ± 2**") == "<strong>&lt;1 <span>± 2</span></strong>"
+    assert page.bold("a & **b** **c**") == "a &amp; <strong>b</strong> <strong>c</strong>"
 
 
 def test_page_asks_for_nothing_outside(toy_page: Path) -> None:

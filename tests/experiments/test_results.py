@@ -155,7 +155,7 @@ def test_average_counts_every_step_once():
     assert curves.average(record(lines), "x") == 0.5
 
 
-def test_first_step():
+def test_the_first_step_at_a_value_passes_over_missing_ones():
     values = ((0, None), (5, 0.8), (7, 0.9), (9, 0.2), (11, 1.0))
     trial = record([{"step": s, "x": x} for s, x in values])
     assert curves.first_step(trial, "x", 0.9) == 7
@@ -247,6 +247,15 @@ def test_a_gap_of_slopes_is_decided_by_its_interval(slopes, verdict):
     assert steeper(planted(slopes, widths=(4,))) == claims.Finding("", "not run")
 
 
+def test_a_gap_can_ask_for_pairs_at_certain_values():
+    at = lambda *d: claims.gap(claims.slope(LOSS, IN_D), A, B, d=d) > 0
+    trials = planted((2, 1))
+    assert at(4, 16)(trials) == (claims.gap(claims.slope(LOSS, IN_D), A, B) > 0)(trials)
+    assert at(4, 20)(trials) == claims.Finding("", "not run")
+    lone = [t for t in trials if (t.settings["model"], t.settings["d"]) != ("gpt", 16)]
+    assert at(4, 16)(lone) == claims.Finding("", "not run")
+
+
 def test_a_trend_is_compared_with_any_number_and_of_several_groups_all_must_be_so():
     trials = planted((2, 1))
     slope = claims.slope(LOSS, IN_D)
@@ -277,7 +286,7 @@ def test_pairs_have_the_same_seed_and_every_value_that_is_asked_for():
      (0, 1, "differs"), (2, 3, "undecided"), (5, 7, "undecided"), (2, 7, "undecided"),
      (0, 0, "undecided")],
 )  # fmt: skip
-def test_a_share_of_trials(held, of, verdict):
+def test_three_quarters_of_the_trials_agree_or_a_quarter_differs(held, of, verdict):
     assert claims.by_share([True] * held + [False] * (of - held)) == verdict
     trials = [record([line(0, i < held)], f"t{i}") for i in range(of)]
     test = claims.share_of([A], "big", LOSS.of, bool, str, note="!")
@@ -299,6 +308,21 @@ def test_a_share_is_decided_by_the_first_group_and_what_tells_nothing_does_not_c
 
 
 @pytest.mark.parametrize(
+    ("least", "verdict"), [(0, "agrees"), (3, "undecided"), (4, "undecided"), (5, "differs")]
+)
+def test_something_holds_of_every_trial(least, verdict):
+    trials = [
+        record([line(0, loss)], f"t{i}", model=model, d=8)
+        for i, (model, loss) in enumerate([("lstm", 2.0), ("lstm", 4.0), ("gpt", 3.5)])
+    ]
+    test = claims.every([A, B], LOSS, lambda loss: loss >= least, d=8)
+    assert test(trials) == claims.Finding("A 2, 4; B 3.5", verdict)
+    assert test(trials[:2]) == claims.Finding("A 2, 4", "not run")
+    other = record([line(0, 0.0)], "other", model="gpt", d=16)
+    assert test([*trials, other]) == test(trials)
+
+
+@pytest.mark.parametrize(
     ("values", "verdict"),
     [((0.5, 0.5, 0.4), "agrees"), ((0.5, 0.6, 0.4), "undecided"), ((0.6, 0.7, 0.4), "differs"),
      ((0.5, 0.6, None), "differs")],
@@ -312,7 +336,7 @@ def test_values_by_seed_equal_what_is_expected(values, verdict):
 
 
 def test_a_claim_of_several_things_is_false_if_one_is():
-    assert claims.together(["agrees", "differs", "undecided"]) == "differs"
-    assert claims.together(["agrees", "undecided"]) == "undecided"
-    assert claims.together(["agrees", "not run", "differs"]) == "not run"
-    assert claims.together(["agrees"]) == "agrees"
+    assert claims.all_of(["agrees", "differs", "undecided"]) == "differs"
+    assert claims.all_of(["agrees", "undecided"]) == "undecided"
+    assert claims.all_of(["agrees", "not run", "differs"]) == "not run"
+    assert claims.all_of(["agrees"]) == "agrees"

@@ -2,14 +2,9 @@
 
 import json
 import math
-import os
 import re
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +22,6 @@ from experiments.train import loop, records
 from experiments.train.loop import Interrupted, run
 from experiments.train.task import shuffled
 
-ROOT = Path(__file__).parents[2]
 SMALL = {
     "p": 7,
     "d": 16,
@@ -60,14 +54,14 @@ def tensors(folder):
         (20_001, 480, 256, 20_002),
     ],
 )  # fmt: skip
-def test_steps_are_rounded_up_to_whole_epochs_as_in_the_seeds(steps, n, batch, total, tmp_path):
+def test_steps_are_rounded_up_to_whole_epochs(steps, n, batch, total, tmp_path):
     data = task.data_of(Grokking(r_train=0.5 if n == 480 else 0.6))
     assert len(data[0]) == n
     trial = Grokking(r_train=0.5 if n == 480 else 0.6, batch_size=batch, steps=steps, d=8, layers=1)
     assert loop.Session(trial, tmp_path / "new", "cpu").total == total
 
 
-def test_evaluated_steps_are_those_of_the_seeds():
+def test_every_step_is_measured_up_to_100_and_then_every_hundredth():
     steps = [n for n in range(10_001) if Grokking().due(n, 1)]
     assert steps == [*range(101), *range(200, 10_001, 100)]  # and the last
 
@@ -112,7 +106,7 @@ def test_the_last_line_is_what_the_checkpoint_measures(model, tmp_path):
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])  # with 0.0 batches are trees of prefixes
 @pytest.mark.parametrize("model", MODELS)
-def test_resume_is_bitwise_in_a_new_process(model, dropout, tmp_path):
+def test_resume_is_bitwise_in_a_new_process(model, dropout, tmp_path, start):
     """15 steps at once, or 7, a new process and 8 more; stopped inside an epoch."""
     trial = Grokking(model=model, dropout=dropout, **SMALL)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
@@ -126,7 +120,8 @@ def test_resume_is_bitwise_in_a_new_process(model, dropout, tmp_path):
         "from experiments.train.loop import run\n"
         f"run({trial!r}, Path(sys.argv[1]))\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(parts)], check=True, cwd=ROOT, timeout=60)
+    status, said = start("-c", code, parts).end()
+    assert status == 0, said
     assert tensors(whole) == tensors(parts)
     assert len(tensors(whole)) > 3 * 8  # parameters and two slots of each
     lines = [(folder / "metrics.jsonl").read_bytes() for folder in (whole, parts)]
@@ -196,7 +191,7 @@ def test_every_optimizer_trains(optimizer, tmp_path):
     assert last["train_loss"] < first["train_loss"]
 
 
-def test_experiment_4_4_trains_on_mixed_orders(tmp_path):
+def test_a_trial_trains_on_sums_of_two_and_of_three(tmp_path):
     trial = Grokking(model="gpt", d=8, p=3, orders=(2, 3), split_each_order=True, steps=2)
     run(trial, tmp_path)
     assert len(records.read_records(tmp_path / "metrics.jsonl")) == 3
@@ -285,7 +280,7 @@ def test_trials_that_have_not_ended_count_for_nothing(tmp_path):
     assert found.tables[0].data["seeds"]["gpt"] == [0, 42]
 
 
-def test_other_settings_are_not_held_against_the_seeds(tmp_path):
+def test_trials_with_other_settings_decide_no_claim(tmp_path):
     fake_experiment(tmp_path)
     path = tmp_path / "gpt-seed0" / "settings.json"
     records.write_json(path, records.read_json(path) | {"d": 64})
@@ -294,7 +289,7 @@ def test_other_settings_are_not_held_against_the_seeds(tmp_path):
     assert [claim.verdict for claim in found.claims] == ["undecided"] * 2
 
 
-def test_seed_numbers_are_those_of_the_documents():
+def test_published_differences_are_those_of_the_published_steps():
     """Differences that the documents print must be those of the steps that they print."""
     for printed in (c for source in seeds.SANITY.values() for c in source.values()):
         column = {quantity.name: value for quantity, value in printed.items()}
@@ -304,8 +299,9 @@ def test_seed_numbers_are_those_of_the_documents():
 
 
 def test_a_folder_without_trials_is_refused(tmp_path):
+    folders.prepare(sanity.EXPERIMENT, sanity.Options(), tmp_path)
     with pytest.raises(FileNotFoundError, match="no trial"):
-        records.read_trials(tmp_path)
+        folders.report(sanity.EXPERIMENT, tmp_path)
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -321,7 +317,7 @@ def test_the_whole_pipeline(tmp_path, capsys):
     for folder in out.glob("*-seed*"):
         assert {path.name for path in folder.iterdir()} == {
             "settings.json", "metrics.jsonl", "times.jsonl", "checkpoint.safetensors",
-            "environment.json", "status.json",
+            "environment.json", "status.json", ".lock",
         }  # fmt: skip
         assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
     assert all((out / name).read_bytes()[:4] == b"\x89PNG" for name in names if name[-3:] == "png")
@@ -430,22 +426,14 @@ def test_help_explains_every_option(capsys):
     ],
     ids=str,
 )
-def test_ctrl_c_saves_and_exits_with_130(count, how, tmp_path):
-    args = [sys.executable, "-m", "experiments.sanity", "--model", "gpt", *how]
-    args += ["--steps", "5000", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(args, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+def test_ctrl_c_saves_and_exits_with_130(count, how, tmp_path, start):
+    args = ["-m", "experiments.sanity", "--model", "gpt", *how]
+    program = start(*args, "--steps", 5000, "--out", tmp_path / "run")
     folders = [tmp_path / "run" / f"gpt-seed{seed}" for seed in (0, 42)[:count]]
-    try:
-        deadline = time.monotonic() + 60
-        while not all(lines(folder) > 2 for folder in folders):
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        os.kill(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130
+    program.wait_for(lambda: all(lines(folder) > 2 for folder in folders))
+    program.send(signal.SIGINT)
+    status, err = program.end()
+    assert status == 130, err
     assert "--resume" in err
     assert "Traceback" not in err
     for folder in folders:

@@ -112,7 +112,7 @@ def test_a_mistake_is_one_line_and_writes_nothing(name, flags, message, tmp_path
         (compute, 20, "lstm-b32-seed0", 20_001),
     ],
 )
-def test_trials_are_those_of_the_seeds(module, n, first, steps):
+def test_trials_differ_only_in_what_the_experiment_varies(module, n, first, steps):
     trials = module.EXPERIMENT.options().trials()
     names = list(trials)
     assert (len(names), names[0], names[1]) == (n, first, first.replace("lstm", "gpt"))
@@ -299,15 +299,14 @@ def test_cutoffs_and_claims_of_compute(tmp_path, monkeypatch):
     )
     trials = records.read_trials(tmp_path)
     of = claims_of(compute, tmp_path, monkeypatch)
-    under = {
-        (r["model"], r["batch_size"], r["alpha"]): r["L_val"]
-        for r in compute.cutoff_table(trials, L_VAL).data["rows"]
-    }
-    assert under["lstm", 32, 0.1]["mean"] == 1000 / 2000  # α T = 2,000.1
-    assert under["lstm", 32, 0.5]["mean"] == 1000 / 8000
-    assert under["lstm", 32, 0.6]["mean"] == 1000 / 12_000  # α T = 12,000.6
-    assert under["lstm", 32, 0.9]["mean"] == 1000 / 16_000
-    assert under["lstm", 32, 1.0]["mean"] == pytest.approx(0.01, rel=0.02)  # 20,008 counts
+    table = compute.cutoff_table(trials, L_VAL)
+    (row,) = [r for r in table.data["rows"] if (r["model"], r["batch_size"]) == ("lstm", 32)]
+    at = {alpha: row[f"α = {alpha:g}"]["mean"] for alpha in compute.ALPHAS}
+    assert at[0.1] == 1000 / 2000  # α T = 2,000.1
+    assert at[0.5] == 1000 / 8000
+    assert at[0.6] == 1000 / 12_000  # α T = 12,000.6
+    assert at[0.9] == 1000 / 16_000
+    assert at[1.0] == pytest.approx(0.01, rel=0.02)  # 20,008 counts
     assert of("000, 4.6 (c)", "With larger B L_val").verdict == "agrees"
     assert of("000, 4.6 (c)", "With larger B A_val").verdict == "undecided"
     assert of("001, 4.6 (c)", "L_val of GPT is more").verdict == "agrees"

@@ -4,16 +4,15 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import LIMIT
 
 import minigrad as mg
 from experiments.grokking.options import Options
@@ -22,12 +21,11 @@ from experiments.results.results import Claim, Results, Table
 from experiments.sweep import estimate, experiment, launch, on_ray, processes, progress
 from experiments.sweep import folder as folders
 from experiments.sweep.experiment import Experiment
-from experiments.sweep.jobs import RESTARTS, TrialFailed, caught_signals, jobs_of
+from experiments.sweep.jobs import caught_signals, jobs_of
+from experiments.sweep.launch import RESTARTS, TrialFailed
 from experiments.train import loop, records
 from experiments.train.replicas import run_replicas
 from minigrad import device as devices
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,7 @@ def results(trials):
 
 
 DECAYS = Experiment("decays", "Decays", Decays, results, numbers)
-COMMAND = [sys.executable, str(Path(__file__))]  # this file is the program that is killed below
-LONG = 900  # steps of those that are killed
+LONG = 900  # steps of programs that are killed; this file is the program
 SMALL = ["--scale", "small", "--model", "gpt", "--seeds", "0", "--no-kernels"]
 
 
@@ -114,7 +111,7 @@ def test_the_folder_of_a_sweep(unbroken):
     assert records.read_json(unbroken / "results.json")["tables"] == {"last": {"n": 2}}
 
 
-def test_trials_jsonl_has_settings_and_the_ten_numbers(unbroken):
+def test_trials_jsonl_has_settings_and_best_values(unbroken):
     rows = [json.loads(line) for line in (unbroken / "trials.jsonl").read_text().splitlines()]
     assert [r["weight_decay"] for r in rows] == [0.5, 1.0]
     for r in rows:
@@ -239,11 +236,11 @@ def test_records_of_another_version_or_experiment(unbroken, tmp_path, refused):
 
 
 def test_a_folder_is_written_by_one_process(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "HOLD_SECONDS", 0.2)
-    with records.held(tmp_path), pytest.raises(BlockingIOError, match="another process"):  # noqa: SIM117
-        with records.held(tmp_path):
+    monkeypatch.setattr(records, "LOCK_SECONDS", 0.2)
+    with records.locked(tmp_path), pytest.raises(BlockingIOError, match="another process"):  # noqa: SIM117
+        with records.locked(tmp_path):
             pass
-    with records.held(tmp_path):
+    with records.locked(tmp_path):
         pass
 
 
@@ -253,16 +250,16 @@ def test_the_overview_counts_and_foretells(tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "monotonic", lambda: now)
     folders = [tmp_path / name for name in "abc"]
     overview = progress.Overview([folders[:2], folders[2:]], [30.0, 10.0])
-    assert overview.line() == "0 of 3 trials done, 0 running, 3 left"
-    overview.start(0)
+    assert overview.text() == "0 of 3 trials done, 0 running, 3 left"
+    overview.mark(0, "running")
     for folder in folders[:2]:
         folder.mkdir()
         records.write_json(folder / "settings.json", {"steps": 100})
         records.append(folder / "metrics.jsonl", {"step": 50})
     now += 30.0
     assert overview.seconds_left() == pytest.approx(30.0 / 15.0 * 25.0)
-    assert overview.line().startswith("0 of 3 trials done, 2 running, 1 left; ends about ")
-    overview.end(0)
+    assert overview.text().startswith("0 of 3 trials done, 2 running, 1 left; ends about ")
+    overview.mark(0, "done")
     assert overview.seconds_left() == pytest.approx(10.0)
 
 
@@ -299,13 +296,15 @@ def test_a_step_is_timed(tmp_path):
 
 
 # --- deaths -------------------------------------------------------------------------------------
-def start(folder, *args, **how):
-    steps = [] if "--steps" in args else ["--steps", str(LONG)]
-    command = [*COMMAND, *SMALL, *steps, "--out", str(folder), *args]
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": path}, **how
-    )
+@pytest.fixture
+def start_sweep(start):
+    """Starts this file as a program."""
+
+    def start_sweep(folder, *args):
+        steps = [] if "--steps" in args else ["--steps", LONG]
+        return start(__file__, *SMALL, *steps, "--out", folder, *args)
+
+    return start_sweep
 
 
 def children(pid):
@@ -313,14 +312,6 @@ def children(pid):
 
     found = psutil.Process(pid).children()
     return [c for c in found if any("spawn_main" in part for part in c.cmdline())]
-
-
-def wait_for(condition, seconds=60.0):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def same_end(folder, reference):
@@ -340,31 +331,31 @@ def long_run(tmp_path_factory):
     return folder
 
 
-def test_a_killed_worker_starts_again(tmp_path, long_run):
+def test_a_killed_worker_starts_again(tmp_path, long_run, start_sweep):
     folder = tmp_path / "sweep"
-    process = start(folder, "--launcher", "processes")
+    program = start_sweep(folder, "--launcher", "processes")
     trial = folder / "gpt-wd1.0-seed0"
-    wait_for(lambda: records.last_step(trial) > 300)  # there is a checkpoint, and lines beyond it
-    for worker in children(process.pid):
+    # there is a checkpoint, and lines beyond it
+    program.wait_for(lambda: records.last_step(trial) > 300)
+    for worker in children(program.pid):
         worker.send_signal(signal.SIGKILL)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    status, said = program.end()
+    assert status == 0, said
     assert "was killed; starts again from its checkpoint (1 of 3)" in said
     assert len(records.read_json(trial / "environment.json", list)) == 2
     same_end(folder, long_run)
 
 
-def test_workers_of_a_killed_program_end_and_it_goes_on(tmp_path, long_run):
+def test_workers_of_a_killed_program_end_and_it_goes_on(tmp_path, long_run, start_sweep):
     folder = tmp_path / "sweep"
-    process = start(folder, "--launcher", "processes")
-    wait_for(lambda: records.last_step(folder / "gpt-wd0.5-seed0") > 200)
-    workers = children(process.pid)
+    program = start_sweep(folder, "--launcher", "processes")
+    program.wait_for(lambda: records.last_step(folder / "gpt-wd0.5-seed0") > 200)
+    workers = children(program.pid)
     assert workers
-    process.kill()
-    process.communicate()
-    process = start(folder, "--launcher", "processes", "--resume")  # at once, beside the orphans
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
+    program.kill()
+    again = start_sweep(folder, "--launcher", "processes", "--resume")  # beside the orphans
+    status, said = again.end()
+    assert status == 0, said
     assert not any(worker.is_running() for worker in workers)
     same_end(folder, long_run)
 
@@ -460,24 +451,28 @@ def test_something_else_listens_there(tmp_path, refused, monkeypatch, answer, sa
         thread.join()
 
 
-def test_a_dying_node_changes_nothing(tmp_path, long_run):
+@pytest.fixture
+def cluster():
+    """A cluster without nodes; those that a test adds end with it."""
     pytest.importorskip("ray", reason="Ray is not installed")
     from ray.cluster_utils import Cluster
 
+    cluster = Cluster()
+    yield cluster
+    cluster.shutdown()
+
+
+def test_a_dying_node_changes_nothing(tmp_path, long_run, start_sweep, cluster):
     names = ("gpt-wd0.5-seed0", "gpt-wd1.0-seed0")
     folder = tmp_path / "sweep"
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    try:
-        cluster.wait_for_nodes()
-        longer = ["--steps", str(2 * LONG), "--launcher", "ray", "--address", cluster.address]
-        process = start(folder, *longer)
-        wait_for(lambda: all(records.last_step(folder / n) > 300 for n in names), 90)
-        cluster.remove_node(nodes[0], allow_graceful=False)
-        _, said = process.communicate(timeout=150)
-        assert process.returncode == 0, said
-    finally:
-        cluster.shutdown()
+    _, one, _ = (cluster.add_node(num_cpus=n, wait=False) for n in (0, 1, 1))  # the head runs none
+    cluster.wait_for_nodes(LIMIT)
+    longer = ["--steps", 2 * LONG, "--launcher", "ray", "--address", cluster.address]
+    program = start_sweep(folder, *longer)
+    program.wait_for(lambda: all(records.last_step(folder / n) > 300 for n in names))
+    cluster.remove_node(one, allow_graceful=False)
+    status, said = program.end()
+    assert status == 0, said
     sessions = [len(records.read_json(folder / n / "environment.json", list)) for n in names]
     assert sorted(sessions) == [1, 2]  # one went on elsewhere, from its checkpoint
     ours = metrics(folder)

@@ -2,11 +2,8 @@
 
 import json
 import math
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from inspect import isfunction
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +17,6 @@ from experiments.train.task import Task, shuffled
 from experiments.train.trial import Trial, waited
 from minigrad import nn, optim
 from minigrad.files import CheckpointError
-
-ROOT = Path(__file__).parents[2]
 
 
 def lines(folder):
@@ -104,19 +99,19 @@ def slow(function):
 
 # --- interrupted ----------------------------------------------------------------------------------
 @pytest.mark.parametrize("at", [1, 5, 6, 95])
-def test_sums_and_all_else_survive_an_interruption(at, tmp_path):
+def test_sums_and_all_else_survive_an_interruption(at, tmp_path, start):
     """At step 5 two batches of the third epoch are added up and not yet recorded."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run(Line(), whole)
     with pytest.raises(Interrupted, match=f"step {at} of 96"):
         run(Line(), parts, watcher=StopAt(at))
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
+        "import sys; from pathlib import Path\n"
         "from toy import Line; from experiments.train.loop import run\n"
         "run(Line(), Path(sys.argv[1]))\n"
     )
-    command = [sys.executable, "-c", code, str(parts), str(ROOT / "tests" / "helpers")]
-    subprocess.run(command, check=True, cwd=ROOT, timeout=60)
+    status, said = start("-c", code, parts).end()
+    assert status == 0, said
     assert left(whole) == left(parts)
     environments = records.read_json(parts / "environment.json", list)
     assert [each["from_step"] for each in environments] == [0, at]
@@ -177,7 +172,7 @@ def test_a_trial_stops_when_its_patience_is_over(tmp_path):
     assert left(tmp_path / "parts") == before
 
 
-def test_patience():
+def test_patience_is_over_after_so_many_records_without_a_better_one():
     def of(*values):
         return [{"x": value} for value in values]
 
@@ -395,7 +390,7 @@ def test_what_is_no_task_is_refused(tmp_path):
         ({"clip": 0.0}, "clip: expected more than 0, got 0"),
     ],
 )
-def test_settings_that_cannot_be(changes, words):
+def test_settings_that_cannot_be_are_refused_by_name(changes, words):
     with pytest.raises(ValueError, match=words):
         Line(**changes)
 

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from cases import ALL
 
 import minigrad as mg
 from benchmarks.gpu.parity import kernel_of, leaves_of, mapped
 from minigrad import Tensor
 from minigrad import device as devices
+from reference.cases import ALL
 
 GPU = "cuda:0"
 CASES = [case for case in ALL if case.name != "to_device"]

@@ -80,7 +80,7 @@ def test_live_numbers_are_computed_once_a_step(gpu):
     assert [step(x).item() for _ in range(5)] == [10.0, 32.0, 54.0, 76.0, 98.0]
 
 
-def test_many_live_numbers(gpu, monkeypatch):
+def test_live_numbers_beyond_the_size_of_a_board_get_another(gpu, monkeypatch):
     monkeypatch.setattr(Board, "size", 3)
 
     @mg.capture
@@ -191,6 +191,37 @@ def test_optimizers_without_kernels_cannot_be_recorded(kind, gpu, reason):
         return loss
 
     assert "step: takes numbers from the host" in reason(step)
+
+
+def test_a_group_added_after_the_recording_is_trained(gpu, monkeypatch):
+    """The step is recorded again; without that its replays would leave out the new parameters."""
+    monkeypatch.setattr("minigrad.optim.optimizers.refuse_recording", lambda what: None)
+
+    def run(capture):
+        first, later = (mg.ones((3,), device="cuda").requires_grad_() for _ in range(2))
+        optimizer = optim.SGD([first], lr=0.125)
+        entered, weights = [], []
+
+        @capture
+        def step():
+            entered.append(None)
+            first.grad = later.grad = None
+            loss = (first * first + later * later).sum()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        for call in range(10):
+            if call == 5:
+                optimizer.add_param_group({"params": [later], "lr": 0.25})
+            step()
+            weights.append((first.tolist(), later.tolist()))
+        return weights, len(entered)
+
+    recorded, plain = run(mg.capture), run(lambda step: step)
+    assert recorded[0] == plain[0]
+    assert recorded[0][-1] == ([0.75**10] * 3, [0.5**5] * 3)  # w - lr 2 w
+    assert recorded[1] == 2 * 3  # each time twice as it is, and once to be recorded
 
 
 def test_after_a_failed_recording_all_goes_on_as_if_none_had_been_tried(gpu, monkeypatch):

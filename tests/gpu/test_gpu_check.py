@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 # --- rows -----------------------------------------------------------------------------------------
-def test_goals():
+def test_a_row_is_ok_where_its_goal_is_reached():
     assert rows.at_least("speed", 2.0, 1.5, "×", ms=3.0) == Row(
         "speed", "2×", "≥ 1.5×", True, {"ms": 3.0}
     )
@@ -40,7 +40,7 @@ def test_a_goal_of_numpy_is_a_plain_truth():
     assert rows.at_most("error", np.float32(2), 1, "").ok is False
 
 
-def test_table():
+def test_the_table_has_a_line_for_each_row():
     found = [("ops", Row("a | b", "two\nlines", "≤ 1", False)), ("steps", Row("c", "1 ms"))]
     assert rows.table(found).split("\n")[2:] == [
         r"| ops | a \| b | two lines | ≤ 1 | FAILED |",
@@ -98,7 +98,7 @@ def command(monkeypatch, tmp_path, capsys):
     return call
 
 
-def test_all_is_well(command):
+def test_where_all_is_as_wanted_the_status_is_0(command):
     status, found, printed = command({"a": ("good", 30, "x")}, {"b": ("good", 30)})
     assert status == 0
     assert found == [
@@ -144,7 +144,7 @@ def test_a_group_for_which_no_time_is_left_has_failed(command):
     assert found == [(name, "the group", "no time was left", False) for name in "ab"]
 
 
-def test_only_some(command):
+def test_only_the_groups_that_are_asked_for_run(command):
     status, found, _ = command({"a": ("raises", 30)}, {"b": ("good", 30)}, "--only", "b")
     assert (status, {row[0] for row in found}) == (0, {"b"})
     with pytest.raises(SystemExit) as stop:
@@ -207,13 +207,14 @@ def test_every_group_can_be_found():
         assert callable(getattr(importlib.import_module(group.module), group.name))
 
 
-def test_numbers_that_json_does_not_have():
+def test_infinities_are_written_as_text():
     infinite = float("inf")
     assert check.finite({"a": [infinite, 1.0], "b": -infinite}) == {"a": ["inf", 1.0], "b": "-inf"}
 
 
 BLOCKED = (
-    "torch matplotlib tqdm tyro safetensors pytest hypothesis numba threadpoolctl scipy psutil"
+    "torch matplotlib tqdm tyro filelock safetensors pytest hypothesis numba threadpoolctl scipy "
+    "psutil"
 )
 
 

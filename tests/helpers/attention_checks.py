@@ -4,12 +4,12 @@ The tolerance of every number is a bound of its own rounding errors, computed be
 """
 
 import numpy as np
-from attention_reference import bounds, reference, to_float64
 
 from kernels.cuda import attention
 from kernels.cuda.launch import INTERPRETED
 from minigrad import device as devices
 from minigrad.kernel import Declined
+from reference.attention import bounds, reference, to_float64
 
 fused = attention.scaled_dot_product_attention
 LAYOUTS = {

@@ -53,6 +53,7 @@ def gated(x):
 
 
 FAR = [-85.0, -50.0, -20.0, -10.0, -3.0, -1.0, -0.1, 0.1, 1.0, 3.0, 10.0, 20.0, 50.0, 85.0]
+MEDIUM = [x for x in FAR if abs(x) <= 20.0]  # for e^(-2|x|)
 NEAR = [-12.5, -9.0, -6.0, -5.0, -3.0, -1.0, -0.3, -1e-4, 1e-4, 0.5, 2.0, 5.0, 9.0]
 EXACT = {
     # name: the function, its value, its derivative, points, and by how much a relative error of x,
@@ -91,6 +92,20 @@ EXACT = {
         lambda x: 0.0,
     ),
     "expm1": (mg.expm1, math.expm1, math.exp, FAR, lambda x: 0.0),
+    "tanh": (
+        mg.tanh,
+        math.tanh,
+        lambda x: 4.0 * sigmoid(2.0 * x) * sigmoid(-2.0 * x),  # 1 - tanh²x
+        [*MEDIUM, -42.0, 42.0],
+        lambda x: 0.0,
+    ),
+    "erf": (
+        mg.erf,
+        math.erf,
+        lambda x: 2.0 / math.sqrt(math.pi) * math.exp(-x * x),
+        [x for x in NEAR if abs(x) < 9.1],
+        lambda x: x * x,
+    ),
     "erfc": (
         mg.erfc,
         math.erfc,

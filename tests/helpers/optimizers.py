@@ -40,16 +40,36 @@ OPTIMIZERS = {
         torch.optim.SGD,
         {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.3},
     ),
+    "sgd_maximize": (
+        optim.SGD,
+        torch.optim.SGD,
+        {"lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.3, "maximize": True},
+    ),
     "adam": (optim.Adam, torch.optim.Adam, {"lr": 0.01}),
     "adam_decay": (
         optim.Adam,
         torch.optim.Adam,
         {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3},
     ),
+    "adam_amsgrad": (
+        optim.Adam,
+        torch.optim.Adam,
+        {"lr": 0.01, "betas": (0.8, 0.5), "weight_decay": 0.3, "amsgrad": True},
+    ),
+    "adam_maximize": (
+        optim.Adam,
+        torch.optim.Adam,
+        {"lr": 0.01, "weight_decay": 0.3, "maximize": True},
+    ),
     "adamw": (optim.AdamW, torch.optim.AdamW, {"lr": 0.01}),
     "adamw_decay": (
         optim.AdamW,
         torch.optim.AdamW,
         {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 1.0},
+    ),
+    "adamw_amsgrad_maximize": (
+        optim.AdamW,
+        torch.optim.AdamW,
+        {"lr": 0.01, "betas": (0.8, 0.5), "weight_decay": 0.3, "amsgrad": True, "maximize": True},
     ),
 }

@@ -92,3 +92,102 @@ def rhs_loss(logits, targets, rhs):
         nll = [-torch.log_softmax(sample[i], -1)[target[i]] for i in positions]
         samples.append(sum(nll) / len(nll))
     return sum(samples) / len(samples)
+
+
+class SpeechBlock(nn.Module):
+    """y = x + attention(LN(x)), z = y + ffn(LN(y)); one matrix makes queries, keys and values."""
+
+    def __init__(self, config):
+        super().__init__()
+        d, self.heads, self.positions = config.d, config.heads, config.positions
+        self.attention_norm = nn.LayerNorm(d)
+        self.in_proj = nn.Linear(d, 3 * d, bias=False)
+        self.out_proj = nn.Linear(d, d)
+        self.ffn_norm = nn.LayerNorm(d)
+        self.ffn = nn.Sequential(
+            nn.Linear(d, config.hidden), nn.ReLU(), nn.Linear(config.hidden, d)
+        )
+
+    def forward(self, x, causal, real):
+        batch, length, d = x.shape
+        parts = self.in_proj(self.attention_norm(x)).split(d, dim=-1)
+        q, k, v = (p.reshape(batch, length, self.heads, -1).transpose(1, 2) for p in parts)
+        scores = q @ k.transpose(-1, -2) / math.sqrt(d / self.heads)
+        if self.positions == "alibi":
+            places = torch.arange(length)
+            distance = (places[:, None] - places).abs().to(x.dtype)
+            for h in range(self.heads):
+                scores[:, h] = scores[:, h] - 2 ** (-8 * (h + 1) / self.heads) * distance
+        if causal:
+            future = torch.ones(length, length, dtype=torch.bool).triu(1)
+            scores = scores.masked_fill(future, -math.inf)
+        if real is not None:
+            scores = scores.masked_fill(~real[:, None, None, :], -math.inf)
+        weights = scores.softmax(-1)
+        y = x + self.out_proj((weights @ v).transpose(1, 2).reshape(x.shape))
+        return y + self.ffn(self.ffn_norm(y)), weights
+
+
+class SpeechTrunk(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.embedding = nn.Embedding(config.vocabulary_size, config.d)
+        learned = config.positions == "learned"
+        self.positions = nn.Embedding(config.block, config.d) if learned else None
+        self.blocks = nn.ModuleList(SpeechBlock(config) for _ in range(config.layers))
+
+    def forward(self, ids, causal=False, real=None):
+        x = self.embedding(ids)
+        if self.positions is not None:
+            x = x + self.positions.weight[: ids.shape[1]]
+        attentions = []
+        for block in self.blocks:
+            x, weights = block(x, causal, real)
+            attentions.append(weights)
+        return x, attentions
+
+
+class SpeechClassifier(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.trunk = SpeechTrunk(config)
+        self.head = nn.Linear(config.d, config.head)
+        self.norm = nn.BatchNorm1d(config.head) if config.batch_norm else None
+        self.classifier = nn.Linear(config.head, config.classes)
+
+    def forward(self, ids, lengths):
+        real = torch.arange(ids.shape[1]) < lengths[:, None]
+        x, attentions = self.trunk(ids, real=None if self.config.attend_to_padding else real)
+        if self.config.pool_padding:
+            pooled = x.mean(1)
+        else:
+            pooled = torch.stack([each[:n].mean(0) for each, n in zip(x, lengths, strict=True)])
+        h = self.head(pooled)
+        h = h if self.norm is None else self.norm(h)
+        return self.classifier(h.relu()), attentions
+
+
+class SpeechLanguageModel(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.trunk = SpeechTrunk(config)
+        self.classifier = nn.Linear(config.d, config.vocabulary_size)
+
+    def forward(self, ids):
+        x, attentions = self.trunk(ids, causal=True)
+        return self.classifier(x), attentions
+
+
+def speech_names(model):
+    """The names in minigrad's speech models of those in these."""
+    ours = {
+        "in_proj.weight": "attention.heads.in_proj_weight",
+        "out_proj.weight": "attention.heads.out_proj.weight",
+        "out_proj.bias": "attention.heads.out_proj.bias",
+    }
+    names = {}
+    for name in model.state_dict():
+        ending = next((e for e in ours if name.endswith(e)), None)
+        names[name] = name if ending is None else name.removesuffix(ending) + ours[ending]
+    return names

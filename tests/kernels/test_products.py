@@ -63,7 +63,7 @@ def copies(monkeypatch, a, b):
     return len(made) - 2
 
 
-def test_what_is_read_where_it_lies(monkeypatch, rng):
+def test_transposed_and_repeated_matrices_are_not_copied(monkeypatch, rng):
     """Transposed keys, the weight of a linear map transposed, one matrix for a whole stack."""
     q, k = (rng.standard_normal((5, 2, 3, 4)) for _ in range(2))
     assert copies(monkeypatch, q, k.swapaxes(-1, -2)) == 0
@@ -76,7 +76,7 @@ def test_what_is_read_where_it_lies(monkeypatch, rng):
     assert copies(monkeypatch, heads, k.swapaxes(-1, -2)) == 1
 
 
-def test_common_step():
+def test_the_common_step_of_a_stack_is_found_or_there_is_none():
     a = np.zeros((4, 3, 5, 2))
     assert common_step(a) == 10
     assert common_step(a[0, 0]) == 0
@@ -86,7 +86,7 @@ def test_common_step():
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_the_kinds_of_numbers(dtype, rng):
+def test_products_of_every_dtype_keep_it(dtype, rng):
     a = rng.integers(-4, 4, (3, 4)).astype(dtype)
     y = product(a, a.T)
     assert y.dtype == dtype
@@ -145,7 +145,7 @@ def test_a_product_fills_any_array(rng):
         ("i,j->ij", [(0,), (3,)]),
     ],
 )
-def test_einsum_by_products(subscripts, shapes, rng):
+def test_einsum_is_that_of_numpy(subscripts, shapes, rng):
     """Sums of at most 24 terms of size 10 or less: 1e-13 is 2 eps of each term."""
     arrays = [rng.standard_normal(s) for s in shapes]
     y, expected = products.einsum(subscripts, *arrays), np.einsum(subscripts, *arrays)

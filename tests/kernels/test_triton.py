@@ -326,8 +326,8 @@ def test_a_kernel_that_spills_is_tried_with_all_registers(spilled, kept, cupy, m
     assert [call[0] for call in cupy.launches] == [f"add_kernel of module {kept}"] * 2
 
 
-def test_alignment_is_used():
-    """16 bytes at a time where the address is known to be a multiple."""
+def test_aligned_addresses_are_read_16_bytes_at_a_time():
+    """Where the address is known to be a multiple."""
     sides = [["*fp32:16", "*fp32:16", "i32:16", "fp32"], ["*fp32", "*fp32", "i32", "fp32"]]
     codes = [compile_only(add_kernel, s, {"BLOCK": 1024}, 90).asm["ptx"] for s in sides]
     assert [".v4." in code for code in codes] == [True, False]
@@ -417,7 +417,7 @@ def test_every_dtype_has_its_pointer(cupy):
 
 
 # --- what fits ------------------------------------------------------------------------------------
-def test_unfit(cupy, monkeypatch):
+def test_arrays_that_no_kernel_takes_are_declined_with_a_reason(cupy, monkeypatch):
     x = Array(np.float32)
     assert unfit(x, None, Array(np.float16)) is None
     assert unfit(np.zeros(3, np.float32)).reason == "not on the GPU"

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 from attention_checks import LAYOUTS, check, drawn, fused, to_device
-from attention_reference import to_float64
 
 from kernels.cuda import attention, tune
 from kernels.cuda.adamw import address_of
@@ -20,6 +19,7 @@ from kernels.cuda.launch import INTERPRETED
 from minigrad import device as devices
 from minigrad import inplace
 from minigrad.kernel import Declined
+from reference.attention import to_float64
 
 if not INTERPRETED and not devices.available():
     pytest.skip("needs a GPU, or TRITON_INTERPRET=1", allow_module_level=True)
@@ -53,14 +53,14 @@ def each_dtype(f):
 @each_dtype
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("length", [1, 6, 16, 17, 64, 65, 150])
-def test_lengths(length, causal, dtype, rng):
+def test_sequences_of_one_tile_of_several_and_ragged_ones(length, causal, dtype, rng):
     """One tile, exactly one, one and a row; ragged ones, in the default tiles."""
     check(*drawn(rng, (1, 2, length, 16), length, dtype), causal=causal)
 
 
 @each_dtype
 @pytest.mark.parametrize("d", [1, 8, 16, 24, 32, 64, 80, 128])
-def test_head_sizes(d, dtype, rng, tile):
+def test_heads_of_any_size(d, dtype, rng, tile):
     """Others than powers of two are padded. By one kernel or by two."""
     arrays = drawn(rng, (1, 2, 19, d), 19, dtype)
     check(*arrays, causal=True)
@@ -99,7 +99,7 @@ def test_tiles_that_are_not_square(sizes, queries, keys, causal, rng, tile):
 @each_dtype
 @pytest.mark.parametrize("small", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
-def test_masked_keys(causal, small, dtype, rng, tile):
+def test_keys_that_are_masked_are_not_attended_to(causal, small, dtype, rng, tile):
     """One sequence may attend to nothing, one not to its first keys, one to all."""
     if small:
         tile(16, 16, 1)
@@ -123,7 +123,7 @@ def test_masks_broadcast(shape, rng):
 @each_dtype
 @pytest.mark.parametrize("heads", [1, 2, 3, 8])
 @pytest.mark.parametrize("causal", [False, True])
-def test_alibi(causal, heads, dtype, rng, tile):
+def test_alibi_for_any_number_of_heads(causal, heads, dtype, rng, tile):
     arrays = drawn(rng, (1, heads, 21, 16), 27, dtype)
     check(*arrays, causal=causal, alibi=True)
     tile(16, 16, 1)
@@ -131,12 +131,12 @@ def test_alibi(causal, heads, dtype, rng, tile):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 0.3, 2.0])
-def test_scale(scale, rng):
+def test_scores_are_scaled(scale, rng):
     check(*drawn(rng, (1, 2, 20, 16), 20, FLOAT32), scale=scale, causal=True)
 
 
 @pytest.mark.parametrize("size", [1e-20, 30.0])
-def test_tiny_and_great_scores(size, rng):
+def test_scores_that_are_tiny_or_would_overflow(size, rng):
     """2^s would overflow were the maximum not taken away; p is then 0 or 1 nearly everywhere."""
     q, k, v, g = drawn(rng, (1, 1, 50, 16), 50, FLOAT32)
     check(q * FLOAT32.type(size), k, v, g, causal=True)
@@ -145,7 +145,7 @@ def test_tiny_and_great_scores(size, rng):
 # --- memory ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("lead", [(), (3,), (2, 1, 3)])
 @pytest.mark.parametrize("masked", [False, True])
-def test_leading_axes(lead, masked, rng):
+def test_any_number_of_leading_axes(lead, masked, rng):
     mask = rng.random((*lead[:-1], *(1,) * (2 if lead else 1), 21)) < 0.7 if masked else None
     check(*drawn(rng, (*lead, 18, 16), 21, FLOAT32), mask)
 
@@ -169,7 +169,7 @@ def test_views_into_one_product_are_not_copied(rng, monkeypatch):
 
 @pytest.mark.skipif(not INTERPRETED, reason="layouts of NumPy arrays")
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layouts(layout, rng):
+def test_layout_in_memory_does_not_matter(layout, rng):
     check(*(LAYOUTS[layout](x) for x in drawn(rng, (1, 2, 20, 16), 20, FLOAT32)))
 
 
@@ -286,7 +286,7 @@ def test_memory_grows_with_the_length_and_not_with_its_square(rng, monkeypatch):
 
 
 @pytest.mark.skipif(INTERPRETED, reason="needs a GPU")
-def test_memory_on_the_gpu():
+def test_memory_on_the_gpu_is_a_thirtieth_of_the_scores():
     """16,384 queries and keys of one head: the scores alone would be 1 GiB. Allowed is 32 MiB."""
     cupy = devices.cupy()
     pool = cupy.get_default_memory_pool()
@@ -301,7 +301,7 @@ def test_memory_on_the_gpu():
     del grads
 
 
-def test_number_of_launches(rng, monkeypatch):
+def test_one_launch_forward_and_one_or_two_back(rng, monkeypatch):
     """One forward; one backward where all fits a tile, else two."""
     names = []
     real = attention.Call.start
@@ -324,7 +324,7 @@ def reason(*args, **how):
     return answer.reason if isinstance(answer, Declined) else None
 
 
-def test_what_is_declined(rng):
+def test_what_is_not_served_is_declined_with_a_reason(rng):
     q, k, v, _ = drawn(rng, (2, 2, 5, 16), 7, FLOAT32)
     key_mask = to_device(np.ones((2, 1, 1, 7), bool))
     assert reason(q, k, v, key_mask) is None

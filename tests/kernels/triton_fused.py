@@ -471,6 +471,13 @@ def test_adam_declines_parameters_that_it_cannot_write_to():
     assert answer.reason == "layout"
 
 
+def test_adam_leaves_amsgrad_to_the_plain_routine():
+    arrays = to_device([np.ones(3, np.float32) for _ in range(5)])
+    answer = adamw.adam(PIECES, [tuple(arrays[:4]), tuple(arrays)], rates(*NUMBERS))
+    assert isinstance(answer, Declined)
+    assert answer.reason == "amsgrad"
+
+
 def test_each_replica_has_its_rates_and_its_norm(rng):
     """Three replicas of two parameters, by the plain routines one by one."""
     shapes = (3, 5, 7), (3, 4000)

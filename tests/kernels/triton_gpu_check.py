@@ -106,7 +106,7 @@ def few(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_ops(dtype):
+def test_right_ops_pass(dtype):
     assert failed(parity.ops(dtype)) == []
 
 
@@ -135,7 +135,7 @@ def test_a_wrong_op_fails(monkeypatch):
 
 # --- kernels --------------------------------------------------------------------------------------
 @pytest.mark.usefixtures("few")
-def test_kernels():
+def test_right_kernels_pass():
     assert failed(parity.kernels()) == []
 
 
@@ -175,7 +175,7 @@ def small_attention(monkeypatch):
 
 
 @pytest.mark.usefixtures("small_attention")
-def test_attention():
+def test_right_attention_passes():
     assert failed(parity.attention("float32", "TF32", "float16")) == []
 
 
@@ -202,7 +202,7 @@ def short_training(monkeypatch):
 
 
 @pytest.mark.usefixtures("short_training")
-def test_training():
+def test_right_training_passes():
     assert failed(parity.train()) == []
 
 
@@ -261,7 +261,7 @@ def texts(rows):
 
 
 @pytest.mark.usefixtures("clock")
-def test_times_of_steps(monkeypatch):
+def test_steps_are_timed_in_every_way(monkeypatch):
     monkeypatch.setattr(steps, "sums", partial(steps.sums, batch=4, d=8))
     monkeypatch.setattr(steps, "REPLICAS", 2)
     assert texts(steps.race("gpt")) == [
@@ -273,7 +273,7 @@ def test_times_of_steps(monkeypatch):
 
 
 @pytest.mark.usefixtures("clock")
-def test_time_of_the_whole_experiment(monkeypatch):
+def test_the_whole_experiment_is_timed_after_a_short_one(monkeypatch):
     monkeypatch.setattr(records, "environment", lambda device: {"device": device})
     monkeypatch.setattr(steps, "MODELS", ("lstm",))
     train_all, trained = steps.train_all, []
@@ -301,7 +301,7 @@ def test_the_whole_experiment_without_safetensors(monkeypatch):
 
 
 @pytest.mark.usefixtures("clock")
-def test_times_of_attention(monkeypatch):
+def test_attention_is_timed_and_its_launches_are_counted(monkeypatch):
     monkeypatch.setattr(times, "TOKENS", 64)
     monkeypatch.setattr(times, "HIDDEN", 32)
     monkeypatch.setattr(times, "LONG", (32,))
@@ -320,7 +320,7 @@ def test_times_of_attention(monkeypatch):
 
 
 @pytest.mark.usefixtures("clock")
-def test_the_ladder(monkeypatch):
+def test_every_rung_of_the_ladder_is_measured(monkeypatch):
     for name, value in {"SHAPE": (1, 2, 20, 16), "ROWS": 8, "COLUMNS": 36}.items():
         monkeypatch.setattr(ladder, name, value)
     ladder.classes.cache_clear()

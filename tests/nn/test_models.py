@@ -263,7 +263,7 @@ TABLE = {
 
 
 @pytest.mark.parametrize(("layers", "d"), TABLE)
-def test_counts_of_experiment_4_5(layers, d):
+def test_parameters_of_every_size_of_the_scaling_experiment_are_those_of_the_table(layers, d):
     lstm, gpt = LSTMConfig(36, d, d, layers), GPTConfig(36, d, layers)
     found = [count.count_parameters(c, embeddings=e) for c in (lstm, gpt) for e in (False, True)]
     assert tuple(found) == TABLE[layers, d]
@@ -282,7 +282,7 @@ def test_counts_are_those_of_real_models(layers, d):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_answers_to_questions_1_3_and_2_6_are_those_of_real_layers(bias):
+def test_formulas_of_the_layers_count_the_parameters_of_real_ones(bias):
     lstm = nn.LSTM(12, 20, 3, bias=bias, recurrent_bias=False)
     assert count.lstm_core(12, 20, 3, bias) == lstm.count_parameters()
     assert count.attention(20, bias) == nn.MultiHeadAttention(20, 5, bias=bias).count_parameters()

@@ -1,7 +1,9 @@
 """Modules: names, state, switches, repr, and every layer against its PyTorch namesake."""
 
+import collections
 import copy
 import math
+import re
 
 import numpy as np
 import pytest
@@ -143,7 +145,7 @@ def test_embedding_with_padding(dtype, rng):
     for bad in (7, -1):
         with pytest.raises(IndexError, match=str(bad)):
             ours(np.array([bad]))
-    with pytest.raises(ValueError, match="padding_idx 7"):
+    with pytest.raises(ValueError, match=r"expected padding_idx in .* got 7"):
         nn.Embedding(7, 3, padding_idx=7)
 
 
@@ -317,7 +319,7 @@ def test_attention_dropout_and_errors(rng):
         model(x, key_mask=np.ones((3, 5)))
 
 
-def test_positions(rng):
+def test_sinusoidal_positions_are_the_formula(rng):
     x = mg.tensor(rng.standard_normal((2, 5, 6)).astype("float32"))
     for exponent, factor in (("vaswani", 2), ("halved", 1)):
         model = nn.SinusoidalPositions(9, 6, exponent=exponent)
@@ -344,7 +346,7 @@ def test_positions(rng):
         nn.SinusoidalPositions(4, 5)
 
 
-def test_dropout():
+def test_dropout_keeps_the_mean_and_does_nothing_in_evaluation():
     x = mg.tensor(np.ones(10_000, dtype="float32"))
     model = nn.Dropout(0.25)
     y = model(x).data
@@ -446,7 +448,7 @@ def test_load_state_dict_reports_everything_and_changes_nothing():
         "unexpected: blocks.2.weight",
         "shape: blocks.0.weight expected (3, 3), got (3, 4)",
         "dtype: blocks.1.bias expected float32, got float64",
-        "not an array of numbers: offset",
+        "dtype: offset expected float32, got str",
     }
     for name, value in before.items():
         np.testing.assert_array_equal(model.state_dict()[name], value)
@@ -518,7 +520,7 @@ def test_frozen_parameters_are_not_stepped_nor_clipped_nor_lost():
         mg.tensor([1.0]).grad = mg.tensor([1.0])
 
 
-def test_switches():
+def test_train_eval_and_zero_grad_reach_every_module():
     model = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 1)))
     assert all(m.training for m in model.modules())
     assert model.eval() is model
@@ -571,7 +573,7 @@ def test_deepcopy_shares_nothing():
         np.testing.assert_array_equal(model.state_dict()[name], value)
 
 
-def test_parameter():
+def test_a_parameter_is_a_leaf_in_c_order_of_a_floating_dtype():
     p = nn.Parameter([[1.0, 2.0]])
     assert p.requires_grad
     assert p.is_leaf
@@ -602,6 +604,152 @@ def test_attributes_that_would_be_lost_are_refused():
     model.numbers = [1, 2]
 
 
+HIDING = {
+    "a list": lambda item: [item],
+    "a tuple": lambda item: (1, item),
+    "a dict": lambda item: {"a": item},
+    "a set": lambda item: {item},
+    "a deque": lambda item: collections.deque([item]),
+    "a list in a dict in a tuple": lambda item: ({"a": [[], [item]]},),
+}
+
+
+@pytest.mark.parametrize("item", [nn.Linear(2, 2), nn.Parameter([1.0])], ids=["module", "p"])
+@pytest.mark.parametrize("container", HIDING)
+def test_parameters_in_a_plain_container_are_refused_whenever_it_was_filled(container, item):
+    hiding = HIDING[container](item)
+    model = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(TypeError, match=r"Sequential\.extra: .*use nn\.ModuleList"):
+        model.extra = hiding
+    assert not hasattr(model, "extra")
+    model[0].extra = filled = []
+    model[0].also = {"numbers": (1, "two", np.ones(3), mg.tensor([1.0]))}
+    assert model.count_parameters() == 6
+    filled.append(hiding)
+    for look in (
+        lambda: list(model.parameters()),
+        model.zero_grad,
+        model.state_dict,
+        lambda: optim.SGD(model.parameters(), 0.1),
+        lambda: model.astype("float64"),
+        lambda: repr(model),
+    ):
+        with pytest.raises(TypeError, match=r"Linear\.extra: parameters inside a plain list"):
+            look()
+    filled.clear()
+    assert model.count_parameters() == 6
+
+
+def test_names_with_dots_would_be_ambiguous():
+    model = nn.Sequential(nn.Linear(2, 2))
+    for value in (nn.Linear(2, 2), nn.Parameter([1.0])):
+        with pytest.raises(ValueError, match=r"Sequential: expected a name without dots.* got '0"):
+            setattr(model, "0.weight", value)
+    with pytest.raises(ValueError, match="without dots"):
+        model.register_buffer("0.weight", mg.tensor([1.0]))
+    assert list(model.state_dict()) == ["0.weight", "0.bias"]
+
+
+# what a list does to [0, 1, 2, 3]; 7, 8 are new
+CHANGES = {
+    "append": lambda m: m.append(7),
+    "extend": lambda m: m.extend(iter([7, 8])),
+    "extend by itself": lambda m: m.extend(m),
+    "+=": lambda m: m.__iadd__([7, 8]),
+    "insert": lambda m: m.insert(1, 7),
+    "insert before the last": lambda m: m.insert(-1, 7),
+    "set": lambda m: m.__setitem__(1, 7),
+    "set the last": lambda m: m.__setitem__(-1, 7),
+    "set some": lambda m: m.__setitem__(slice(1, 3), [7, 8, 0]),
+    "delete": lambda m: m.__delitem__(0),
+    "delete some": lambda m: m.__delitem__(slice(None, None, 2)),
+    "delete and append": lambda m: (m.__delitem__(1), m.append(7), m.append(8)),
+    "pop": lambda m: m.pop(),
+    "pop the first": lambda m: m.pop(0),
+    "remove": lambda m: m.remove(2),
+    "reverse": lambda m: m.reverse(),
+    "clear": lambda m: m.clear(),
+}
+
+
+@pytest.mark.parametrize("kind", [nn.ModuleList, nn.Sequential])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_module_list_changes_as_a_list_does_and_its_names_are_its_places(change, kind):
+    class Numbers(kind):
+        """Numbers in the place of modules: number n is a Linear of n + 1 outputs."""
+
+        def __setitem__(self, index, value):
+            if isinstance(index, slice):
+                value = [linear(n) for n in value]
+            super().__setitem__(index, linear(value))
+
+        def insert(self, index, value):
+            super().insert(index, linear(value))
+
+        def remove(self, value):
+            super().remove(linear(value))
+
+    linears = {n: nn.Linear(1, n + 1) for n in range(9)}
+
+    def linear(n):
+        return linears[n] if isinstance(n, int) else n
+
+    ours, plain = Numbers(), [0, 1, 2, 3]
+    ours.extend(plain)
+    CHANGES[change](ours)
+    CHANGES[change](plain)
+    assert [m.weight.shape[0] - 1 for m in ours] == plain
+    assert [m.weight.shape[0] - 1 for m in (ours[i] for i in range(-len(ours), 0))] == plain
+    names = [f"{place}.{kind}" for place in range(len(plain)) for kind in ("weight", "bias")]
+    assert list(ours.state_dict()) == names
+    assert {id(p) for p in ours.parameters()} == {
+        id(p) for n in plain for p in linears[n].parameters()
+    }
+
+
+def test_a_module_list_refuses_and_is_as_it_was():
+    layers = nn.ModuleList([nn.Linear(1, 1), nn.Tanh()])
+    before = list(layers)
+    for change in (
+        lambda: layers.append(mg.tanh),
+        lambda: layers.extend([nn.Tanh(), None]),
+        lambda: layers.insert(0, [nn.Tanh()]),
+        lambda: layers.__setitem__(0, mg.tanh),
+        lambda: layers.__setitem__(slice(0, 1), [nn.Tanh(), 3]),
+    ):
+        with pytest.raises(TypeError, match="ModuleList: expected modules, got"):
+            change()
+        assert list(layers) == before
+    for change in (lambda: layers.__setitem__(2, nn.Tanh()), lambda: layers.__delitem__(-3)):
+        with pytest.raises(IndexError):
+            change()
+        assert list(layers) == before
+
+
+def test_a_child_deleted_by_name_or_set_out_of_turn_is_not_overwritten():
+    layers = nn.ModuleList([nn.Linear(1, n) for n in (1, 2, 3)])
+    del layers[0]
+    delattr(layers, "0")  # which leaves a gap
+    layers.append(nn.Linear(1, 4))
+    assert [m.weight.shape[0] for m in layers] == [3, 4]
+    setattr(layers, "3", nn.Linear(1, 5))
+    layers.append(nn.Linear(1, 6))
+    assert [m.weight.shape[0] for m in layers] == [3, 4, 5, 6]
+    assert [name for name, _ in layers.named_children()] == ["0", "1", "2", "3"]
+
+
+def test_other_modules_of_a_module_list_are_no_items():
+    class Scaled(nn.Sequential):
+        def __init__(self, *modules):
+            self.first = nn.Linear(1, 1)
+            super().__init__(*modules)
+
+    model = Scaled(nn.Tanh())
+    model.append(nn.Linear(1, 1))
+    assert len(model) == len(list(model)) == 2
+    assert list(model.state_dict()) == ["first.weight", "first.bias", "1.weight", "1.bias"]
+
+
 @pytest.mark.parametrize("make", [nn.Sequential, lambda *items: nn.ModuleList(items)])
 def test_a_list_of_modules_refuses_what_it_would_leave_out(make):
     with pytest.raises(TypeError, match="expected modules, got <function tanh"):
@@ -630,7 +778,131 @@ def test_lstm_refuses_states_and_biases_that_do_not_fit():
         nn.LSTMCell(3, 4)(mg.tensor(np.ones(3, np.float32)))
 
 
-def test_repr():
+def ones(*shape):
+    return mg.tensor(np.ones(shape, np.float32))
+
+
+LSTM, CELL, ATTENTION = nn.LSTM(3, 4, 2), nn.LSTMCell(3, 4), nn.MultiHeadAttention(4, 2)
+MISTAKES = {  # a call, and what its error says: the op or module, the argument, expected, got
+    "one tensor as state": (
+        lambda: LSTM(ones(5, 2, 3), ones(2, 2, 4)),
+        r"TypeError: LSTM: expected the state as a pair \(h, c\), got a tensor \(2, 2, 4\)",
+    ),
+    "one tensor as state of a cell": (
+        lambda: CELL(ones(2, 3), ones(2, 2, 4)),
+        r"TypeError: LSTMCell: expected the state as a pair \(h, c\), got a tensor \(2, 2, 4\)",
+    ),
+    "three states": (
+        lambda: LSTM(ones(5, 2, 3), (ones(2, 2, 4),) * 3),
+        r"TypeError: LSTM: expected the state as a pair",
+    ),
+    "another batch in h": (
+        lambda: LSTM(ones(5, 2, 3), (ones(2, 3, 4), ones(2, 3, 4))),
+        r"ValueError: lstm: expected h \(2, 4\), got \(3, 4\)",
+    ),
+    "a batch of one, which would broadcast": (
+        lambda: LSTM(ones(5, 2, 3), (ones(2, 1, 4), ones(2, 1, 4))),
+        r"ValueError: lstm: expected h \(2, 4\), got \(1, 4\)",
+    ),
+    "another batch in c": (
+        lambda: LSTM(ones(5, 2, 3), (ones(2, 2, 4), ones(2, 3, 4))),
+        r"ValueError: lstm: expected c \(2, 4\), got \(3, 4\)",
+    ),
+    "another size of h": (
+        lambda: CELL(ones(2, 3), (ones(2, 5), ones(2, 5))),
+        r"ValueError: lstm_cell: expected h \(2, 4\), got \(2, 5\)",
+    ),
+    "another size of x": (
+        lambda: CELL(ones(2, 5)),
+        r"ValueError: lstm_cell: expected x \(2, 3\), got \(2, 5\)",
+    ),
+    "weights of another layer": (
+        lambda: mg.lstm_cell(ones(2, 3), *[ones(2, 4)] * 2, ones(12, 3), ones(16, 4)),
+        r"ValueError: lstm_cell: expected weight_ih \(16, 3\), got \(12, 3\)",
+    ),
+    "a key mask of another batch": (
+        lambda: ATTENTION(ones(2, 3, 4), key_mask=np.ones((3, 3), bool)),
+        r"ValueError: MultiHeadAttention: expected key_mask \(2, 3\) bool, got \(3, 3\) bool",
+    ),
+    "a key mask of other keys": (
+        lambda: ATTENTION(ones(2, 3, 4), ones(2, 5, 4), key_mask=np.ones((2, 3), bool)),
+        r"ValueError: MultiHeadAttention: expected key_mask \(2, 5\) bool, got \(2, 3\) bool",
+    ),
+    "a key mask of numbers": (
+        lambda: ATTENTION(ones(2, 3, 4), key_mask=np.ones((2, 3))),
+        r"TypeError: MultiHeadAttention: expected key_mask \(2, 3\) bool, got \(2, 3\) float64",
+    ),
+    "a list as key mask": (
+        lambda: ATTENTION(ones(2, 3, 4), key_mask=[[True] * 3] * 2),
+        r"TypeError: MultiHeadAttention: expected key_mask as a tensor or array, got list",
+    ),
+    "a list as mask": (
+        lambda: ATTENTION(ones(2, 3, 4), mask=[[True] * 3] * 3),
+        r"TypeError: MultiHeadAttention: expected mask as a tensor or array, got list",
+    ),
+    "a list as mask of the op": (
+        lambda: mg.scaled_dot_product_attention(*[ones(3, 4)] * 3, [[True] * 3] * 3),
+        r"TypeError: scaled_dot_product_attention: expected tensors or arrays, got list",
+    ),
+    "a mask of other queries": (
+        lambda: ATTENTION(ones(2, 3, 4), mask=np.ones((4, 3), bool)),
+        r"expected a mask that broadcasts to \(2, 2, 3, 3\), got \(4, 3\)",
+    ),
+    "a mask of another batch": (
+        lambda: ATTENTION(ones(2, 3, 4), mask=np.ones((3, 3, 3), np.float32)),
+        r"expected a mask that broadcasts to \(2, 2, 3, 3\), got \(3, 1, 3, 3\)",
+    ),
+    "a mask with more axes, which would add some to the result": (
+        lambda: mg.scaled_dot_product_attention(*[ones(3, 4)] * 3, np.ones((1, 3, 3), bool)),
+        r"attention: expected a mask that broadcasts to \(3, 3\), got \(1, 3, 3\)",
+    ),
+    "a mask and a key mask that differ in keys": (
+        lambda: ATTENTION(
+            ones(2, 3, 4), mask=np.ones((3, 4), bool), key_mask=np.ones((2, 3), bool)
+        ),
+        r"ValueError: .*\(3, 4\) bool, \w+ \(2, 1, 1, 3\) bool",
+    ),
+    "keys of another batch": (
+        lambda: ATTENTION(ones(2, 3, 4), ones(3, 3, 4)),
+        r"scaled_dot_product_attention: .* \[q \(2, 2, 3, 2\) float32, k \(3, 2, 3, 2\) float32",
+    ),
+    "a row that is not in the table": (
+        lambda: nn.Embedding(5, 2, padding_idx=5),
+        r"ValueError: Embedding: expected padding_idx in \[0, 4\], got 5",
+    ),
+    "a row from behind": (
+        lambda: nn.Embedding(5, 2, padding_idx=-1),
+        r"ValueError: Embedding: expected padding_idx in \[0, 4\], got -1",
+    ),
+    "such a row of the op, in the forward pass": (
+        lambda: mg.embedding(ones(5, 2), np.array([0]), padding_idx=5),
+        r"ValueError: embedding: expected padding_idx in \[0, 4\], got 5",
+    ),
+    "a row from behind of the op": (
+        lambda: mg.embedding(ones(5, 2), np.array([0]), padding_idx=-1),
+        r"ValueError: embedding: expected padding_idx in \[0, 4\], got -1",
+    ),
+    "no number of a row": (
+        lambda: mg.embedding(ones(5, 2), np.array([0]), padding_idx=1.0),
+        r"TypeError: embedding: 'float' object cannot be interpreted as an integer",
+    ),
+    "such a row for replicas": (
+        lambda: mg.embedding(ones(2, 5, 2), np.zeros((2, 1), int), padding_idx=7),
+        r"ValueError: embedding: expected padding_idx in \[0, 4\], got 7",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_an_error_names_the_argument_what_was_expected_and_what_came(mistake):
+    call, words = MISTAKES[mistake]
+    with pytest.raises((TypeError, ValueError)) as caught:
+        call()
+    said = f"{type(caught.value).__name__}: {caught.value}"
+    assert re.search(words, said), said
+
+
+def test_repr_lists_modules_parameters_and_counts():
     model = Tied()
     model.blocks[0].weight.requires_grad_(False)
     lines = [
@@ -701,7 +973,7 @@ def test_init_has_torchs_distribution(name):
     assert np.abs(difference).max() / a.size < 2.2 * math.sqrt(2 / a.size)
 
 
-def test_orthogonal_and_constants():
+def test_orthogonal_has_orthonormal_rows_or_columns_and_constants_are_constant():
     for shape in ((5, 3), (3, 5), (3, 2, 4)):
         q = nn.init.orthogonal_(mg.tensor(np.zeros(shape)), gain=2.0).data.reshape(shape[0], -1)
         gram = q @ q.T if q.shape[0] <= q.shape[1] else q.T @ q

@@ -90,7 +90,108 @@ def test_groups_and_schedule_equal_torch(name):
     assert_same(model, twin, "float64", options["lr"])
 
 
-def test_adamw_is_its_docstring():
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW"])
+def test_the_options_have_pytorchs_defaults(name):
+    """20 steps with none given; no other rate, decay or momentum would give these weights."""
+    model = Net("float64")
+    twin = torch_copy(model)
+    optimizer = getattr(optim, name)(model.parameters())
+    reference = getattr(torch.optim, name)(twin.values())
+    assert optimizer.lr == reference.param_groups[0]["lr"] == 1e-3
+    for step in range(STEPS):
+        give_gradients(model, twin, step)
+        optimizer.step()
+        reference.step()
+    assert_same(model, twin, "float64", 1e-3)
+
+
+GROUP = {"betas": (0.7, 0.5), "amsgrad": True}
+ADDED = {
+    "sgd": ("SGD", {"lr": 0.1, "weight_decay": 0.1}, {"momentum": 0.9, "nesterov": True}),
+    "sgd_momentum": ("SGD", {"lr": 0.01, "momentum": 0.9}, {"momentum": 0.0, "maximize": True}),
+    "adam": ("Adam", {"lr": 0.01}, {**GROUP, "weight_decay": 0.3}),
+    "adam_amsgrad": ("Adam", {"lr": 0.01, "amsgrad": True}, {"amsgrad": False, "maximize": True}),
+    "adamw": ("AdamW", {"lr": 0.01}, {**GROUP, "lr": 0.002, "eps": 1e-3}),
+}
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_a_group_added_between_steps_is_trained_as_pytorch_does(name):
+    """The counts of its updates begin at 0, and its slots are those of its own options."""
+    kind, options, group = ADDED[name]
+    first, later = ["large", "small"], ["rare", "scalar", "never"]
+    model = Net("float64")
+    twin = torch_copy(model)
+    params = dict(model.named_parameters())
+    optimizer = getattr(optim, kind)([params[n] for n in first], **options)
+    reference = getattr(torch.optim, kind)([twin[n] for n in first], **options)
+    for step in range(STEPS):
+        if step == 7:
+            optimizer.add_param_group({"params": [params[n] for n in later], **group})
+            reference.add_param_group({"params": [twin[n] for n in later], **group})
+        if step == 14:
+            state = optimizer.state_dict()
+            optimizer = getattr(optim, kind)([params[n] for n in first], **options)
+            with pytest.raises(ValueError, match="groups: expected 1 items, got 2"):
+                optimizer.load_state_dict(state)
+            optimizer.add_param_group({"params": [params[n] for n in later], **group})
+            optimizer.load_state_dict(state)
+        give_gradients(model, twin, step)
+        optimizer.step()
+        reference.step()
+    assert_same(model, twin, "float64", 0.1 if name == "sgd" else 0.01)
+
+
+def test_an_added_group_keeps_its_ratio_to_the_rate_of_then():
+    first, later = nn.Parameter([1.0]), nn.Parameter([1.0])
+    optimizer = optim.SGD([first], 0.5)
+    optimizer.lr = 0.25
+    optimizer.add_param_group({"params": [later], "lr": 0.125})
+    optimizer.lr = 1.0
+    first.grad, later.grad = mg.tensor([0.25]), mg.tensor([0.25])
+    optimizer.step()
+    assert (first.item(), later.item()) == (1.0 - 0.25, 1.0 - 0.5 * 0.25)
+
+
+@pytest.mark.parametrize(
+    ("group", "error", "words"),
+    [
+        ({"lr": 0.1}, TypeError, r"Adam: group 1: expected a dict with 'params', got \['lr'\]"),
+        ([nn.Parameter([1.0])], TypeError, "expected a dict with 'params', got a list"),
+        ({"params": nn.Parameter([1.0])}, TypeError, "expected a list of tensors, got a float32"),
+        ({"params": [mg.tensor([1])]}, TypeError, "group 1: parameter 0 is a int64 tensor"),
+        ({"params": [nn.Parameter([1.0]), None]}, TypeError, "parameter 1 is a NoneType"),
+        ({"params": [nn.Parameter([1.0])], "momentum": 0.9}, TypeError, "option 'momentum'"),
+        ({"params": [nn.Parameter([1.0])], "eps": -1.0}, ValueError, r"eps: .*\[0, inf\), got -1"),
+        ({"params": [nn.Parameter([1.0])], "lr": -1.0}, ValueError, r"lr: .*\[0, inf\), got -1"),
+        ({"params": [nn.Parameter([1.0])], "weight_decay": [0.1] * 2}, ValueError, "2 replicas"),
+        ("the first", ValueError, "group 1: parameter 0 is in group 0 too"),
+    ],
+)
+def test_a_group_that_cannot_be_added_changes_nothing(group, error, words):
+    p = nn.Parameter([1.0])
+    optimizer = optim.Adam([p])
+    p.grad = mg.tensor([1.0])
+    optimizer.step()
+    before = optimizer.state_dict()
+    with pytest.raises(error, match=words):
+        optimizer.add_param_group({"params": [p]} if group == "the first" else group)
+    np.testing.assert_equal(optimizer.state_dict(), before)
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_amsgrad_divides_by_the_largest_v(amsgrad):
+    """b1 = 0, b2 = 1/2: of g = 2, 1 v is 2 and 3/2, over 1 - 2^-t it is 4 and 2, or 4 and 8/3."""
+    p = nn.Parameter(mg.tensor(np.zeros(1)))
+    optimizer = optim.Adam([p], 1.0, betas=(0.0, 0.5), eps=0.0, amsgrad=amsgrad)
+    for g in (2.0, 1.0):
+        p.grad = mg.tensor(np.array([g]))
+        optimizer.step()
+    expected = -2.0 / 2.0 - 1.0 / math.sqrt(8 / 3 if amsgrad else 2.0)
+    assert p.item() == pytest.approx(expected, rel=8 * 2**-52)  # 8 roundings
+
+
+def test_adamw_is_the_update_that_its_docstring_writes():
     """The update in the order in which the docstring writes it."""
     start = np.linspace(-2.0, 2.0, 9)
     p = nn.Parameter(mg.tensor(start))
@@ -204,7 +305,7 @@ def test_step_leaves_gradients_alone_and_allocates_nothing():
         np.testing.assert_array_equal(p.grad.data, np.float32(0.5))
 
 
-def test_strided_gradient_and_strided_parameter():
+def test_a_strided_gradient_is_taken_and_a_strided_parameter_refused():
     p = nn.Parameter(mg.tensor(np.zeros((2, 3))))
     p.grad = mg.Tensor(np.arange(6.0).reshape(3, 2).T)
     optim.SGD([p], 1.0).step()
@@ -257,19 +358,47 @@ def test_optimizer_does_not_keep_gradients_alive():
         (lambda p: optim.SGD([mg.tensor([1])], 0.1), TypeError, "int64"),
         (lambda p: optim.SGD([np.ones(3)], 0.1), TypeError, "ndarray"),
         (lambda p: optim.SGD([{"params": [p], "betas": 1}], 0.1), TypeError, "betas"),
-        (lambda p: optim.SGD([{"params": [p]}, {"params": [p]}], 0.1), ValueError, "0 and 1"),
+        (
+            lambda p: optim.SGD([{"params": [p]}, {"params": [p]}], 0.1),
+            ValueError,
+            "is in group 0 too",
+        ),
         (lambda p: optim.SGD([p], -0.1), ValueError, "lr"),
         (lambda p: optim.SGD([p], math.nan), ValueError, "lr"),
         (lambda p: optim.SGD([{"params": [p], "lr": 1.0}], 0.0), ValueError, "ratio"),
-        (lambda p: optim.SGD([p], 0.1, nesterov=True), ValueError, "momentum"),
-        (lambda p: optim.SGD([p], 0.1, momentum=-1), ValueError, "momentum"),
-        (lambda p: optim.Adam([p], betas=(0.9, 1.0)), ValueError, "beta"),
+        (lambda p: optim.SGD([p, {"params": [p]}]), TypeError, "group 0: expected a dict"),
+        (lambda p: optim.SGD([{"params": [p]}, p]), TypeError, "group 1: expected a dict"),
+        (lambda p: optim.SGD(nn.Linear(1, 1).named_parameters()), TypeError, "0 is a tuple"),
+        (lambda p: optim.SGD([p], "0.1"), TypeError, "SGD: lr: expected numbers, got '0.1'"),
+        (lambda p: optim.SGD([p], None), TypeError, "SGD: lr: expected numbers, got None"),
+        (lambda p: optim.SGD([p], True), TypeError, "SGD: lr: expected numbers, got True"),
+        (lambda p: optim.SGD([p], math.inf), ValueError, r"lr: expected numbers in \[0, inf\)"),
+        (lambda p: optim.SGD([p], 0.1, nesterov=True), ValueError, "nesterov: .* momentum > 0"),
+        (lambda p: optim.SGD([p], 0.1, nesterov=3), TypeError, "nesterov: .* got 3"),
+        (lambda p: optim.SGD([p], 0.1, maximize=None), TypeError, "maximize: .* got None"),
+        (lambda p: optim.SGD([p], 0.1, momentum=-1), ValueError, "group 0: momentum: .* got -1"),
+        (lambda p: optim.SGD([p], 0.1, momentum=None), TypeError, "momentum: .* got None"),
+        (lambda p: optim.SGD([p], 0.1, momentum=[0.9] * 2), ValueError, "momentum: expected 1 num"),
+        (lambda p: optim.Adam([p], betas=(0.9, 1.0)), ValueError, r"betas: .*\[0, 1\), got \(0.9"),
+        (lambda p: optim.Adam([p], betas=(-0.1, 0.9)), ValueError, r"betas: .*\[0, 1\), got"),
+        (lambda p: optim.Adam([p], betas=(0.9, math.nan)), ValueError, r"betas: .*\[0, 1\), got"),
+        (
+            lambda p: optim.Adam([p], betas=(0.9,) * 3),
+            ValueError,
+            r"Adam: .* expected 2 .* got \(0",
+        ),
+        (lambda p: optim.Adam([p], betas=0.9), ValueError, "betas: expected 2 number.* got 0.9"),
+        (lambda p: optim.Adam([p], betas="ab"), TypeError, "betas: expected numbers, got 'ab'"),
+        (lambda p: optim.Adam([p], amsgrad=1), TypeError, "amsgrad: expected True or False, got 1"),
         (lambda p: optim.Adam([p], eps=-1e-8), ValueError, "eps"),
+        (lambda p: optim.Adam([p], eps="x"), TypeError, "eps: expected numbers, got 'x'"),
         (lambda p: optim.AdamW([p], weight_decay=-1.0), ValueError, "weight_decay"),
+        (lambda p: optim.AdamW([p], weight_decay=[[0.1]]), TypeError, "weight_decay: .* numbers"),
         (lambda p: optim.AdamW([{"params": [p], "eps": -1.0}]), ValueError, "eps"),
+        (lambda p: optim.AdamW([{"params": [p], "lr": "x"}]), TypeError, "lr: .* got 'x'"),
     ],
 )
-def test_bad_arguments(make, error, words):
+def test_bad_arguments_are_refused_by_name(make, error, words):
     with pytest.raises(error, match=words):
         make(nn.Parameter([1.0]))
 
@@ -292,6 +421,7 @@ def stepped(kind, steps, **options):
 KINDS = {
     "sgd": (optim.SGD, {}),
     "momentum": (optim.SGD, {"momentum": 0.9}),
+    "amsgrad": (optim.Adam, {"amsgrad": True}),
     "adam": (optim.Adam, {}),
     "adamw": (optim.AdamW, {"betas": (0.8, 0.9)}),
 }
@@ -336,12 +466,12 @@ def test_load_reports_everything_and_changes_nothing():
     text = " ".join(str(caught.value).split())
     for part in (
         "6 problem(s)",
-        "missing: 0.exp_avg",
-        "unexpected: 0.momentum",
-        "shape: 1.exp_avg expected (5,), got (4,)",
-        "dtype: 1.exp_avg_sq expected float64, got float32",
-        "lr: expected a number >= 0, got -1.0",
-        "groups[0]: beta: expected 0.0 <= beta < 1.0, got 1.5",
+        "missing: slots.0.exp_avg",
+        "unexpected: slots.0.momentum",
+        "shape: slots.1.exp_avg expected (5,), got (4,)",
+        "dtype: slots.1.exp_avg_sq expected float64, got float32",
+        "lr: expected numbers in [0, inf), got -1.0",
+        "groups[0]: betas: expected numbers in [0, 1), got [0.9, 1.5]",
     ):
         assert part in text
     after = optimizer.state_dict()
@@ -356,8 +486,8 @@ def test_load_reports_everything_and_changes_nothing():
     [
         (lambda s: s.pop("lr"), "missing: lr"),
         (lambda s: s.update(more=1), "unexpected: more"),
-        (lambda s: s["groups"].pop(), "groups: expected a list of 2"),
-        (lambda s: s.update(groups=None), "groups: expected a list of 2"),
+        (lambda s: s["groups"].pop(), "groups: expected 2 items, got 1"),
+        (lambda s: s.update(groups=None), "groups: expected .* or its like, got None"),
         (lambda s: s["groups"][0].pop("eps"), r"missing: groups\[0\].eps"),
         (lambda s: s["groups"][0].update(params=["0"]), r"groups\[0\].params"),
         (lambda s: s["groups"][1].update(eps="x"), r"groups\[1\].eps"),
@@ -365,19 +495,61 @@ def test_load_reports_everything_and_changes_nothing():
         (lambda s: s.update(stepped=["0", "99"]), "stepped"),
         (lambda s: s.update(stepped=[True]), "stepped"),
         (lambda s: s.update(slots=[]), "slots"),
-        (lambda s: s["slots"].update({"0.step": np.array(1.0)}), "dtype: 0.step"),
+        (
+            lambda s: s["slots"].update({"0.step": np.array(1.0)}),
+            "dtype: slots.0.step expected int64, got float64",
+        ),
         (lambda s: s["slots"].update({"0.step": None}), "0.step"),
         (lambda s: s["slots"].update({"0.step": np.array(0)}), "0.step: expected >= 1"),
-        (lambda s: s["stepped"].remove("1"), "unexpected: 1.exp_avg"),
+        (lambda s: s["stepped"].remove("1"), "unexpected: slots.1.exp_avg"),
     ],
 )
-def test_malformed_state(change, words):
+def test_a_malformed_state_is_refused(change, words):
     _, optimizer, _ = stepped(optim.AdamW, 3)
     state = optimizer.state_dict()
     change(state)
     with pytest.raises(ValueError) as caught:
         optimizer.load_state_dict(state)
     assert re.search(words, " ".join(str(caught.value).split()))
+
+
+def test_a_state_without_the_switches_that_came_later_is_read():
+    """As files were before there was amsgrad: what is not named is off."""
+    _, optimizer, _ = stepped(optim.Adam, 3)
+    state = optimizer.state_dict()
+    older = optimizer.state_dict()
+    for group in older["groups"]:
+        for name in ("amsgrad", "maximize"):
+            assert group.pop(name) is False
+    optimizer.step()
+    optimizer.load_state_dict(older)
+    np.testing.assert_equal(optimizer.state_dict(), state)
+    del older["groups"][0]["eps"]
+    with pytest.raises(ValueError, match=r"missing:    groups\[0\].eps"):
+        optimizer.load_state_dict(older)
+
+
+@pytest.mark.parametrize(("mine", "given"), [(False, True), (True, False)])
+def test_options_and_their_slots_are_those_of_the_state(mine, given):
+    _, optimizer, _ = stepped(optim.Adam, 2, amsgrad=mine)
+    _, other, _ = stepped(optim.Adam, 3, amsgrad=given, betas=(0.5, 0.25))
+    state = other.state_dict()
+    assert any("max_exp_avg_sq" in name for name in state["slots"]) == given
+    optimizer.load_state_dict(state)
+    np.testing.assert_equal(optimizer.state_dict(), state)
+    p, q = optimizer.parameters()[0], other.parameters()[0]
+    p.data[...] = q.data
+    p.grad = mg.Tensor(q.grad.data.copy())
+    optimizer.step()
+    other.step()
+    np.testing.assert_array_equal(p.data, q.data)
+
+
+@pytest.mark.parametrize("state", [[], None, {}, {"lr": 0.1}, {"lr": 0.1, "groups": [1]}])
+def test_what_is_no_state_is_refused(state):
+    _, optimizer, _ = stepped(optim.Adam, 2)
+    with pytest.raises(ValueError, match=r"Adam: .* nothing was changed"):
+        optimizer.load_state_dict(state)
 
 
 # --- clipping -------------------------------------------------------------------------------------
@@ -413,7 +585,7 @@ def test_clip_without_gradients_and_with_nan():
 
 
 # --- schedules ------------------------------------------------------------------------------------
-def test_schedules():
+def test_schedules_by_hand():
     assert optim.constant(99, 0.3) == 0.3
     assert [optim.constant(s, 1.0, warmup=4) for s in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
     assert [optim.linear(s, 1.0, 4) for s in range(6)] == [1, 0.75, 0.5, 0.25, 0, 0]
@@ -475,5 +647,7 @@ def test_schedules_refuse_nonsense(call):
 
 
 def test_a_group_without_params_is_refused():
-    with pytest.raises(TypeError, match="group 0 has no 'params'"):
+    with pytest.raises(
+        TypeError, match=r"SGD: group 0: expected a dict with 'params', got \['lr'\]"
+    ):
         optim.SGD([{"lr": 0.1}], lr=0.1)

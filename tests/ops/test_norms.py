@@ -87,10 +87,26 @@ def test_where_a_root_is_0_every_derivative_is(dtype):
         (lambda x: x.std(correction=1), equal),
         (lambda x: x.norm(), zero),
         (lambda x: x.norm(3.0), zero),
+        (lambda x: x.norm(1.5), zero),
         (lambda x: mg.std(x * x + x), equal),
     ):
         assert mg.grad(f)(mg.tensor(x)).tolist() == [0.0] * 3
         assert second_derivative(f, x, c).tolist() == [0.0] * 3
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 3.0])
+def test_beside_a_zero_other_numbers_have_their_second_derivative(p):
+    """By hand, of two other numbers: (p - 1) (δ_ij |x_i|^(p-2) y^-(p-1) - s_i s_j / y), with the
+    slopes s_i = sign(x_i) (|x_i| / y)^(p-1); below p = 2 that of a 0 is infinite, and taken as 0.
+    """
+    x, c = np.array([0.0, 3.0, -4.0]), np.array([2.0, 1.0, -0.5])
+    found = second_derivative(lambda x: x.norm(p), x, c)
+    a = np.abs(x[1:])
+    y = (a**p).sum() ** (1.0 / p)
+    s = np.sign(x[1:]) * (a / y) ** (p - 1.0)
+    hessian = (p - 1.0) * (np.diag(a ** (p - 2.0) * y ** (1.0 - p)) - np.outer(s, s) / y)
+    wanted = [c[0] / y if p == 2.0 else 0.0, *(hessian @ c[1:])]
+    np.testing.assert_allclose(found, wanted, rtol=1e-13, atol=1e-15)
 
 
 def test_beside_a_row_without_spread_others_have_theirs():

@@ -641,6 +641,28 @@ NETWORKS = {
 }
 TARGET = np.array([1, -100, 4, 0])  # with one place that is ignored
 
+HOW = ("mean", "sum", "none")
+CLASS_WEIGHTS = np.array([0.5, 1.0, 2.0, 0.0, 1.5])
+SOFT = [(0.0, None), (0.2, None), (0.0, CLASS_WEIGHTS), (0.1, CLASS_WEIGHTS)]
+
+
+def soft(how, smoothing, weight) -> Case:
+    """Probabilities of classes as target; PyTorch does not ask that their sum is 1."""
+    options = {"label_smoothing": smoothing, "reduction": how}
+
+    def theirs(t: Any, q: Any) -> Any:
+        return F.cross_entropy(t, q, None if weight is None else torch.tensor(weight), **options)
+
+    return case(
+        x(4, 5),
+        unit(4, 5),
+        weight=weight,
+        torch=theirs,
+        **options,
+        **LOSS,
+    )
+
+
 LOSSES = {
     "cross_entropy": [
         case(x(4, 5), ids(5, 4), **LOSS),
@@ -655,16 +677,16 @@ LOSSES = {
                 ),
                 **LOSS,
             )
-            for how in ("mean", "sum", "none")
+            for how in HOW
             for smoothing in (0.0, 0.2)
         ),
         case(
             x(4, 5),
             TARGET,
-            weight=np.array([0.5, 1.0, 2.0, 0.0, 1.5]),
+            weight=CLASS_WEIGHTS,
             label_smoothing=0.1,
             torch=lambda t, i: F.cross_entropy(
-                t, i, torch.tensor([0.5, 1.0, 2.0, 0.0, 1.5]).to(t), label_smoothing=0.1
+                t, i, torch.tensor(CLASS_WEIGHTS), label_smoothing=0.1
             ),
             **LOSS,
         ),
@@ -672,6 +694,14 @@ LOSSES = {
             x(2, 3, 5),
             ids(5, 2, 3),
             torch=lambda t, i: F.cross_entropy(t.reshape(-1, 5), i.reshape(-1)),
+            **LOSS,
+        ),
+        *(soft(how, *options) for how in HOW for options in SOFT),
+        case(
+            x(2, 3, 5),
+            unit(2, 3, 5),
+            reduction="none",
+            torch=lambda t, q: F.cross_entropy(t.mT, q.mT, reduction="none"),
             **LOSS,
         ),
     ],

@@ -1,0 +1,239 @@
+"""Positions in seed 003, section 3.1: learned, ALiBi, and none, in both tasks.
+
+    python -m experiments.speeches.alibi --data FOLDER --scale small
+    python -m experiments.speeches.alibi --data FOLDER
+
+Figures 8, 9 and 10 and tables 4 and 5. Without a model that has no positions "ALiBi improves" could
+not be told from "learned positions hurt". The language models are read in windows of 32, 64 and 128
+tokens, over the same tokens; where only 32 positions were learned, the last one serves for all
+later places, or they begin again. Times are those of the trials of a seed, one after the other:
+only `--launcher here` on a quiet machine tells them apart.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from itertools import pairwise
+
+from experiments.results.claims import Says, Test, decide, mean_of, paired
+from experiments.results.curves import Quantity
+from experiments.results.results import Answer, Drawing, Results, Table
+from experiments.results.tables import cell, spread_table
+from experiments.results.trials import Trials, by_group, finished
+from experiments.speeches import options
+from experiments.speeches.measures import (
+    ALIBI,
+    GAP,
+    LEARNED,
+    LEARNT,
+    NONE,
+    POSITIONS,
+    SECONDS,
+    TEST,
+    TEXTS,
+    as_the_seed,
+    by_record,
+    classifiers,
+    exp,
+    language_models,
+    logarithm,
+    number,
+    perplexity,
+)
+from experiments.speeches.task import BANDS
+from experiments.sweep.experiment import Experiment, main
+from experiments.train.records import TrialRecord
+from experiments.train.trial import Trial
+
+LENGTHS = (32, 64, 128)
+LOSSES = {"train": "train_loss"} | {name: f"{key}_loss" for key, name in TEXTS.items()}
+# how a window of each length is read: the ends of keys in the records, and their names
+READINGS = {f"_{n}": f"{n} tokens" for n in LENGTHS} | {
+    f"_{n}_{how}": f"{n}, {name}"
+    for n in LENGTHS[1:]
+    for how, name in (("last", "the last position kept"), ("again", "positions again"))
+}
+
+
+@dataclass(frozen=True)
+class Options(options.Options):
+    """Section 3.1: learned positions, ALiBi and no positions, in both tasks."""
+
+    def trials(self) -> dict[str, Trial]:
+        trials: dict[str, Trial] = {}
+        for seed in self.seeds:
+            for group in POSITIONS:
+                name = f"{group.value}-seed{seed}"
+                trials[f"classifier-{name}"] = self.classify(seed=seed, positions=group.value)
+            for group in POSITIONS:
+                settings = {"seed": seed, "positions": group.value, "lengths": LENGTHS}
+                trials[f"language_model-{group.value}-seed{seed}"] = self.predict(**settings)
+        return trials
+
+
+def results(trials: Trials) -> Results:
+    from experiments.speeches import figures
+
+    ended = finished(trials)
+    readers, writers = classifiers(ended), language_models(ended)
+    accuracy = [
+        figures.Curve(
+            group.label, [[100 * v for v in row] for row in by_record(of, "test_accuracy")],
+            group.color,
+        )
+        for group, of in by_group(readers, POSITIONS).items()
+    ]  # fmt: skip
+    panels = {
+        name: [
+            figures.Curve(group.label, perplexities(of, key), group.color)
+            for group, of in by_group(writers, POSITIONS).items()
+        ]
+        for name, key in LOSSES.items()
+    }
+    every = writers[0].settings["every"] if writers else 1
+    lengths = {
+        name: [
+            figures.Curve(f"{n}", perplexities(ALIBI.of(writers), f"{key}_{n}"), color)
+            for n, color in zip(LENGTHS, ("#0072B2", "#D55E00", "#009E73"), strict=True)
+        ]
+        for key, name in TEXTS.items()
+    }
+    over = "mean ± one standard deviation over seeds as a band"
+    note = "After the last epoch or iteration, mean ± standard deviation over seeds."
+    shown = (TEST, LEARNT, GAP, SECONDS)
+    ratios = [perplexity(key, name) for name, key in LOSSES.items()]
+    return Results(
+        [
+            spread_table("classifier", "The classifier", readers, POSITIONS, {}, shown, note=note),
+            spread_table(
+                "language_model", "The language model: perplexity on whole texts", writers,
+                POSITIONS, {}, [*ratios, SECONDS], note=note,
+            ),
+            lengths_table(writers),
+            places_table(writers),
+        ],
+        [
+            Drawing("accuracy", f"Figure 8: test accuracy over epochs, {over}.",
+                    figures.curves({"": accuracy}, "epoch", "%")),
+            Drawing("perplexity", f"Figure 9: perplexity, {over}.",
+                    figures.curves(panels, "iteration", "perplexity", every=every, log=True)),
+            Drawing("lengths", f"Figure 10: ALiBi, in windows of 32, 64 and 128 tokens, {over}.",
+                    figures.curves(lengths, "iteration", "perplexity", every=every, log=True)),
+        ],
+        decide(CLAIMS, as_the_seed(ended)),
+        Answer(
+            "Perplexity on Obama: "
+            + ", ".join(f"{g.label} {cell(ratios[1], ratios[1].over(of))}"
+                        for g, of in by_group(writers, POSITIONS).items()),
+            "language_model",
+        ),
+    )  # fmt: skip
+
+
+def perplexities(trials: Trials, key: str) -> list[list[float]]:
+    return [[exp(loss) for loss in row] for row in by_record(trials, key)]
+
+
+def lengths_table(trials: Trials) -> Table:
+    """Perplexity after the last iteration, by the length of the windows that are read."""
+    rows, data = [], {}
+    for group, of in by_group(trials, POSITIONS).items():
+        for ending, name in READINGS.items():
+            quantities = [perplexity(f"{key}{ending}", who) for key, who in TEXTS.items()]
+            spreads = [q.over(of) for q in quantities]
+            if any(spreads):
+                cells = [cell(q, s) for q, s in zip(quantities, spreads, strict=True)]
+                rows.append([group.label, name, *cells])
+                data[f"{group.value}{ending}"] = [s and s._asdict() for s in spreads]
+    note = "Mean ± standard deviation over seeds, of the same tokens for every length."
+    title = "Perplexity by the length of what is read"
+    return Table("lengths", title, ["model", "windows", *TEXTS.values()], rows, note, data)
+
+
+def places_table(trials: Trials) -> Table:
+    """Perplexity by the place in a window of the longest, over all three texts."""
+    bands = [f"{low}_{high}" for low, high in pairwise(BANDS)]
+    rows, data = [], {}
+    for group, of in by_group(trials, POSITIONS).items():
+        for ending in (e for e in READINGS if e.startswith(f"_{LENGTHS[-1]}")):
+            quantities = [
+                Quantity(
+                    band,
+                    lambda t, end=f"{ending}_{band}": math.exp(
+                        sum(number(t.records[-1].get(f"{key}{end}")) for key in TEXTS) / len(TEXTS)
+                    ),
+                    formats=(".1f", ".1f"),
+                )
+                for band in bands
+            ]
+            spreads = [q.over(of) for q in quantities]
+            if any(spreads):
+                cells = [cell(q, s) for q, s in zip(quantities, spreads, strict=True)]
+                rows.append([group.label, READINGS[ending], *cells])
+                data[f"{group.value}{ending}"] = [s and s._asdict() for s in spreads]
+    heads = [f"{int(low) + 1} to {high}" for low, high in (band.split("_") for band in bands)]
+    note = (
+        "Windows of 128 tokens; the columns are places in them, each over the same tokens: what is "
+        "gained by more of the text before. Geometric mean over the three texts."
+    )
+    title = "Perplexity by the place in a window"
+    return Table("places", title, ["model", "windows", *heads], rows, note, data)
+
+
+# --- what the seed says ---------------------------------------------------------------------------
+def of_classifiers(test: Test) -> Test:
+    return lambda trials: test(classifiers(trials))
+
+
+def of_language_models(test: Test) -> Test:
+    return lambda trials: test(language_models(trials))
+
+
+def ratio(name: str) -> Quantity:
+    return logarithm(LOSSES[name], name)
+
+
+TIME = Quantity("log seconds", lambda t: math.log(t.status["seconds"]))
+
+
+def longer(name: str, key: str) -> Quantity:
+    """How much worse 128 tokens are read than 32, in the logarithm of the perplexity."""
+
+    def of(trial: TrialRecord) -> float:
+        last = trial.records[-1]
+        return number(last.get(f"{key}_128")) - number(last.get(f"{key}_32"))
+
+    return Quantity(f"log PPL {name}, 128 less 32 tokens", of)
+
+
+CLAIMS = (
+    Says("003, 3.1", "ALiBi leaves the test accuracy as it is",
+         of_classifiers(paired(TEST, ALIBI, LEARNED).within(1.0))),
+    Says("003, 3.1", "ALiBi trains the classifier in 14 % less time",
+         of_classifiers(paired(TIME, ALIBI, LEARNED) < 0)),
+    Says("003, 3.1", "ALiBi trains the language model in 11.5 % less time",
+         of_language_models(paired(TIME, ALIBI, LEARNED) < 0)),
+    *(
+        Says("003, 3.1", f"ALiBi has the lower perplexity on {name}",
+             of_language_models(paired(ratio(name), ALIBI, LEARNED) < 0))
+        for name in LOSSES
+    ),
+    *(
+        Says("003, 3.1", f"It is ALiBi that lowers it on {name}, not the lack of learned positions",
+             of_language_models(paired(ratio(name), ALIBI, NONE) < 0))
+        for name in LOSSES
+    ),
+    *(
+        Says("003, 3.1", f"With ALiBi perplexity on {name} is the same in windows of 128 tokens",
+             of_language_models(mean_of(longer(name, key), ALIBI).within(0.02)))
+        for key, name in TEXTS.items()
+    ),
+)  # fmt: skip
+
+TITLE = "Positions: learned, ALiBi, or none"
+EXPERIMENT = Experiment("alibi", TITLE, Options, results)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT, description=__doc__))

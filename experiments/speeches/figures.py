@@ -1,0 +1,61 @@
+"""Figures of the experiments on speeches: our curves as bands, the seed's dashed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+
+from experiments.results.figures import STYLE, draw_grid
+
+
+class Curve(NamedTuple):
+    """A curve over training.
+
+    values: at each x, those of all seeds.
+    theirs: the seed's, as far as it has any.
+    """
+
+    label: str
+    values: Sequence[Sequence[float]]
+    color: str
+    theirs: Sequence[float] = ()
+    dashes: Any = ""
+
+
+@mpl.rc_context(STYLE)
+def curves(
+    panels: Mapping[str, Sequence[Curve]], x_label: str, y_label: str, *, every: int = 1,
+    log: bool = False,
+) -> Figure:  # fmt: skip
+    """A panel a title. x is 1, 2, ... times `every`; means, ± one standard deviation as bands."""
+    figure = Figure(figsize=(1.2 + 3.4 * len(panels), 3.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for ax, (title, drawn) in zip(axes, panels.items(), strict=True):
+        for each in drawn:
+            values = np.array(each.values)
+            if not values.size:
+                continue
+            x = every * np.arange(1, len(values) + 1)
+            mean, std = values.mean(axis=1), values.std(axis=1)
+            ax.fill_between(x, mean - std, mean + std, color=each.color, alpha=0.2, linewidth=0)
+            dashes = {"dashes": each.dashes} if each.dashes else {}
+            ax.plot(x, mean, color=each.color, label=each.label, linewidth=1.3, **dashes)
+            theirs = each.theirs[: len(values)]
+            ax.plot(x[: len(theirs)], theirs, color=each.color, dashes=(4, 2), linewidth=0.8)
+        ax.set_title(title, loc="left")
+        ax.set_xlabel(x_label)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if log:
+            ax.set_yscale("log")
+            ax.yaxis.set_major_formatter(ScalarFormatter())
+            ax.yaxis.set_minor_formatter(NullFormatter())
+        draw_grid(ax)
+        if drawn:
+            ax.legend(fontsize=8)
+    axes[0].set_ylabel(y_label)
+    return figure

@@ -1,0 +1,128 @@
+"""The language model of seed 003, section 2: tables 2 and 3, figures 4 and 5.
+
+    python -m experiments.speeches.language_model --data FOLDER --scale small
+    python -m experiments.speeches.language_model --data FOLDER
+
+500 batches, with feed-forward parts 256 and 100 wide; perplexity on the text learnt from and on one
+of each speaker, as the assignment samples it and on whole texts.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from experiments.results.claims import Says, decide, one_of, paired
+from experiments.results.curves import spread
+from experiments.results.results import Answer, Drawing, Results, Table
+from experiments.results.tables import cell, spread_table
+from experiments.results.trials import Group, Trials, by_group, finished
+from experiments.speeches import options
+from experiments.speeches.measures import TEXTS, as_the_seed, by_record, exp, logarithm, perplexity
+from experiments.speeches.seed import TABLES_2_3
+from experiments.speeches.task import Predict
+from experiments.sweep.experiment import Experiment, main
+from experiments.train.records import TrialRecord
+
+HIDDEN = WIDE, NARROW = (
+    Group("hidden", 256, "256 wide", "#0072B2", "#56B4E9"),
+    Group("hidden", 100, "100 wide", "#D55E00", "#E69F00"),
+)
+# keys of the losses that the seed's tables are beside, by the names of their columns
+SAMPLED = {"train": "train_loss"} | {name: f"{key}_sampled" for key, name in TEXTS.items()}
+COLUMNS = {name: perplexity(key, name) for name, key in SAMPLED.items()}
+WHOLE = [perplexity(f"{key}_loss", f"{name}, whole") for key, name in TEXTS.items()]
+KNOWN = [perplexity(f"{key}_known", f"{name}, known words") for key, name in TEXTS.items()]
+COLORS = dict(zip(SAMPLED, ("#000000", "#0072B2", "#D55E00", "#009E73"), strict=True))
+
+
+@dataclass(frozen=True)
+class Options(options.Options):
+    """Section 2: the language model with two widths of its feed-forward part."""
+
+    def trials(self) -> dict[str, Predict]:
+        return {
+            f"hidden{group.value}-seed{seed}": self.predict(seed=seed, hidden=group.value)
+            for seed in self.seeds
+            for group in HIDDEN
+        }
+
+
+def results(trials: Trials) -> Results:
+    from experiments.speeches import figures
+
+    ended = finished(trials)
+    tables = [
+        iterations(f"hidden{g.value}", f"Table {n}: feed-forward part {g.label}", g, of)
+        for n, (g, of) in enumerate(by_group(ended, HIDDEN).items(), 2)
+    ]
+    note = (
+        "After the last iteration, mean ± standard deviation over seeds. Whole: all windows of a "
+        "text instead of 200 random batches. Known words: of these the tokens in the vocabulary."
+    )
+    title = "On whole texts, and on the words that the model knows"
+    tables.append(spread_table("whole", title, trials, HIDDEN, {}, [*WHOLE, *KNOWN], note=note))
+    every = trials[0].settings["every"]
+    panels = {
+        group.label: [
+            figures.Curve(name, perplexities(of, key), COLORS[name], theirs(group, i))
+            for i, (name, key) in enumerate(SAMPLED.items())
+        ]
+        for group, of in by_group(trials, HIDDEN).items()
+    }
+    caption = (
+        "Perplexity on the text learnt from and on the three tests, mean ± one standard deviation "
+        "over seeds as a band, beside tables 2 and 3 of the seed (dashed)."
+    )
+    figure = figures.curves(panels, "iteration", "perplexity", every=every, log=True)
+    found = ", ".join(f"{n} {cell(q, q.over(WIDE.of(ended)))}" for n, q in COLUMNS.items())
+    return Results(
+        tables,
+        [Drawing("perplexity", caption, figure)],
+        decide(CLAIMS, as_the_seed(ended)),
+        Answer(f"Perplexity, 256 wide: {found}", "hidden256"),
+    )
+
+
+def perplexities(trials: list[TrialRecord], key: str) -> list[list[float]]:
+    return [[exp(loss) for loss in row] for row in by_record(trials, key)]
+
+
+def theirs(group: Group, column: int) -> list[float]:
+    return [row[column] for row in TABLES_2_3[group.value]]
+
+
+def iterations(name: str, title: str, group: Group, trials: list[TrialRecord]) -> Table:
+    """A table of the seed's, ours mean ± std over seeds and its numbers in brackets."""
+    columns, data = [], {}
+    for i, (head, key) in enumerate(SAMPLED.items()):
+        spreads = [spread(values) for values in perplexities(trials, key)]
+        beside = [*(f" [{value:.1f}]" for value in theirs(group, i)), *[""] * len(spreads)]
+        cells = zip((cell(COLUMNS[head], s) for s in spreads), beside, strict=False)
+        columns.append([a + b for a, b in cells])
+        data[head] = [s._asdict() for s in spreads]
+    steps = [str(r["step"]) for r in trials[0].records[1:]]
+    rows = [list(cells) for cells in zip(steps, *columns, strict=False)]
+    note = f"Perplexity, mean ± standard deviation over {len(trials)} seeds [seed 003, one run]."
+    return Table(name, title, ["iteration", *SAMPLED], rows, note, data)
+
+
+CLAIMS = (
+    *(
+        Says("003, 2", f"256 wide is better than 100 on {name}",
+             paired(logarithm(key, name), WIDE, NARROW) < 0)
+        for name, key in SAMPLED.items()
+    ),
+    *(
+        Says("003, 2", f"Perplexity {group.label} on {name} at last: {value:.1f}",
+             one_of(COLUMNS[name], group, value))
+        for group in HIDDEN
+        for name, value in zip(SAMPLED, TABLES_2_3[group.value][-1], strict=True)
+    ),
+)  # fmt: skip
+
+TITLE = "What word comes next: a language model of presidents"
+EXPERIMENT = Experiment("language_model", TITLE, Options, results)
+
+if __name__ == "__main__":
+    sys.exit(main(EXPERIMENT, description=__doc__))

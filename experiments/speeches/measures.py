@@ -1,0 +1,89 @@
+"""What a trial on speeches comes to, and which trials are told apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from experiments.results.curves import Quantity
+from experiments.results.trials import Group, Trials, where
+from experiments.speeches.task import Classify, Predict
+from experiments.train.records import TrialRecord
+
+TEXTS = {"obama": "Obama", "hbush": "H. Bush", "wbush": "W. Bush"}  # by their names in records
+
+POSITIONS = LEARNED, ALIBI, NONE = (
+    Group("positions", "learned", "learned positions", "#0072B2", "#56B4E9"),
+    Group("positions", "alibi", "ALiBi", "#D55E00", "#E69F00"),
+    Group("positions", "none", "no positions", "#009E73", "#5FD3B0"),
+)
+
+
+class Having(NamedTuple):
+    """Trials with several settings, where a `Group` has one."""
+
+    label: str
+    settings: dict[str, Any]
+
+    def of(self, trials: Trials) -> list[TrialRecord]:
+        return where(trials, **self.settings)
+
+
+# --- the classifier -------------------------------------------------------------------------------
+def percent(key: str, name: str) -> Quantity:
+    """An accuracy after the last epoch."""
+    return Quantity(name, lambda t: 100 * (t.records[-1][key] or math.nan), 1, (".2f", ".2f"))
+
+
+TEST = percent("test_accuracy", "test accuracy, %")
+LEARNT = percent("learnt_accuracy", "training accuracy, %")
+GAP = Quantity("gap, %", lambda t: LEARNT.of(t) - TEST.of(t), -1, (".2f", ".2f"))
+TRAIN_LOSS = Quantity(
+    "training loss", lambda t: t.records[-1]["train_loss"] or math.nan, -1, (".4f", ".4f")
+)
+SECONDS = Quantity("seconds of training", lambda t: t.status["seconds"], -1, (".2f", ".2f"))
+
+
+# --- the language model ---------------------------------------------------------------------------
+def perplexity(key: str, name: str) -> Quantity:
+    """exp of the last value of a mean loss."""
+    return Quantity(name, lambda t: exp(t.records[-1].get(key)), -1, (".1f", ".1f"))
+
+
+def logarithm(key: str, name: str) -> Quantity:
+    """The last value of a mean loss: of perplexities, differences of it are ratios."""
+    return Quantity(f"log PPL {name}", lambda t: number(t.records[-1].get(key)))
+
+
+def exp(loss: float | None) -> float:
+    return math.exp(number(loss))
+
+
+def number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+# --- which trials the seed's words are about ------------------------------------------------------
+def classifiers(trials: Trials) -> list[TrialRecord]:
+    return [t for t in trials if "padding" in t.settings]
+
+
+def language_models(trials: Trials) -> list[TrialRecord]:
+    return [t for t in trials if "every" in t.settings]
+
+
+def as_the_seed(trials: Trials) -> list[TrialRecord]:
+    """Those of the seed's sizes and steps: of others its claims say nothing."""
+    protocol = ("batch_size", "optimizer", "lr", "layers", "d", "heads", "block", "steps")
+    usual = {kind: {n: getattr(kind, n) for n in protocol} for kind in (Classify, Predict)}
+    return [
+        *where(classifiers(trials), **usual[Classify]),
+        *where(language_models(trials), **usual[Predict]),
+    ]
+
+
+def by_record(trials: Sequence[TrialRecord], key: str) -> list[list[float]]:
+    """The values of all trials at each record after the first, as far as all have come."""
+    curves = [[number(r.get(key)) for r in t.records[1:]] for t in trials]
+    return [list(values) for values in zip(*curves, strict=False)]

@@ -1,0 +1,43 @@
+"""What the command lines of the experiments on speeches have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.data.place import data_in
+from experiments.speeches.task import EPOCHS, SENTENCES, Classify, Predict
+from experiments.sweep import experiment
+
+SMALL = {"d": 16, "layers": 1, "hidden": 32}  # sizes at small scale
+
+
+@dataclass(frozen=True)
+class Options(experiment.Options):
+    """Options of an experiment on speeches."""
+
+    seeds: tuple[int, ...] = tuple(range(10))
+    """One trial of each setting a seed: of the weights and the order of the data."""
+    data: Path | None = None
+    """Folder of the speeches of CSE256, the assignment's files or tokenized ones; MINIGRAD_DATA if
+    not given."""
+
+    def classify(self, **settings: Any) -> Classify:
+        """A trial of the classifier with the seed's settings, but for these and the scale's."""
+        steps = self.steps or self.pick(EPOCHS, 2) * -(-SENTENCES // 16)
+        return Classify(**{**self.pick({}, SMALL), **settings, "steps": steps})
+
+    def predict(self, **settings: Any) -> Predict:
+        """The same of the language model."""
+        small = {**SMALL, "every": 20}
+        return Predict(
+            **{**self.pick({}, small), **settings, "steps": self.steps or self.pick(500, 40)}
+        )
+
+    @contextmanager
+    def how(self) -> Iterator[None]:
+        with super().how(), data_in(self.data):
+            yield

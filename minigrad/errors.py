@@ -1,0 +1,69 @@
+"""The text of errors in ops: which op, which arguments, on which device, and what is wrong."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from minigrad import device as devices
+from minigrad.kernel import Unusable
+from minigrad.memory import out_of_memory
+
+# those that are told again with what was called; of a GPU come MemoryError and, from the driver,
+# RuntimeError
+EXPLAINED = (
+    IndexError,
+    TypeError,
+    ValueError,
+    MemoryError,
+    RuntimeError,
+    AttributeError,
+    OverflowError,
+    ZeroDivisionError,
+)
+
+
+def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
+    """The same kind of error, naming the op, each argument with shape and dtype, and the reason."""
+    parameters = inspect.signature(this.body).parameters.values()
+    names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+    described: list[str] = []
+    places: set[str] = set()
+    arrays = [a.data if is_tensor(a) else a for a in args]
+    for i, a in enumerate(arrays):
+        name = names[min(i, len(names) - 1)]
+        if devices.is_array(a):
+            where = devices.of(a)
+            places.add(where)
+            described.append(f"{name} {a.shape} {a.dtype}" + f" {where}" * (where != "cpu"))
+        else:
+            described.append(f"{name}={a!r}"[:60])
+    described += [f"{k}={v!r}"[:60] for k, v in kwargs.items() if not is_tensor(v)]
+    reason = str(error)
+    if isinstance(error, AttributeError):  # a list, say, where the body wants an array
+        lists = [a for a in kwargs.values() if isinstance(a, (list, tuple))]
+        given = [type(a).__name__ for a in (*args, *lists) if not hasattr(a, "dtype")]
+        error, reason = TypeError(), f"expected tensors or arrays, got {', '.join(given)}: {reason}"
+    reason = devices.elsewhere(arrays) or reason
+    for device in places:
+        reason += out_of_memory(error, device)
+    return retold(error, f"{this.name}: {reason}  [{', '.join(described)}]")
+
+
+def retold(error: Exception, text: str) -> Exception:
+    """The same kind of error with another text."""
+    return next(kind for kind in EXPLAINED if isinstance(error, kind))(text)
+
+
+def is_tensor(a: Any) -> bool:
+    return hasattr(a, "node")
+
+
+def explained_backward(error: Exception, node: Any, g: Any) -> Exception:
+    """The same of a pullback that the device could not run."""
+    kind = MemoryError if isinstance(error, MemoryError) else RuntimeError
+    first = g[0] if isinstance(g, tuple) else g
+    reason = f"{error}{out_of_memory(error, devices.of(first))}"
+    if isinstance(error, Unusable):
+        reason += "; mg.use_kernels(False) goes without it"
+    return kind(f"{node.name}, backward: {reason}  [{node.shape} {node.dtype}]")

@@ -1,0 +1,53 @@
+"""Memory: what a GPU has left, and what a process keeps of the host's."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from minigrad import device as devices
+
+
+class Memory(NamedTuple):
+    """Bytes on one GPU."""
+
+    used: int  # by arrays
+    kept: int  # in CuPy's pool for the next arrays
+    free: int  # on the GPU, for anybody
+    total: int  # on the GPU
+
+    def __str__(self) -> str:
+        used, kept, free, total = (f"{n / 1e9:.2f}" for n in self)
+        return f"arrays use {used} GB, CuPy's pool keeps {kept} GB, {free} of {total} GB are free"
+
+
+def memory_of(gpu: int) -> Memory:
+    """What CuPy's default pool holds on a GPU. Recorded steps have pools of their own."""
+    with devices.cupy().cuda.Device(gpu):
+        pool = devices.cupy().get_default_memory_pool()
+        return Memory(
+            pool.used_bytes(), pool.free_bytes(), *devices.cupy().cuda.runtime.memGetInfo()
+        )
+
+
+def out_of_memory(error: Exception, device: str) -> str:
+    """What to add to an error of a GPU that has no memory left; nothing to another error."""
+    if not isinstance(error, MemoryError) or device == "cpu":
+        return ""
+    return f" {device}: {memory_of(int(device[5:]))}."
+
+
+def keep_memory() -> bool:
+    """Let the process keep the host memory of freed arrays for the next ones.
+
+    By default glibc gives arrays of some megabytes back to the system at once, and every new one is
+    mapped in again page by page, which can cost more than computing it. This is a setting of the
+    whole process, so programs ask for it and `import minigrad` does not. Returns whether it took
+    effect: glibc alone has it.
+    """
+    import ctypes
+
+    m_trim_threshold, m_mmap_threshold, limit = -1, -3, 1 << 30  # names and values of mallopt(3)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and all(
+        mallopt(option, limit) == 1 for option in (m_mmap_threshold, m_trim_threshold)
+    )

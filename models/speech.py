@@ -1,0 +1,179 @@
+"""The two models of seed 003 (CSE256, assignment 2): a sentence classifier and a language model.
+
+Both are embeddings, positions and pre-norm blocks without a last norm (`Trunk`); in the classifier
+every position looks at all others, in the language model at earlier ones only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import minigrad as mg
+from minigrad import nn
+from models.blocks import PreNorm
+
+Positions = Literal["learned", "alibi", "none"]
+
+
+@dataclass(frozen=True)
+class SpeechConfig:
+    """Sizes of both models. Defaults: seed 003."""
+
+    vocabulary_size: int = 5755
+    d: int = 64
+    layers: int = 4
+    heads: int = 2
+    hidden: int = 256  # width of the feed-forward part
+    block: int = 32  # the longest text, where positions are learned
+    positions: Positions = "learned"
+    # after attention weights, attention, feed-forward part and block, and within the head
+    dropout: float = 0.0
+    head: int = 100  # hidden features of the classifier's head
+    classes: int = 3
+    batch_norm: bool = False  # after the head's first layer
+    # the two places where a classifier can see padding; the seed says nothing of either
+    attend_to_padding: bool = True
+    pool_padding: bool = True
+
+    def __post_init__(self) -> None:
+        for name in (
+            "vocabulary_size", "d", "layers", "heads", "hidden", "block", "head", "classes",
+        ):  # fmt: skip
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.d % self.heads:
+            raise ValueError(f"d: {self.d} cannot be divided among {self.heads} heads")
+        if self.positions not in ("learned", "alibi", "none"):
+            expected = '"learned", "alibi" or "none"'
+            raise ValueError(f"positions: expected {expected}, got {self.positions!r}")
+        if not 0.0 <= self.dropout < 1.0:
+            raise ValueError(f"dropout: expected a rate in [0, 1), got {self.dropout}")
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose queries, keys and values have no bias, then dropout."""
+
+    def __init__(self, config: SpeechConfig) -> None:
+        c = config
+        self.heads = nn.MultiHeadAttention(
+            c.d, c.heads, bias=False, out_bias=True, dropout=c.dropout
+        )
+        self.dropout = nn.Dropout(c.dropout)
+        self.alibi = c.positions == "alibi"
+
+    def forward(self, *args: Any, **how: Any) -> Any:
+        found = self.heads(*args, alibi=self.alibi, **how)
+        if how.get("return_weights"):
+            return self.dropout(found[0]), found[1]
+        return self.dropout(found)
+
+
+def block(config: SpeechConfig) -> PreNorm:
+    d = config.d
+    ffn = nn.Sequential(
+        nn.Linear(d, config.hidden), nn.ReLU(), nn.Linear(config.hidden, d),
+        nn.Dropout(config.dropout),
+    )  # fmt: skip
+    return PreNorm(d, Attention(config), ffn)
+
+
+class Trunk(nn.Module):
+    """Embeddings plus positions, then L pre-norm blocks.    ids (B, T) -> x (B, T, d)
+
+    ALiBi biases every attention by the distance of its ends, and adds nothing here; with it, and
+    without positions, texts may be of any length.
+    """
+
+    def __init__(self, config: SpeechConfig) -> None:
+        c = config
+        self.embedding = nn.Embedding(c.vocabulary_size, c.d)
+        self.positions: nn.LearnedPositions | None = None
+        if c.positions == "learned":
+            self.positions = nn.LearnedPositions(c.block, c.d)
+        self.blocks = nn.ModuleList(block(c) for _ in range(c.layers))
+        self.dropout = nn.Dropout(c.dropout)
+
+    def forward(
+        self, ids: mg.Tensor, places: mg.Tensor | None = None, **how: Any
+    ) -> tuple[mg.Tensor, list[mg.Tensor | None]]:
+        """x and, of each block, its attention (B, heads, T, T) with return_weights=True.
+
+        places: (T,) which learned position each token has; 0, 1, ... if None.
+        """
+        x = self.embedding(ids)
+        if self.positions is not None:
+            x = self.positions(x, places)
+        attentions: list[mg.Tensor | None] = []
+        for each in self.blocks:
+            x, weights = each(x, **how)
+            x = self.dropout(x)
+            attentions.append(weights)
+        return x, attentions
+
+
+class SpeechClassifier(nn.Module):
+    """Whose sentence is it?    ids (B, T), lengths (B,) -> logits (B, classes)
+
+    The mean over positions goes through d -> head (batch norm, ReLU, dropout) -> classes.
+    """
+
+    def __init__(self, config: SpeechConfig) -> None:
+        c = config
+        self.config = c
+        self.trunk = Trunk(c)
+        self.head = nn.Linear(c.d, c.head)
+        self.norm = nn.BatchNorm1d(c.head) if c.batch_norm else None
+        self.dropout = nn.Dropout(c.dropout)
+        self.classifier = nn.Linear(c.head, c.classes)
+        small_normal_(self)
+
+    def forward(self, ids: mg.Tensor, lengths: mg.Tensor, *, return_weights: bool = False) -> Any:
+        """With return_weights: (logits, attentions), a (B, heads, T, T) of each block."""
+        c = self.config
+        real = mg.arange(ids.shape[1], device=ids.device) < lengths.reshape((-1, 1))  # (B, T)
+        key_mask = None if c.attend_to_padding else real
+        x, attentions = self.trunk(ids, key_mask=key_mask, return_weights=return_weights)
+        if c.pool_padding:
+            pooled = x.mean(axis=1)
+        else:
+            inside = real.astype(x.dtype)[..., None]
+            pooled = (x * inside).sum(axis=1) / inside.sum(axis=1)
+        h = self.head(pooled)
+        if self.norm is not None:
+            h = self.norm(h)
+        logits = self.classifier(self.dropout(mg.relu(h)))
+        return (logits, attentions) if return_weights else logits
+
+
+class SpeechLanguageModel(nn.Module):
+    """What word comes next?    ids (B, T) -> logits (B, T, V)"""
+
+    def __init__(self, config: SpeechConfig) -> None:
+        self.config = config
+        self.trunk = Trunk(config)
+        self.classifier = nn.Linear(config.d, config.vocabulary_size)
+        small_normal_(self)
+
+    def forward(
+        self, ids: mg.Tensor, places: mg.Tensor | None = None, *, return_weights: bool = False
+    ) -> Any:
+        """With return_weights: (logits, attentions), a (B, heads, T, T) of each block.
+
+        places: see `Trunk.forward`.
+        """
+        x, attentions = self.trunk(ids, places, causal=True, return_weights=return_weights)
+        logits = self.classifier(x)
+        return (logits, attentions) if return_weights else logits
+
+
+def small_normal_(model: nn.Module) -> None:
+    """Matrices and embeddings normal with deviation 0.02, biases 0: "like Andrej Karpathy".
+
+    That is how nanoGPT starts, which the seed names. The gains of norms stay at 1.
+    """
+    for name, p in model.named_parameters():
+        if p.ndim > 1:
+            nn.init.normal_(p, 0.0, 0.02)
+        elif name.endswith("bias"):
+            nn.init.zeros_(p)
