@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import toy
+from speech_corpus import write_corpus
 
 import minigrad as mg
 from experiments.data.place import data_in
@@ -17,28 +18,9 @@ from minigrad.tensor import Tensor
 SIZES = {"layers": 1, "d": 8, "heads": 2, "hidden": 12, "block": 8, "batch_size": 4}
 
 
-def corpus(folder, rng):
-    """Three speakers, each with ten words of its own beside ten that all use."""
-    words = [f"w{i:02}" for i in range(40)]
-
-    def sentence(speaker):
-        own = [*range(10), *range(10 * (speaker + 1), 10 * (speaker + 2))]
-        return [words[rng.choice(own)] for _ in range(rng.integers(1, 12))]
-
-    for name, n in (("train_CLS", 30), ("test_CLS", 60)):
-        lines = [f"{i % 3}\t{' '.join(sentence(i % 3))}" for i in range(n)]
-        (folder / f"{name}.tok.tsv").write_text("\n".join(lines) + "\n")
-    for name in ("train_LM", "test_LM_obama", "test_LM_hbush", "test_LM_wbush"):
-        text = [words[i] for i in rng.integers(0, 40, 90)] + ["unheard"]
-        (folder / f"{name}.tok").write_text("\n".join(text) + "\n")
-    (folder / "vocab.txt").write_text("\n".join(words) + "\n")
-    return folder
-
-
 @pytest.fixture
 def speeches(tmp_path, rng):
-    (tmp_path / "data").mkdir()
-    with data_in(corpus(tmp_path / "data", rng)):
+    with data_in(write_corpus(tmp_path / "data", rng)):
         yield data(8)
 
 
