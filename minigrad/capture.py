@@ -12,16 +12,16 @@
         losses.append(step(ids, targets))
 
 On a GPU a small op takes longer to launch than to compute. The first calls run the function as it
-is, which compiles what is to be compiled and makes the optimizer's slots. The next records it as a
-CUDA graph: its launches, on fixed places in memory. From then on a call copies its arguments to
-these places and launches the graph; Python does not enter the function again. So
+is, which compiles its kernels and makes the optimizer's slots. The next call records it as a CUDA
+graph: its launches, on fixed addresses in memory. From then on a call copies its arguments to these
+addresses and launches the graph; Python does not run the function again. So
 
 - shapes and dtypes stay those of the recording;
-- nothing may be read back to the host while it is recorded, nor drawn or made there;
-- what Python changes from step to step must be `live`: the optimizers' rates and counts are.
+- while the function is recorded, the host may read no number back, nor draw or make one;
+- numbers that Python changes from step to step must be `live`, as the optimizers' rates and counts.
 
-On the CPU, where there is nothing to record, the function always runs as it is. So it does where it
-cannot be recorded, of which one line says why.
+On the CPU, where there is nothing to record, the function always runs as it is. A function that
+cannot be recorded runs so too, and one line on stderr says why.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ UNRECORDED = 2  # calls that run as they are: the first makes slots, the second 
 
 
 class CaptureError(RuntimeError):
-    """A call that does not fit the recording."""
+    """A call whose arguments do not fit the recording."""
 
 
 class RecordingFailed(RuntimeError):
-    """Why a function cannot be recorded, where, and what to do."""
+    """A function cannot be recorded; the message says why, where, and what to do."""
 
 
 ADVICE = "In a recording no number is read from the GPU, none made or drawn on the host."
@@ -59,17 +59,17 @@ ADVICE = "In a recording no number is read from the GPU, none made or drawn on t
 class capture:
     """`fn`, a function of tensors that gives a tensor or a tuple of tensors, as a replayed graph.
 
-    Where the results are decides whether there is one. They are copies, so the next call does not
-    change them. CaptureError for a call whose arguments do not fit the recording. Where it fails,
-    gradients, random streams and the optimizers' counts are put back before the function runs as
-    it is; what else its Python code changed, it changes twice in that call.
+    There is a graph if the results are on a GPU. Results are copies, so the next call does not
+    change them. CaptureError for a call whose arguments do not fit the recording. If recording
+    fails, gradients, random streams and the optimizers' counts are restored before the function
+    runs as it is; any other effect of its Python code happens twice in that call.
     """
 
     def __init__(self, fn: Callable[..., Any]) -> None:
         functools.update_wrapper(self, fn)
         self.fn = fn
-        self.age = State.age
-        self.calls = 0  # those without a graph, as far as one is to be made
+        self.age = Recording.age
+        self.calls = 0  # on a GPU, before there is a graph
         self.failed = False
         self.graph: Any = None
         self.arguments: tuple[Tensor, ...] = ()
@@ -81,8 +81,8 @@ class capture:
         for i, a in enumerate(args):
             if not isinstance(a, Tensor):
                 raise TypeError(f"{self.name}: argument {i}: expected a tensor, got {a!r:.60}")
-        if self.age != State.age:  # what it would replay is out of date
-            self.age, self.calls, self.graph = State.age, 0, None
+        if self.age != Recording.age:  # the graph is out of date
+            self.age, self.calls, self.graph = Recording.age, 0, None
         if self.calls < UNRECORDED or self.failed:
             result = self.fn(*args)
             self.calls += any(t.device != "cpu" for t in results_of(result))
@@ -100,8 +100,8 @@ class capture:
                 board.compute()
         for board in self.boards:
             board.send()
-        for place, a in zip(self.arguments, args, strict=True):
-            place.data[...] = a.data
+        for argument, a in zip(self.arguments, args, strict=True):
+            argument.data[...] = a.data
         self.graph.launch(devices.cupy().cuda.get_current_stream())
         copies = tuple(Tensor(t.data.copy()) for t in results_of(self.results))
         return copies if isinstance(self.results, tuple) else copies[0]
@@ -111,15 +111,15 @@ class capture:
         return f"capture: {getattr(self.fn, '__name__', 'the function')}"
 
     def record(self, args: tuple[Tensor, ...]) -> Any:
-        """A graph of what the function launches; nothing is computed yet.
+        """A graph of the launches of the function; nothing is computed yet.
 
-        RecordingFailed, with all as it was, if that is impossible.
+        RecordingFailed, after all changes are undone, if the function cannot be recorded.
         """
         for i, a in enumerate(args):
             if a.device == "cpu":
                 raise CaptureError(f"{self.name}: argument {i} is on the CPU; move it with .to()")
         cp = devices.cupy()
-        pool = cp.cuda.MemoryPool()  # of its own: nobody else may ever get this memory
+        pool = cp.cuda.MemoryPool()  # a separate one: no other array may ever get this memory
         arguments = tuple(Tensor(a.data.copy()) for a in args)
         boards: list[Board] = []
         stream = cp.cuda.Stream(non_blocking=True)
@@ -129,7 +129,7 @@ class capture:
         result: Any = None
         problem: Exception | None = None
         streams_before = random.get_state()
-        State.boards, State.kept, State.undo = boards, [], []
+        Recording.boards, Recording.kept, Recording.undo = boards, [], []
         try:
             with cp.cuda.using_allocator(pool.malloc), stream, no_collection():
                 stream.begin_capture()
@@ -143,13 +143,13 @@ class capture:
         except Exception as error:
             problem = problem or error
         finally:
-            State.boards = None
+            Recording.boards = None
         if problem is not None:
-            for undo in reversed(State.undo):
+            for undo in reversed(Recording.undo):
                 undo()
             random.set_state(streams_before)
             raise RecordingFailed(f"{problem}{line_that_raised(problem)}. {ADVICE}") from problem
-        self.boards, self.arguments, self.kept = boards, arguments, (pool, *State.kept)
+        self.boards, self.arguments, self.kept = boards, arguments, (pool, *Recording.kept)
         self.results = tuple(kept) if isinstance(result, tuple) else kept[0]
         return graph
 
@@ -170,8 +170,8 @@ class capture:
 
 @contextlib.contextmanager
 def no_collection() -> Generator[None]:
-    """No garbage is collected inside: an earlier recording may be in it, whose memory CUDA does not
-    take back while something is captured."""
+    """Context manager without garbage collection: in a capture, CUDA cannot free the memory of an
+    earlier recording."""
     on = gc.isenabled()
     gc.disable()
     try:
@@ -182,7 +182,7 @@ def no_collection() -> Generator[None]:
 
 
 def line_that_raised(error: BaseException) -> str:
-    """ ", at file.py:12": the innermost line outside of minigrad that an error came through."""
+    """ ", at file.py:12": the innermost line outside of minigrad in the error's traceback."""
     places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
     outside = [place for place in places if not place[0].startswith(PACKAGE)]
     return f", at {line_of(outside[-1])}" if outside else ""
@@ -190,20 +190,20 @@ def line_that_raised(error: BaseException) -> str:
 
 def results_of(result: Any) -> tuple[Tensor, ...]:
     """The tensors that a function returned."""
-    found = result if isinstance(result, tuple) else (result,)
-    if not found or not all(isinstance(t, Tensor) for t in found):
+    tensors = result if isinstance(result, tuple) else (result,)
+    if not tensors or not all(isinstance(t, Tensor) for t in tensors):
         raise TypeError(f"capture: expected a function that returns tensors, got {result!r:.60}")
-    return found
+    return tensors
 
 
 # --- numbers that change ------------------------------------------------------------------------
 class Board:
-    """Numbers of one dtype that the host writes before each replay, in one copy, and a graph reads.
+    """Numbers of one dtype that a graph reads, and the host writes before each replay in one copy.
 
-    numbers: where each group of them begins, and the function that computes it.
+    numbers: where each group of numbers begins, and the function that computes the group.
     """
 
-    size = 1024  # of groups together; a larger one has a board of its own
+    size = 1024  # of all groups; a larger group has a separate board
 
     def __init__(self, like: Array, dtype: Any, count: int) -> None:
         self.host = np.zeros(max(self.size, count), dtype)
@@ -228,21 +228,24 @@ class Board:
         self.device.set(self.host)
 
 
-class State:
-    age = 0  # how often all recordings were given up
-    boards: list[Board] | None = None  # of the recording under way
+class Recording:
+    """The recording under way, and the age of all recordings."""
+
+    age = 0  # how often all recordings became invalid
+    boards: list[Board] | None = None  # None if nothing is being recorded
     kept: list[Any]
     undo: list[Callable[[], None]]
 
 
 def live(compute: Callable[[], Any], like: Array, dtype: Any = None) -> Any:
-    """compute(), now and again before every replay of a recording under way.
+    """compute(), now and before every replay of the recording under way.
 
-    For numbers that Python changes from step to step, such as a learning rate or a count: a tuple
-    or a 1-d NumPy array of them, always as many. Outside a recording that is returned; in one, a
-    1-d array beside `like`, in its dtype or the one given, which the graph reads where it is.
+    For numbers that Python changes from step to step, such as a learning rate or a count: `compute`
+    returns a tuple or a 1-d NumPy array, always of the same length. Outside a recording, `live`
+    returns that; in a recording, a 1-d array on the device of `like`, in `dtype` or the dtype of
+    `like`, which the graph reads.
     """
-    values, boards = compute(), State.boards
+    values, boards = compute(), Recording.boards
     if boards is None:
         return values
     dtype = np.dtype(dtype or like.dtype)
@@ -255,18 +258,18 @@ def live(compute: Callable[[], Any], like: Array, dtype: Any = None) -> Any:
 
 # --- memory that the host fills -------------------------------------------------------------------
 def keep(*objects: Any) -> None:
-    """Keep what the launches just made read as long as the recording under way, if there is one."""
-    if State.boards is not None:
-        State.kept.extend(objects)
+    """Keep objects that recorded launches read as long as the recording under way, if any."""
+    if Recording.boards is not None:
+        Recording.kept.extend(objects)
 
 
 def lasting(shape: tuple[int, ...], like: Array, dtype: Any) -> Array:
-    """An array beside another one for numbers of the host, kept as long as a recording under way.
+    """An array on the device of `like` for numbers of the host, kept as long as a recording.
 
-    Not from the memory of the recording: what lies there is overwritten at each replay by the
-    launches that had the same memory before.
+    Its memory is not from the recording's pool, which each replay overwrites: earlier launches of
+    the recording used the same memory.
     """
-    if State.boards is None:
+    if Recording.boards is None:
         return devices.empty(shape, like, dtype)
     cp = devices.cupy()
     with cp.cuda.using_allocator(cp.get_default_memory_pool().malloc), aside():
@@ -276,7 +279,7 @@ def lasting(shape: tuple[int, ...], like: Array, dtype: Any) -> Array:
 
 
 def aside() -> Any:
-    """A stream of the current GPU whose copies are no part of a recording."""
+    """A stream of the current GPU that is not recorded."""
     return streams(devices.cupy().cuda.runtime.getDevice())
 
 
@@ -286,19 +289,19 @@ def streams(gpu: int) -> Any:
 
 
 def on_failure(undo: Callable[[], None]) -> None:
-    """Call `undo` if the recording under way fails; nothing outside of one."""
-    if State.boards is not None:
-        State.undo.append(undo)
+    """Call `undo` if the recording under way fails; without a recording, do nothing."""
+    if Recording.boards is not None:
+        Recording.undo.append(undo)
 
 
 def outdate() -> None:
-    """Give up all recordings: each function runs as it is again, and is then recorded anew."""
-    State.age += 1
+    """Make all recordings invalid: each function runs as it is again, and is then recorded anew."""
+    Recording.age += 1
 
 
 def refuse_recording(what: str) -> None:
-    """RuntimeError while something is recorded: Python's numbers would stay as they are then."""
-    if State.boards is not None:
+    """RuntimeError in a recording, which would keep Python's numbers as they are now."""
+    if Recording.boards is not None:
         raise RuntimeError(
             f"{what}: takes numbers from the host, which a recording would keep as they are now; "
             f"the kernels of dropout and of Adam without amsgrad do not: mg.use_kernels()"

@@ -1,6 +1,6 @@
-"""How a tensor's values leave it: as text, for NumPy, as numbers, to other libraries and processes.
+"""Conversions of a tensor: to text, to NumPy, to numbers, to other libraries and processes.
 
-A gradient never gets lost on the way in silence: what still needs one is refused.
+No conversion silently loses a gradient: a tensor that still needs one is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from minigrad.operators import Operators
 
 
 class Conversions(Operators):
-    """The part of Tensor that hands out its values."""
+    """The conversion methods of Tensor."""
 
     __slots__ = ()
 
@@ -88,9 +88,9 @@ class Conversions(Operators):
 
     # --- copies, and other processes ---
     def __getstate__(self) -> tuple[Any, ...]:
-        """For pickle and copy: values, `.grad`, and whether it needs one; hooks stay behind.
+        """For pickle and copy: values, `.grad` and `requires_grad`, without hooks.
 
-        RuntimeError for what an op computed and needs a gradient: the copy's would not get back.
+        RuntimeError for a tensor from an op that needs a gradient: the copy's would not get back.
         """
         if self.node is not None and not self.is_leaf:
             raise RuntimeError(

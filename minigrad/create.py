@@ -9,7 +9,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.dtypes import DEFAULT_DTYPE, check_fit, dtype_of
-from minigrad.errors import EXPLAINED, retold
+from minigrad.errors import EXPLAINED, with_text
 from minigrad.tensor import Tensor, array_of, carries_gradient, raw
 
 Shape = int | Sequence[int]
@@ -23,10 +23,9 @@ def tensor(
 ) -> Tensor:
     """A tensor with a copy of `data`: numbers, nested lists, a NumPy or CuPy array, a Tensor.
 
-    dtype:  of the result. By default an array keeps its own, and Python floats are float32.
+    dtype:  of the result. By default an array keeps its dtype, and Python floats become float32.
     device: "cpu", "cuda" or "cuda:N". By default an array stays where it is.
-    TypeError if the data are not numbers, or carry a gradient, or if requires_grad is asked of
-    integers.
+    TypeError if the data are not numbers or carry a gradient, or for integers with requires_grad.
     """
     if carries_gradient(data):
         raise TypeError(
@@ -45,7 +44,7 @@ def tensor(
             if dtype is not None:
                 check_fit(array, dtype)
     except EXPLAINED as error:
-        raise retold(error, f"tensor: {error}") from error
+        raise with_text(error, f"tensor: {error}") from error
     if array.dtype.kind not in "biuf":
         raise TypeError(f"tensor: expected numbers, got {array.dtype} data")
     array = array.astype(dtype_of(array.dtype) if dtype is None else dtype, order="C", copy=True)
@@ -54,7 +53,7 @@ def tensor(
 
 
 def from_dlpack(x: Any) -> Tensor:
-    """A tensor on the memory of another library's array, shared: writes on one side show on both.
+    """A tensor that shares the memory of another library's array: both see writes by either.
 
     The graph cannot see writes made by the other library; `mg.tensor` makes a copy.
     """
@@ -73,8 +72,8 @@ def full(
     """A tensor with `value` everywhere.
 
     shape: a length, or a tuple of them.
-    TypeError if the dtype is none of numbers, ValueError for a negative length, OverflowError for a
-    value that the dtype does not hold.
+    TypeError if the dtype is not numeric, ValueError for a negative length, OverflowError for a
+    value that the dtype cannot hold.
     """
     return filled("full", shape, value, dtype, device)
 
@@ -90,7 +89,7 @@ def ones(shape: Shape, dtype: Any = DEFAULT_DTYPE, device: str | None = None) ->
 
 
 def filled(name: str, shape: Any, value: Any, dtype: Any, device: str | None) -> Tensor:
-    """The tensor, or an error that names the function."""
+    """A tensor filled with `value`, or an error that begins with the function's `name`."""
     if carries_gradient(value):
         raise TypeError(f"{name}: the value carries a gradient; use mg.broadcast_to to keep it")
     if isinstance(shape, int) and isinstance(dtype, int):
@@ -100,12 +99,12 @@ def filled(name: str, shape: Any, value: Any, dtype: Any, device: str | None) ->
         check_fit(value := raw(value), dtype)
         array = np.full(raw(shape), value, dtype)
     except EXPLAINED as error:
-        raise retold(error, f"{name}: {error}  [shape={shape!r}, value={value!r}]") from error
+        raise with_text(error, f"{name}: {error}  [shape={shape!r}, value={value!r}]") from error
     return Tensor(devices.move(array, devices.parse(device)))
 
 
 def arange(*bounds: float, dtype: Any = None, device: str | None = None) -> Tensor:
-    """As np.arange: evenly spaced numbers from `start` (0) up to but not including `stop`.
+    """Evenly spaced numbers from `start` (0) up to but not including `stop`, as np.arange.
 
     Integers give int64, floats float32, unless `dtype` says otherwise.
     """
@@ -119,5 +118,5 @@ def arange(*bounds: float, dtype: Any = None, device: str | None = None) -> Tens
             dtype = DEFAULT_DTYPE if values.dtype.kind == "f" else np.int64
         check_fit(values, dtype := dtype_of(dtype))
     except EXPLAINED as error:
-        raise retold(error, f"arange: {error}  [{', '.join(map(repr, bounds))}]") from error
+        raise with_text(error, f"arange: {error}  [{', '.join(map(repr, bounds))}]") from error
     return Tensor(devices.move(values.astype(dtype), devices.parse(device)))

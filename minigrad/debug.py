@@ -1,4 +1,4 @@
-"""Looking inside a computation: where NaN comes from, where time goes, what the graph looks like.
+"""Inspection of a computation: where NaN comes from, where time goes, what the graph looks like.
 
     with mg.debug.find_nan():               # FloatingPointError at the first op that makes one
         loss = f(x)
@@ -12,8 +12,8 @@
 
     mg.debug.draw(loss, w=w).save("graph.html")
 
-All of it hangs on `minigrad.observers`, functions that are told after each op. Outside these blocks
-the list is empty, and an op asks once whether it is.
+All of it is built on `minigrad.observers`, functions called after each op. Outside of these blocks
+there are no observers, and an op only checks that the list is empty.
 """
 
 from __future__ import annotations
@@ -54,37 +54,37 @@ def observing(observer: Any) -> Generator[Any]:
 def find_nan() -> contextlib.AbstractContextManager[Any]:
     """Context manager: FloatingPointError at the first op whose result is NaN or Inf.
 
-    The message names the op, says whether its value or its gradient is meant, and gives the line
-    that called the op, so the forward pass must be inside the block as well. An infinity passed on
-    (a mask of -inf, say) is no fault; a NaN that no op made is reported where it is first used.
+    The message names the op, says whether its value or its gradient is wrong, and gives the line
+    that called the op, so the forward pass must be inside the block too. An infinity that an op
+    passes on (a mask of -inf, say) is no fault. A NaN that no op made is reported at its first use.
     Slow: every result is searched.
     """
     return observing(raise_on_nan)
 
 
 def raise_on_nan(event: Event) -> None:
-    """The observer of `find_nan`."""
+    """The observer that `find_nan` installs."""
     node = event.node  # an Op, where the forward pass is not recorded
     recorded = isinstance(node, Node)
     if event.phase == "forward":
         line = line_of(user_place())
         if recorded:
             node.where = line
-        subject, at = "its result contains", f"at {line}"
+        subject, place = "its result contains", f"at {line}"
     else:
         subject = "its gradient contains"
-        at = f"backward of the op at {node.where or '?: run its forward pass in find_nan() too'}"
+        place = f"backward of the op at {node.where or '?: run its forward pass in find_nan() too'}"
     before, after = worst(event.inputs), worst(event.outputs)
     if before == "nan" and after == "nan":
         what = "argument" if event.phase == "forward" else "gradient of its result"
-        raise FloatingPointError(f"{node.name}: the {what} already contains nan ({at})")
+        raise FloatingPointError(f"{node.name}: the {what} already contains nan ({place})")
     if after == "nan" or (after == "inf" and before == ""):
-        raise FloatingPointError(f"{node.name}: {subject} {after} ({at})")
+        raise FloatingPointError(f"{node.name}: {subject} {after} ({place})")
 
 
 def worst(values: Iterable[Any]) -> str:
-    """ "nan", "inf" or "": the worst to be found in arrays, numbers, and lists of them."""
-    found = ""
+    """ "nan", "inf" or "": the worst of arrays, numbers, and lists of them."""
+    result = ""
     for value in values:
         if isinstance(value, (tuple, list)):
             kind = worst(value)
@@ -94,13 +94,13 @@ def worst(values: Iterable[Any]) -> str:
             continue
         if kind == "nan":
             return kind
-        found = found or kind
-    return found
+        result = result or kind
+    return result
 
 
 # --- time and memory ------------------------------------------------------------------------------
 class Row:
-    """What a profile adds up for one op."""
+    """The totals of one op in a profile."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -115,9 +115,9 @@ class Row:
 class Profile:
     """Time and memory by op. `rows` maps the name of an op to its `Row`; print() shows the table.
 
-    Counts the bodies and pullbacks. What Python does between them (recording, the walk, adding
-    gradients up) is not in it: compare `seconds` with the time of the whole step. On a GPU each op
-    is waited for, so a step takes longer than it does otherwise.
+    Counts the time of bodies and pullbacks, and not the work of Python between them (recording, the
+    walk, adding up gradients): compare `seconds` with the time of the whole step. On a GPU it waits
+    for each op, so a step takes longer than without a profile.
     """
 
     def __init__(self) -> None:
@@ -140,7 +140,7 @@ class Profile:
         row.bytes += sum(a.nbytes for a in arrays)
 
     def _without_inner(self, seconds: float) -> float:
-        """Take off the time of ops that ran inside this one, as they do in a checkpoint."""
+        """The time without that of ops that ran inside this one, as in a checkpoint."""
         start = perf_counter() - seconds
         inner = 0.0
         while self._ended and self._ended[-1][0] >= start:
@@ -162,7 +162,7 @@ class Profile:
 
 
 def profile() -> contextlib.AbstractContextManager[Profile]:
-    """Context manager giving a `Profile` that adds up every op run inside."""
+    """Context manager that gives a `Profile` of every op run inside."""
     return observing(Profile())
 
 
@@ -183,12 +183,12 @@ def kernels() -> str:
 def memory() -> str:
     """A table of the memory that is in use, device by device.
 
-    Of a GPU: what arrays use, what CuPy's pool keeps for the next arrays, and what is free for
-    anybody; recorded steps and other programs have the rest. NumPy takes its memory from the
-    system and counts nothing, so of the CPU there is only the most that the process ever had.
+    For a GPU: memory in arrays, memory that CuPy's pool keeps for the next arrays, and free memory;
+    recorded steps and other programs use the rest. NumPy does not count its memory, so for the CPU
+    there is only the most that the process has ever used.
     """
     lines = [f"{'device':<8} {'arrays GB':>10} {'kept GB':>10} {'free GB':>10} {'of GB':>10}"]
-    if "cupy" in sys.modules and devices.available():  # where nothing used a GPU, none is woken
+    if "cupy" in sys.modules and devices.available():  # do not start a GPU that was not used
         for gpu in range(devices.gpu_count()):
             numbers = " ".join(f"{n / 1e9:>10.3f}" for n in memory_of(gpu))
             lines.append(f"{f'cuda:{gpu}':<8} {numbers}")
@@ -221,19 +221,19 @@ WIDTH, HEIGHT, GAP_X, GAP_Y = 168, 58, 26, 44  # of a box and between boxes, in 
 
 
 class Box(NamedTuple):
-    """What the picture says about one node."""
+    """The text about one node in the picture."""
 
     title: str
     output: str  # shape and dtype
     saved: str  # what the pullback keeps alive
-    step: int | None  # when the backward walk comes by; None for a leaf
+    step: int | None  # number in the order of the backward pass; None for a leaf
     rule: str  # the docstring of the op
 
 
 def draw(y: Tensor, **names: Tensor) -> Drawing:
-    """A picture of everything that `y` was computed from, as far as it needs a gradient.
+    """A picture of the graph from which `y` was computed: only tensors that need a gradient.
 
-    names: leaves to be named in it, `draw(loss, weight=layer.weight)`.
+    names: the names of leaves in the picture, `draw(loss, weight=layer.weight)`.
     Boxes show the op, the shape and dtype of its result, the arrays that its pullback keeps for
     the backward pass, and the number of its step in that pass.
     """
@@ -253,7 +253,7 @@ class Drawing:
         self.edges = [(p, n) for n in self.boxes for p in n.parents if p is not None]
 
     def dot(self) -> str:
-        """For Graphviz and its relatives."""
+        """The graph in the language of Graphviz."""
         lines = ["digraph {", "  node [shape=box, fontname=Helvetica]"]
         for node, b in self.boxes.items():
             step = [f"step {b.step}"] if b.step else []
@@ -263,7 +263,7 @@ class Drawing:
         return "\n".join([*lines, "}", ""])
 
     def svg(self) -> str:
-        """Inputs at the top, the result at the bottom; the backward pass climbs up by numbers."""
+        """Inputs at the top, the result at the bottom; numbers are steps of the backward pass."""
         rows, paths = layers(list(self.boxes), self.edges)
         across = max(len(row) for row in rows)
         width = across * (WIDTH + GAP_X) + GAP_X
@@ -287,7 +287,7 @@ class Drawing:
         return "\n".join([*parts, "</svg>", ""])
 
     def html(self) -> str:
-        """The SVG in a page of its own; rest the mouse on a box to read the op's rule."""
+        """A page with the SVG; rest the mouse on a box to read the op's rule."""
         head = '<!doctype html>\n<meta charset="utf-8">\n<title>graph</title>\n'
         return head + self.svg()
 
@@ -323,10 +323,10 @@ def brief(node: Node) -> str:
 def layers(nodes: list[Node], edges: list[tuple[Node, Node]]) -> tuple[list[Any], list[list[Any]]]:
     """Rows of vertices, and for each edge the vertices that it passes.
 
-    A node stands below all that it was made from, a leaf just above its first use. An edge over
-    several rows passes a vertex of its own in each, (p, n, row), so that it goes around boxes.
-    Within a row, vertices stand in the order of the mean position of their neighbours, which a few
-    sweeps settle. Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical
+    A node stands below all its parents, a leaf just above its first use. An edge over several rows
+    has its own vertex (p, n, row) in each row between, so that it goes around boxes. Within a row,
+    vertices are sorted by the mean position of their neighbours; a few passes over the rows are
+    enough. Source: Sugiyama, Tagawa, Toda, Methods for Visual Understanding of Hierarchical
     System Structures (1981).
     """
     depth: dict[Any, int] = {}
@@ -347,9 +347,9 @@ def layers(nodes: list[Node], edges: list[tuple[Node, Node]]) -> tuple[list[Any]
         for a, b in itertools.pairwise(path):
             neighbours[a].append(b)
             neighbours[b].append(a)
-    for sweep in range(6):
+    for i_pass in range(6):
         place = {v: i - len(row) / 2 for row in rows for i, v in enumerate(row)}
-        for row in rows if sweep % 2 else reversed(rows):
+        for row in rows if i_pass % 2 else reversed(rows):
             mean = {
                 v: sum(place[n] for n in neighbours[v]) / max(len(neighbours[v]), 1) for v in row
             }

@@ -1,7 +1,7 @@
 """Where arrays live: NumPy on the CPU, CuPy on a GPU, and everything that differs between them.
 
 Op bodies are written in NumPy; NumPy's own protocols send them to CuPy when they are given CuPy
-arrays. CuPy is imported when a GPU is asked for and not before.
+arrays. CuPy is imported only when a GPU is asked for.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class DeviceError(RuntimeError):
 
 
 class IncompleteError(DeviceError):
-    """There is a GPU, and not all that CuPy needs to use it."""
+    """There is a GPU, but CuPy lacks libraries to use it."""
 
 
 def parse(device: str | None) -> str:
@@ -47,8 +47,8 @@ def parse(device: str | None) -> str:
 @functools.cache
 def cupy() -> Any:
     """The CuPy module, or a DeviceError that says what is missing."""
-    found = packages()
-    several = found if len(found) > 1 else []
+    installed = packages()
+    several = installed if len(installed) > 1 else []
     try:
         with warnings.catch_warnings():  # CuPy's own warning of ten lines
             warnings.filterwarnings("ignore", message="(?s).*multiple CuPy packages")
@@ -70,7 +70,7 @@ def cupy() -> Any:
 
 
 def packages() -> list[str]:
-    """The installed packages that bring a module `cupy`; there should be one."""
+    """The installed packages that contain a module `cupy`; there should be one."""
     names = {str(d.metadata["Name"]) for d in importlib.metadata.distributions()}
     return sorted(name for name in names if re.fullmatch(r"cupy(-cuda\d+x|-rocm-.*)?", name))
 
@@ -84,7 +84,7 @@ def side_by_side(names: list[str]) -> str:
 
 @functools.cache
 def gpu_count() -> int:
-    """How many GPUs can be used. Importing CuPy proves nothing, so the driver is asked."""
+    """How many GPUs can be used, by the driver: importing CuPy proves nothing."""
     runtime = cupy().cuda.runtime
     try:
         count = int(runtime.getDeviceCount())
@@ -108,7 +108,7 @@ def gpu_count() -> int:
 
 
 def missing_libraries() -> list[str]:
-    """Those that CuPy loads when it first compiles or multiplies, and cannot."""
+    """The libraries that CuPy loads when it first compiles or multiplies, if it cannot."""
     cuda, missing = cupy().cuda, []
     for name, load in (("NVRTC", lambda: cuda.nvrtc.getVersion()), ("cuBLAS", lambda: cuda.cublas)):
         try:
@@ -119,7 +119,7 @@ def missing_libraries() -> list[str]:
 
 
 def available() -> bool:
-    """Whether a GPU can be used here. If there is one that cannot, a line says why, once."""
+    """Whether a GPU can be used here. If there is a GPU that cannot, one line says why, once."""
     try:
         return gpu_count() > 0
     except IncompleteError as error:
@@ -143,39 +143,39 @@ def is_array(x: object) -> bool:
 
 
 def namespace(array: Array) -> Any:
-    """The module whose functions make arrays beside this one: numpy or cupy."""
+    """The module whose functions make arrays on the device of this one: numpy or cupy."""
     return np if isinstance(array, (np.ndarray, np.generic)) else cupy()
 
 
 def empty(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
-    """A new array in C order beside another one, in its dtype unless one is given.
+    """A new array in C order on the device of `like`, in the dtype of `like` if none is given.
 
-    `np.empty_like(like, shape=shape)` would take over the order of a view, and CuPy's gives an
-    array of the shape of `like` where the shape asked for is ().
+    `np.empty_like(like, shape=shape)` would copy the memory order of a view, and CuPy's returns
+    the shape of `like` for the shape ().
     """
     return namespace(like).empty(shape, like.dtype if dtype is None else dtype)
 
 
 def zeros(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
-    """As `empty`, filled with zeros."""
+    """Like `empty`, filled with zeros."""
     return namespace(like).zeros(shape, like.dtype if dtype is None else dtype)
 
 
 def ones(shape: tuple[int, ...], like: Array, dtype: Any = None) -> Array:
-    """As `empty`, filled with ones."""
+    """Like `empty`, filled with ones."""
     return namespace(like).ones(shape, like.dtype if dtype is None else dtype)
 
 
 def capturing() -> bool:
-    """Whether launches on the current GPU go into a recording; nothing can then be read back."""
+    """Whether launches on the current GPU go into a recording; the host can then read nothing."""
     return bool(cupy().cuda.get_current_stream().is_capturing())
 
 
 def move(array: Array, device: str) -> Array:
-    """The array on `device` (a name from `parse`): itself if it is there, else a copy.
+    """The array on `device` (a name from `parse`): the array itself if it is there, else a copy.
 
-    RuntimeError while a step is recorded: its replays would copy what the host no longer holds.
-    IndexError, with an array of a GPU, for what `check_indices` found there.
+    RuntimeError in a recording: replays would copy memory that the host has freed. IndexError, for
+    an array of a GPU, if `check_indices` has seen an index out of range there.
     """
     if of(array) == device:
         return array
@@ -191,13 +191,13 @@ def move(array: Array, device: str) -> Array:
 
 
 class use_device:
-    """Make a GPU the current one, that on which ops run; cuda:0 is it at the start.
+    """Make a GPU the current one, on which ops run; at the start it is cuda:0.
 
         mg.use_device("cuda:1")            from here on
         with mg.use_device("cuda:1"):      inside, and as before afterwards
 
-    Ops, kernels and recorded steps take arrays of the current GPU and of no other. CUDA remembers
-    it for each thread. "cpu" changes nothing. Raises as `parse`.
+    Ops, kernels and recorded steps take only arrays of the current GPU. Each thread has its own
+    current GPU. "cpu" changes nothing. Raises as `parse` does.
     """
 
     def __init__(self, device: str) -> None:
@@ -216,17 +216,17 @@ class use_device:
 
 
 def elsewhere(arrays: Iterable[Any]) -> str:
-    """What is wrong if arrays are on several devices, or on another GPU than the current one."""
+    """The problem if arrays are on several devices or not on the current GPU, else ""."""
     places = {of(a) for a in arrays if is_array(a) and (a.ndim or not isinstance(a, np.ndarray))}
     if len(places) > 1:
         return f"the arguments are on {' and '.join(sorted(places))}; move one with .to()"
     if places and places != {"cpu"}:
         current = f"cuda:{cupy().cuda.runtime.getDevice()}"
         if places != {current}:
-            (there,) = places
+            (place,) = places
             return (
-                f"an array is on {there}, and ops run on the current GPU, {current}; "
-                f'change it with mg.use_device("{there}")'
+                f"an array is on {place}, and ops run on the current GPU, {current}; "
+                f'change it with mg.use_device("{place}")'
             )
     return ""
 

@@ -9,7 +9,7 @@ from minigrad import device as devices
 from minigrad.kernel import Unusable
 from minigrad.memory import out_of_memory
 
-# those that are told again with what was called; of a GPU come MemoryError and, from the driver,
+# errors to which the op and its arguments are added; a GPU raises MemoryError, its driver
 # RuntimeError
 EXPLAINED = (
     IndexError,
@@ -24,7 +24,7 @@ EXPLAINED = (
 
 
 def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
-    """The same kind of error, naming the op, each argument with shape and dtype, and the reason."""
+    """An error of the same kind that names the op, each argument (shape, dtype) and the reason."""
     parameters = inspect.signature(this.body).parameters.values()
     names = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
     described: list[str] = []
@@ -42,16 +42,16 @@ def explained(error: Exception, this: Any, args: Any, kwargs: Any) -> Exception:
     reason = str(error)
     if isinstance(error, AttributeError):  # a list, say, where the body wants an array
         lists = [a for a in kwargs.values() if isinstance(a, (list, tuple))]
-        given = [type(a).__name__ for a in (*args, *lists) if not hasattr(a, "dtype")]
-        error, reason = TypeError(), f"expected tensors or arrays, got {', '.join(given)}: {reason}"
+        kinds = [type(a).__name__ for a in (*args, *lists) if not hasattr(a, "dtype")]
+        error, reason = TypeError(), f"expected tensors or arrays, got {', '.join(kinds)}: {reason}"
     reason = devices.elsewhere(arrays) or reason
     for device in places:
         reason += out_of_memory(error, device)
-    return retold(error, f"{this.name}: {reason}  [{', '.join(described)}]")
+    return with_text(error, f"{this.name}: {reason}  [{', '.join(described)}]")
 
 
-def retold(error: Exception, text: str) -> Exception:
-    """The same kind of error with another text."""
+def with_text(error: Exception, text: str) -> Exception:
+    """An error of the same kind with this text."""
     return next(kind for kind in EXPLAINED if isinstance(error, kind))(text)
 
 
@@ -60,7 +60,7 @@ def is_tensor(a: Any) -> bool:
 
 
 def explained_backward(error: Exception, node: Any, g: Any) -> Exception:
-    """The same of a pullback that the device could not run."""
+    """The same as `explained`, for a pullback that the device could not run."""
     kind = MemoryError if isinstance(error, MemoryError) else RuntimeError
     first = g[0] if isinstance(g, tuple) else g
     reason = f"{error}{out_of_memory(error, devices.of(first))}"

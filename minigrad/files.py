@@ -2,7 +2,7 @@
 
 A file appears under its name complete or not at all: it is written under a temporary name in the
 same folder, forced to the disk, and renamed. It carries a SHA-256 of its content, so that a damaged
-one is refused. Nothing in a file is ever executed.
+file is refused. Nothing in a file is ever executed.
 
     mg.save({"weight": w}, "weights.safetensors")
     mg.load("weights.safetensors")["weight"]
@@ -42,11 +42,11 @@ Arrays = dict[str, np.ndarray[Any, Any]]
 
 
 class CheckpointError(ValueError):
-    """A damaged file, or one that does not fit what it is loaded into; says all that is wrong."""
+    """A damaged file, or one that does not fit the model or optimizer; lists every problem."""
 
 
 class Checkpoint(NamedTuple):
-    """What `load_checkpoint` returns; the rest it writes into the model and the optimizer."""
+    """The result of `load_checkpoint`, which writes the rest into the model and the optimizer."""
 
     step: int
     extra: Any
@@ -56,11 +56,11 @@ class Checkpoint(NamedTuple):
 def save(
     tensors: Mapping[str, Any], path: str | os.PathLike[str], metadata: dict[str, str] | None = None
 ) -> None:
-    """Write tensors (or arrays) by name into a safetensors file, together or not at all.
+    """Write tensors (or arrays) by name into a safetensors file, all or none.
 
-    metadata: text to keep beside them, which `load_metadata` reads. Raises TypeError for what the
-    format cannot hold, OSError if the file cannot be written, or if the name is that of a folder, a
-    pipe or a device; an older file of that name then stays as it was.
+    metadata: text to keep beside the tensors, which `load_metadata` reads. Raises TypeError for
+    values that the format cannot hold, OSError if the file cannot be written, or if the name is
+    that of a folder, a pipe or a device. An older file of that name is then unchanged.
     """
     write_file(path, serialized(tensors, metadata or {}))
 
@@ -68,15 +68,15 @@ def save(
 def load(path: str | os.PathLike[str], device: str | None = None) -> dict[str, Tensor]:
     """The tensors of a safetensors file by name, on a device.
 
-    Raises CheckpointError for a damaged file (if `save` wrote it, for a single wrong bit of a value
-    too), OSError for one that cannot be read.
+    Raises CheckpointError for a damaged file (in a file by `save`, even for one wrong bit of a
+    value), OSError for a file that cannot be read.
     """
     arrays, _ = read_file(path)
     return {name: tensor(array, device=device) for name, array in arrays.items()}
 
 
 def load_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """The text that `save` was given beside the tensors; empty if none. Raises as `load` does."""
+    """The metadata that `save` wrote beside the tensors, or an empty dict. Raises as `load`."""
     return read_file(path)[1]
 
 
@@ -94,8 +94,8 @@ def serialized(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
             raise TypeError(
                 f"save: {name} is {kind}; expected booleans, integers or floats of up to 64 bits"
             )
-        # the library writes memory in order and ignores strides, so they must be gone;
-        # np.ascontiguousarray would do that too, but makes shape () into (1,)
+        # the library ignores strides, so the array must be in C order;
+        # np.ascontiguousarray would also turn shape () into (1,)
         arrays[name] = np.asarray(devices.to_numpy(array), order="C")
     for key, text in metadata.items():
         if not isinstance(key, str) or not isinstance(text, str) or key == CHECKSUM:
@@ -106,7 +106,7 @@ def serialized(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
 def read_file(path: str | os.PathLike[str], checked: bool = False) -> tuple[Arrays, dict[str, str]]:
     """The arrays and the metadata of a safetensors file. Raises as `load` does.
 
-    checked: refuse a file without a checksum, too.
+    checked: also refuse a file without a checksum.
     """
     import json
 
@@ -117,25 +117,25 @@ def read_file(path: str | os.PathLike[str], checked: bool = False) -> tuple[Arra
         length = int.from_bytes(data[:8], "little")
         header = json.loads(data[8 : 8 + length])
         metadata: dict[str, str] = header.pop("__metadata__", {})
-        strange = [f"{k} is {v['dtype']}" for k, v in header.items() if v["dtype"] not in DTYPES]
-        found: Arrays = {} if strange else library.load(data)
-    except Exception as error:  # the library has several kinds, for formats it knows and we do not
+        unknown = [f"{k} is {v['dtype']}" for k, v in header.items() if v["dtype"] not in DTYPES]
+        arrays: Arrays = {} if unknown else library.load(data)
+    except Exception as error:  # the library raises several kinds of error
         reason = f"{type(error).__name__}: {error}".strip()
         raise CheckpointError(f"{path}: not a complete safetensors file ({reason})") from None
-    if strange:
+    if unknown:
         raise CheckpointError(
-            f"{path}: {', '.join(strange)}; expected {', '.join(DTYPES)}, which NumPy has"
+            f"{path}: {', '.join(unknown)}; expected {', '.join(DTYPES)}, which NumPy has"
         )
     expected = metadata.pop(CHECKSUM, None)
     if expected is None and checked:
         raise CheckpointError(f"{path}: damaged or not a checkpoint of a run: it has no checksum")
-    if expected is not None and expected != checksum(found, metadata):
+    if expected is not None and expected != checksum(arrays, metadata):
         raise CheckpointError(f"{path}: damaged, for its content does not match its checksum")
-    return found, metadata
+    return arrays, metadata
 
 
 def storable(dtype: np.dtype[Any]) -> bool:
-    """Whether both tensors and files can hold it: booleans, integers, floats of up to 64 bits."""
+    """Whether tensors and files can both have a dtype: booleans, numbers of up to 64 bits."""
     return dtype.kind in "biuf" and dtype.itemsize <= 8
 
 
@@ -172,15 +172,15 @@ def save_checkpoint(
     extra: Any = None,
     allow_nan: bool = False,
 ) -> None:
-    """Write all that a run needs to continue as if it had not stopped, into one file.
+    """Write into one file all that a run needs to continue as if it had not stopped.
 
-    Holds the model's state dict, the optimizer's slots and options, the state of
+    The file has the model's state dict, the optimizer's slots and options, the state of
     `minigrad.random`, `step`, and `extra`, anything that JSON can hold (tuples come back as lists,
-    keys as text). All parameters that the optimizer steps must be the model's.
+    keys as text). All parameters of the optimizer must be parameters of the model.
 
     Raises CheckpointError for NaN or infinite weights or slots unless allow_nan, so that a diverged
     run does not replace its last good checkpoint; TypeError for `extra` outside JSON; OSError if
-    the file cannot be written. The older file then stays as it was.
+    the file cannot be written. An older file is then unchanged.
     """
     import json
 
@@ -214,12 +214,12 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Continue from a file of `save_checkpoint`: fills model, optimizer and `minigrad.random`.
 
-    Without an optimizer the weights alone are loaded, for evaluation; random state stays.
+    Without an optimizer, for evaluation, only the weights are loaded; the random state stays.
     Returns (step, extra).
 
-    Raises CheckpointError for a damaged file, and one that lists every missing, unexpected or
-    misfitting name, and every weight that is NaN or infinite unless allow_nan. Model, optimizer and
-    random state are then unchanged. OSError for a file that cannot be read.
+    Raises CheckpointError for a damaged file, or with a list of every missing, unexpected or
+    misfitting name, and of every weight that is NaN or infinite unless allow_nan; OSError for an
+    unreadable file. Model, optimizer and random state are then unchanged.
     """
     arrays, metadata = read_file(path, checked=True)
     header = read_header(path, metadata)
@@ -237,8 +237,8 @@ def load_checkpoint(
             problems.append("optimizer: the file has none")
         else:
             header["optimizer"]["slots"] = parts["optimizer"]
-            found = optimizer.state_problems(header["optimizer"], names_of(model, optimizer))
-            problems += [f"optimizer {problem}" for problem in found]
+            misfits = optimizer.state_problems(header["optimizer"], names_of(model, optimizer))
+            problems += [f"optimizer {problem}" for problem in misfits]
     if problems:
         raise CheckpointError(report(str(path), problems))
     if not allow_nan:
@@ -276,7 +276,7 @@ def read_header(path: Any, metadata: dict[str, str]) -> dict[str, Any]:
 def names_of(model: Module, optimizer: Optimizer) -> dict[Tensor, str]:
     """The model's names for its parameters; ValueError unless they cover the optimizer's.
 
-    Slots go by name in the file: in a model whose parts were reordered they still find their place.
+    The file has slots by name, so they still fit a model whose parts were reordered.
     """
     names: dict[Tensor, str] = {p: name for name, p in model.named_parameters()}
     if any(p not in names for p in optimizer.parameters()):
@@ -285,7 +285,7 @@ def names_of(model: Module, optimizer: Optimizer) -> dict[Tensor, str]:
 
 
 def refuse_infinite(path: Any, model: Module, tensors: Mapping[str, Any]) -> None:
-    """CheckpointError naming every weight and slot that holds NaN or infinity. Buffers may."""
+    """CheckpointError that names every weight and slot with NaN or infinity; buffers may."""
     trained = {f"model.{name}" for name, _ in model.named_parameters()}
     bad = [
         name
@@ -300,20 +300,20 @@ def refuse_infinite(path: Any, model: Module, tensors: Mapping[str, Any]) -> Non
 
 # --- files that are complete or absent ------------------------------------------------------------
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
-    """Put `data` into a file so that, whatever happens, it has its old content or all of the new.
+    """Write `data` into a file that has, whatever happens, its old content or all of the new.
 
-    What a writer that was killed left behind in the folder is removed on the way. The mode of the
-    file follows the umask. OSError, which names `path`, for what is there and no file: to put one
-    in the place of a pipe or a device would destroy that.
+    Temporary files of killed writers are removed from the folder. The mode of the file follows the
+    umask. OSError, which names `path`, for a path that is no file: a rename would destroy a pipe or
+    a device.
     """
     target = os.path.realpath(path)  # through a symbolic link, not over it
     folder, name = os.path.split(target)
     try:
         refuse_special(target)
-        sweep(folder, name)
+        remove_stale(folder, name)
         mark = f"{host()}.{os.getpid()}.{os.urandom(4).hex()}"
         write_and_rename(os.path.join(folder, f".{stem(name)}.{mark}.tmp"), target, data)
-        if os.name == "posix":  # the new name is on the disk when the folder is
+        if os.name == "posix":  # force the new name to the disk too
             descriptor = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
@@ -324,7 +324,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def refuse_special(target: str) -> None:
-    """OSError if there is something other than a file."""
+    """OSError if `target` exists and is no regular file."""
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError:
@@ -349,7 +349,7 @@ def write_and_rename(temporary: str, target: str, data: bytes) -> None:
 
 
 def stem(name: str) -> str:
-    """The name in that of a temporary file, which is longer: a long one is cut, and told apart."""
+    """The part of a temporary file's name that stands for `name`: a hash if `name` is long."""
     if len(os.fsencode(name)) <= 100:
         return name
     import hashlib
@@ -357,16 +357,16 @@ def stem(name: str) -> str:
     return hashlib.sha256(os.fsencode(name)).hexdigest()
 
 
-def sweep(folder: str, name: str) -> None:
-    """Remove temporary files for `name` of processes of this machine that no longer run."""
+def remove_stale(folder: str, name: str) -> None:
+    """Remove temporary files for `name` by processes of this machine that no longer run."""
     if os.name != "posix" or not os.path.isdir(folder):
         return
     start = re.escape(f".{stem(name)}.{host()}.")
     pattern = re.compile(start + r"(?P<process>\d+)\.[0-9a-f]{8}\.tmp")
-    for found in os.listdir(folder):
-        match = pattern.fullmatch(found)
+    for file in os.listdir(folder):
+        match = pattern.fullmatch(file)
         if match and not running(int(match["process"])):
-            remove(os.path.join(folder, found))
+            remove(os.path.join(folder, file))
 
 
 def remove(path: str) -> None:
@@ -379,11 +379,11 @@ def running(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it belongs to somebody else
+    except OSError:  # the process belongs to another user
         return True
     return True
 
 
 def host() -> str:
-    """The name of this machine: others may share the folder, and their processes are unknown."""
+    """The name of this machine: other machines may share a folder, with unknown processes."""
     return os.uname().nodename if os.name == "posix" else "host"

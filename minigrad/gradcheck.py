@@ -1,6 +1,6 @@
 """Is a gradient right? Compare it with the difference quotient, one random direction at a time.
 
-Weigh the outputs of f with random numbers c and add them up: p(x) = Σ c y is one number. The
+Multiply the outputs of f by random numbers c and add them up: p(x) = Σ c y is one number. The
 backward pass, started with the cotangent c, claims that p has the gradient g. Then for any
 direction u
 
@@ -50,22 +50,22 @@ def gradcheck(
 ) -> None:
     """Raise GradcheckError unless the gradients of `f(*args)` are right.
 
-    f:     returns float64 tensors, the same ones for the same arguments: one, or tuples, lists and
-           dicts of them, nested as one likes. Integer tensors may be among them.
-    args:  the float64 tensors and arrays among them, nested ones too, are checked; all others are
-           passed as they are.
+    f:     returns float64 tensors, equal ones for equal arguments: one, or tuples, lists and dicts
+           of them, nested to any depth. Integer tensors may be among them.
+    args:  float64 tensors and arrays, also nested ones, are checked; all other arguments are passed
+           to f unchanged.
     order: 2 also checks the gradient of the gradient, as a function of `args` and cotangents.
     eps:   the step. The quotient is wrong by about ε² f'''/6 + 2e-16 |p| / ε: 1e-10 at the default.
     rtol, atol: |analytic - numeric| may be at most atol + rtol max(|analytic|, |numeric|).
-    TypeError for float32, and for a result that is no tensor; ValueError if there is nothing to
-    check (or order < 1).
+    TypeError for float32, and for a result that is no tensor. ValueError if there is nothing to
+    check, or for order < 1.
     """
     if order < 1:
         raise ValueError(f"gradcheck: expected order >= 1, got {order}")
     tree = tuple(args)
-    found = [(f"argument {i}{path}", a) for i, arg in enumerate(tree) for path, a in leaves(arg)]
-    names = [f"{name} of {name_of(f)}" for name, _ in found]
-    args = [Tensor(a) if devices.is_array(a) else a for _, a in found]
+    named = [(f"argument {i}{path}", a) for i, arg in enumerate(tree) for path, a in leaves(arg)]
+    names = [f"{name} of {name_of(f)}" for name, _ in named]
+    args = [Tensor(a) if devices.is_array(a) else a for _, a in named]
     for name, a in zip(names, args, strict=True):
         check_dtype(name, a)
     if not any(map(is_variable, args)):
@@ -90,7 +90,7 @@ def check_once(
     rtol: float,
     atol: float,
 ) -> list[Tensor]:
-    """Check first derivatives; returns the cotangents that were used."""
+    """Check first derivatives; returns the cotangents of the check."""
     with no_grad():
         ys, again = outputs(f, f(*args)), outputs(f, f(*args))
     if any(
@@ -125,33 +125,33 @@ def check_once(
 
 
 def analytic_gradients(f: Callable[..., Any], args: list[Any], cs: list[Tensor]) -> dict[int, Any]:
-    """What the backward pass says, by the number of the argument; zeros where nothing arrives."""
+    """Gradients from the backward pass by argument number; zeros where none arrives."""
     inputs = [Tensor(a.data).requires_grad_() if is_variable(a) else a for a in args]
     with enable_grad():
         ys = outputs(f, f(*inputs))
-    given = [c.data.copy() for c in cs]
+    seeds = [c.data.copy() for c in cs]
     with no_grad():
-        found: dict[Any, Any] = walk(
-            [(y.node, g) for y, g in zip(ys, given, strict=True) if y.node is not None]
+        gradients: dict[Any, Any] = walk(
+            [(y.node, g) for y, g in zip(ys, seeds, strict=True) if y.node is not None]
         )
-    if any(not np.array_equal(g, c.data) for g, c in zip(given, cs, strict=True)):
+    if any(not np.array_equal(g, c.data) for g, c in zip(seeds, cs, strict=True)):
         raise GradcheckError(
             f"gradcheck: a pullback of {name_of(f)} changes the gradient that it is given, which "
             f"other ops may share; write to a copy"
         )
     variables = {i: x for i, x in enumerate(inputs) if is_variable(x)}
-    return {i: found.get(x.node, np.zeros_like(x.data)) for i, x in variables.items()}
+    return {i: gradients.get(x.node, np.zeros_like(x.data)) for i, x in variables.items()}
 
 
 def probe(f: Callable[..., Any], args: list[Any], i: int, x: Tensor, cs: list[Tensor]) -> float:
-    """Σ c y over all outputs, with x in the place of argument i."""
+    """Σ c y over all outputs, with x as argument i."""
     with no_grad():
         ys = outputs(f, f(*args[:i], x, *args[i + 1 :]))
     return sum(float((y.data * c.data).sum()) for y, c in zip(ys, cs, strict=True))
 
 
 def gradient_function(f: Callable[..., Any], args: list[Any]) -> Callable[..., Any]:
-    """(arguments, cotangents) -> gradients of `f`, recorded, so that it can be checked in turn."""
+    """(arguments, cotangents) -> gradients of `f`, recorded, so that they can be checked too."""
     n = len(args)
 
     def total(*everything: Any) -> Tensor:
@@ -175,7 +175,7 @@ def of_leaves(f: Callable[..., Any], tree: tuple[Any, ...]) -> Callable[..., Any
 
 
 def outputs(f: Callable[..., Any], result: Any) -> list[Tensor]:
-    """The floating point tensors among what `f` returned; an error for what cannot be checked."""
+    """The floating point tensors in the result of `f`; an error for any that cannot be checked."""
     ys: list[Tensor] = []
     for path, y in leaves(result):
         name = f"result{path} of {name_of(f)}"
@@ -189,7 +189,7 @@ def outputs(f: Callable[..., Any], result: Any) -> list[Tensor]:
 
 
 def check_dtype(name: str, x: Any) -> None:
-    """TypeError for a floating point dtype of fewer digits than float64."""
+    """TypeError for a floating point dtype with fewer digits than float64."""
     if is_variable(x) and x.dtype != np.float64:
         raise TypeError(
             f"gradcheck: {name} is {x.dtype}, in which a difference quotient has no more than "

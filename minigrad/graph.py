@@ -10,9 +10,9 @@ The walk visits nodes in descending order of creation, and that order matters. I
     b = a + a
     c = b * b + b
 
-`b` is used by two ops. Its gradient is complete only after both have answered, and both were
-created after `b`; so was everything else that could still contribute. Walking depth first instead
-would pass a partial gradient through `a + a`, then pass the rest through it again.
+two ops use `b`. Its gradient is complete only after both have contributed, and both were created
+after `b`, as was every other op that could contribute. A depth-first walk would pass a partial
+gradient through `a + a`, and then the rest of the gradient through `a + a` again.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ NUMBER = attrgetter("number")
 
 # --- nodes ------------------------------------------------------------------------------------
 def freed(_: Array) -> Array:
-    """Stands where a pullback was, once it has been used."""
+    """Replaces a pullback after its one use."""
     raise AssertionError("a freed pullback was called")
 
 
@@ -51,8 +51,8 @@ class Node:
     grad: Any = None  # of a leaf, or after retain_grad(): a Tensor
     retains_grad = False
     hooks: tuple[Callable[[Any], Any], ...] = ()
-    inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # kept under KEEP_INPUTS alone
-    where: str = ""  # the line that made it, in debug mode
+    inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None  # kept only under KEEP_INPUTS
+    where: str = ""  # the line that made the node, inside `debug.find_nan`
     index: int | None = None  # set on the outputs of an op that returns several
 
     def __init__(self, op: Any, parents: Any, pull: Any, shape: Any, dtype: Any) -> None:
@@ -89,7 +89,7 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
 
 
 def reachable(roots: Iterable[Node], targets: frozenset[Node] | None) -> list[Node]:
-    """Nodes that can receive a gradient, newest first. With targets: only those that lead there."""
+    """Nodes that can receive a gradient, newest first; with targets, only those on a way there."""
     oldest = min((t.number for t in targets), default=0) if targets else 0
     seen = set(roots)
     todo = list(seen)
@@ -123,10 +123,10 @@ def walk(
     """Gradients of the leaves (or of `targets`), and of every node that retains its gradient.
 
     roots: pairs of a node and the gradient of the result with respect to it.
-    create_graph: gradients are Tensors, and every step back is itself recorded.
+    create_graph: gradients are Tensors, and every step of the walk is itself recorded.
 
-    The arrays share memory with nothing. They are given to no tensor here, so a walk that fails
-    leaves all as it was.
+    The returned arrays share memory with nothing. The walk itself writes no `.grad`, so a walk that
+    fails changes nothing.
     """
     roots = list(roots)
     order = reachable([node for node, _ in roots], targets)
@@ -143,13 +143,13 @@ def walk(
             g = with_zeros(g, node)
         for hook in node.hooks:
             g = hook(g)
-            table.own.discard(node)
+            table.unshared.discard(node)
         last = node.pull is None or node in ends
         if last or node.retains_grad:
-            results[node] = g if create_graph or (last and node in table.own) else g.copy()
+            results[node] = g if create_graph or (last and node in table.unshared) else g.copy()
         if last:
             continue
-        if node.index is not None:  # one of several outputs: hand on to the op's own node
+        if node.index is not None:  # one of several outputs: the op's node collects them
             table.setdefault(node.parents[0], {})[node.index] = g
         else:
             spread(node, g, table, useful, retain_graph, create_graph)
@@ -157,35 +157,35 @@ def walk(
 
 
 class Table(dict[Node, Any]):
-    """The gradients that have arrived at nodes whose turn is still to come.
+    """The gradients that have arrived at nodes which the walk has not visited yet.
 
-    own: nodes whose entry nothing else refers to: a sum that was made here, or an array that is
-    new. It may be added to in place and given away; all other entries may be shared with anything.
+    unshared: nodes whose entry nothing else refers to: a sum that was made here, or a new array.
+    Such an entry may be added to in place and returned without a copy; others may be shared.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.own: set[Node] = set()
+        self.unshared: set[Node] = set()
 
     def add(self, node: Node, g: Array, new: bool = False) -> None:
-        """Accumulate: g and what has arrived before."""
-        if node in self.own:
+        """Add g to the gradient that has arrived at a node. new: nothing else refers to g."""
+        if node in self.unshared:
             np.add(self[node], g, out=self[node])
         elif node in self:
             total = self[node] + g
             self[node] = total = np.asarray(total) if isinstance(total, np.generic) else total
             if devices.is_array(total):  # no Tensor
-                self.own.add(node)
+                self.unshared.add(node)
         else:
             self[node] = g
             if new:
-                self.own.add(node)
+                self.unshared.add(node)
 
 
 def spread(
     node: Node, g: Array, table: Table, useful: set[Node], retain_graph: bool, create_graph: bool
 ) -> None:
-    """Pass back what the node makes of its gradient, to the parents that want one; then free it."""
+    """Apply the pullback of a node, add the results to its parents that need one, free the node."""
     if node.pull is freed:
         raise RuntimeError(
             f"{node.name}: its saved arrays were already used and freed by a backward pass. "
@@ -195,10 +195,10 @@ def spread(
     keeping = retain_graph or create_graph
     if not keeping:
         node.pull, node.parents, node.inputs = freed, (), None
-    given = len(contributions)
-    if given < len(parents) and any(p in useful for p in parents[given:]):
+    count = len(contributions)
+    if count < len(parents) and any(p in useful for p in parents[count:]):
         raise RuntimeError(
-            f"{node.name}: its pullback returned {given} gradient(s), but an argument after "
+            f"{node.name}: its pullback returned {count} gradient(s), but an argument after "
             f"those needs one too"
         )
     for parent, c in zip(parents, contributions, strict=False):
@@ -209,7 +209,7 @@ def spread(
 
 
 def is_new(c: Array, g: Array, contributions: Sequence[Array]) -> bool:
-    """Whether a pullback made c, and for one parent: not what came in, nor a view, nor twice."""
+    """Whether c is new and for one parent only: not g itself, not a view, not returned twice."""
     others = (*g, *contributions) if type(g) is tuple else (g, *contributions)
     return c.base is None and sum(c is other for other in others) == 1
 
@@ -217,7 +217,7 @@ def is_new(c: Array, g: Array, contributions: Sequence[Array]) -> bool:
 def contributions_of(
     node: Node, g: Array, useful: set[Node], create_graph: bool
 ) -> Sequence[Array]:
-    """What one node passes back to each of its parents."""
+    """The gradients that one node passes back, one per parent."""
     check_unchanged(node)
     if create_graph:
         return node.op.differentiate(node, g)
@@ -242,17 +242,17 @@ def pulled(pull: Any, g: Array, parents: Any, useful: set[Node]) -> Sequence[Arr
     return out if type(out) is tuple else (out,)
 
 
-def with_zeros(given: dict[int, Array], node: Node) -> tuple[Array, ...]:
-    """Gradients of all outputs of a node: for those that nobody used a single 0, repeated."""
-    like = next(iter(given.values()))
+def with_zeros(gradients: dict[int, Array], node: Node) -> tuple[Array, ...]:
+    """Gradients of all outputs of a node; for an output that was not used a single 0, repeated."""
+    like = next(iter(gradients.values()))
     return tuple(
-        given[i] if i in given else np.broadcast_to(zero_beside(like, dtype), shape)
+        gradients[i] if i in gradients else np.broadcast_to(zero_beside(like, dtype), shape)
         for i, (shape, dtype) in enumerate(zip(node.shape, node.dtype, strict=True))
     )
 
 
 def zero_beside(like: Array, dtype: Any) -> Array:
-    """0 as a 0-d array, or Tensor, beside another. CuPy's zeros_like ignores the shape ()."""
+    """0 as a 0-d array or Tensor on the device of `like`. CuPy's zeros_like ignores shape ()."""
     return np.zeros_like(like, dtype, shape=(1,)).reshape(())
 
 

@@ -1,8 +1,8 @@
-"""Indices and class ids: what may be one, whether it is in range, and sums at the places it names.
+"""Indices and class ids: conversion, checks of their range, and sums at indexed places.
 
-On the CPU a check answers at once. On a GPU the host would have to wait for the answer. There a
-check is one launch, which leaves the first id that is out of range in a place of its own; the host
-reads all places when it waits anyway, because somebody reads a number.
+On the CPU a check raises at once. On a GPU the host would have to wait for the result. There a
+check is one launch, which writes an id that is out of range to a slot of its own; the host reads
+all slots when a number is read from the GPU, because it waits then anyway.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def prepared(x: Array, index: Any) -> Index:
 def indexer(x: Array, item: Any) -> Any:
     """One item of an index: lists become arrays, a single number an int.
 
-    TypeError for an array of the host where x is on a GPU, which CuPy would copy at every use.
+    TypeError for an array on the CPU if x is on a GPU: CuPy would copy the array at every use.
     """
     if isinstance(item, (list, range)):
         values = np.asarray(item)
@@ -52,12 +52,12 @@ def indexer(x: Array, item: Any) -> Any:
 
 
 def beside(x: Array, item: Any) -> Any:
-    """An item of an index with the numbers of a list on the device of x."""
+    """An item of an index on the device of x, if it is an array."""
     return devices.move(item, devices.of(x)) if isinstance(item, np.ndarray) else item
 
 
 def check_range(shape: tuple[int, ...], index: Index) -> None:
-    """IndexError for an integer array that leaves its axis."""
+    """IndexError for an integer array with an index out of range."""
     axis = 0
     for place, item in enumerate(index, start=1):
         if item is ...:
@@ -68,7 +68,7 @@ def check_range(shape: tuple[int, ...], index: Index) -> None:
 
 
 def width(item: Any) -> int:
-    """How many axes of x an item of an index uses up."""
+    """How many axes of x an item of an index covers."""
     if item is None or item is ...:
         return 0
     return item.ndim if hasattr(item, "dtype") and item.dtype.kind == "b" else 1
@@ -82,9 +82,9 @@ class check_indices:
         with mg.check_indices(False):      inside, and as before afterwards
 
     The IndexError comes when a number is next read from the GPU (`item`, `tolist`, `.cpu()`), and
-    names the line of the call; what was computed in between is wrong. Without checks, and always
-    while a step is recorded (`mg.capture`), an id out of range reads something else or gives NaN.
-    On the CPU all is checked at once.
+    names the line of the call; results in between are wrong. Without checks, and always in a
+    recording (`mg.capture`), an id out of range reads another element or gives NaN. On the CPU
+    every call is checked at once.
     """
 
     on = True
@@ -105,7 +105,7 @@ def check_ids(
 ) -> None:
     """IndexError unless lowest <= ids < count, or ids == ignored; on a GPU when a number is read.
 
-    NumPy would wrap -1, and CuPy anything. what: "id", say, for the message.
+    NumPy would wrap -1, and CuPy any id. what: the name for the message, such as "id".
     """
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{what} must be integers, got {ids.dtype}")
@@ -122,7 +122,7 @@ def check_ids(
 
 
 def check_index(index: Array, n: int) -> None:
-    """IndexError unless -n <= index < n; on a GPU when a number is read. CuPy would wrap it."""
+    """IndexError unless -n <= index < n; on a GPU when a number is read. CuPy would wrap."""
     if not index.size:
         return
     if not isinstance(index, np.ndarray):
@@ -153,24 +153,24 @@ class Check(NamedTuple):
         return f"{self.what} {bad} not in [{self.low}, {self.high}], at {line_of(self.place)}"
 
 
-NONE = np.iinfo(np.int64).min  # in the place of a check that found nothing
+NONE = np.iinfo(np.int64).min  # in the slot of a check without an id out of range
 
 
 class Checks:
-    """The checks on one GPU since its numbers were last read, with a place for each answer."""
+    """The checks on one GPU since a number was last read from it, with a slot for each result."""
 
     size = 1024
 
     def __init__(self) -> None:
         self.checks: list[Check] = []
-        self.places = devices.cupy().full(self.size, NONE, np.int64)
+        self.slots = devices.cupy().full(self.size, NONE, np.int64)
 
     def add(self, ids: Array, check: Check, ignored: int | None) -> None:
         if len(self.checks) == self.size:
             self.read()
-        place = self.places[len(self.checks) :]
+        slot = self.slots[len(self.checks) :]
         ignored = check.low if ignored is None else ignored  # an id that is in range anyway
-        first_outside()(ids, check.low, check.high, ignored, place, size=ids.size)
+        first_outside()(ids, check.low, check.high, ignored, slot, size=ids.size)
         self.checks.append(check)
 
     def read(self) -> None:
@@ -178,23 +178,23 @@ class Checks:
         checks, self.checks = self.checks, []
         if not checks:
             return
-        answers = self.places[: len(checks)].get()
-        bad = np.flatnonzero(answers != NONE)
+        ids = self.slots[: len(checks)].get()
+        bad = np.flatnonzero(ids != NONE)
         if bad.size:
-            self.places.fill(NONE)
-            raise IndexError(checks[bad[0]].problem(int(answers[bad[0]])))
+            self.slots.fill(NONE)
+            raise IndexError(checks[bad[0]].problem(int(ids[bad[0]])))
 
 
 @functools.cache
 def first_outside() -> Any:
-    """A CuPy kernel: an id that is out of range goes to place[0]; any of several may stay there."""
+    """A CuPy kernel that writes an id out of range to slot[0]; of several ids, any one."""
     return devices.cupy().ElementwiseKernel(
         "raw T ids, int64 low, int64 high, int64 ignored",
-        "raw int64 place",
+        "raw int64 slot",
         """
         long long id = ids[i];
         if ((id < low || id > high) && id != ignored)
-            place[0] = id;
+            slot[0] = id;
         """,
         "minigrad_first_outside",
     )
@@ -208,8 +208,8 @@ def add_at(out: Array, index: Any, values: Array) -> None:
     runs agree bitwise; atomic additions (np.add.at on a GPU) would not. float16 is summed in
     float32.
 
-    Any index picks whole rows once the trailing axes that it does not mention are flattened, so
-    the numbers of those rows are found by indexing an arange.
+    If the trailing axes that the index does not mention are flattened, any index picks whole rows.
+    Indexing an arange gives the numbers of these rows.
     """
     if out.dtype == np.float16:
         total = widen(out)
@@ -249,20 +249,20 @@ def add_rows(out: Array, rows: Array, values: Array) -> None:
     ordered = rows[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))
     sizes = np.diff(starts, append=len(rows))
-    for size in np.unique(sizes):  # together, the runs of one length: reduceat is far slower
+    for size in np.unique(sizes):  # all runs of one length at once: reduceat is far slower
         first = starts[sizes == size]
         run = order[first[:, None] + np.arange(size)]
         out[ordered[first]] += values[run].sum(axis=1)
 
 
-SCANNED, ROWS_SCANNED = 1 << 27, 1 << 13  # comparisons in all, and of one thread
+SCANNED, ROWS_SCANNED = 1 << 27, 1 << 13  # at most so many comparisons in all, and by a thread
 
 
 def add_rows_on_gpu(out: Array, count: int, rows: Array, values: Array) -> None:
     """out.reshape(count, width)[rows[i]] += values[i], in the order of i.
 
-    In one launch where the table is small, as those of tokens are: each thread looks through all
-    rows for its own. Else the rows are sorted first, so that a thread finds its own side by side.
+    One launch if the table is small, as a table of tokens is: each thread searches all rows for its
+    own. Else the rows are sorted first, so that the rows of a thread are side by side.
     """
     xp, width = namespace(out), values.shape[1]
     values = values if values.flags.c_contiguous else values.copy(order="C")

@@ -3,8 +3,8 @@
 A write is stamped with the same clock as the nodes of the graph, so "was this array changed after
 the op that saved it?" is one comparison, and a step that writes its parameters before the next
 forward pass pays nothing more. The stamp belongs to the array that owns the memory, so writes
-through a view are seen too. Memory that came from another library (`mg.from_dlpack`) has no such
-array here; what shares it is found by its addresses. Writes of other libraries are not seen.
+through a view are seen too. Memory of another library (`mg.from_dlpack`) has no such array; arrays
+that share it are recognized by their addresses. Writes by other libraries are not seen.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy as np
 
 Array = Any
 clock = itertools.count(1).__next__  # numbers nodes and in-place writes on one scale
-_written: dict[int, tuple[Any, int]] = {}  # by the id of the owner: a weak reference, and when
-_written_abroad: dict[tuple[int, int], int] = {}  # by the addresses of other libraries' memory
+_written: dict[int, tuple[Any, int]] = {}  # by the id of the owner: a weak reference and a time
+_written_foreign: dict[tuple[int, int], int] = {}  # by the addresses of other libraries' memory
 _last_write = 0
 
 
@@ -33,15 +33,15 @@ def owner(array: Array) -> Array:
     return array
 
 
-def is_abroad(memory: Array) -> bool:
-    """Whether the memory of an owner is another library's."""
+def is_foreign(memory: Array) -> bool:
+    """Whether another library allocated the memory of an owner."""
     if isinstance(memory, np.ndarray):
         return memory.base is not None
     return type(getattr(getattr(memory, "data", None), "mem", None)).__name__ == "UnownedMemory"
 
 
 def addresses(memory: Array) -> tuple[int, int]:
-    """Where an array begins in memory, and where it has ended."""
+    """The first address of an array, and the one after its last byte."""
     if not memory.size:
         return 0, 0
     on_host = isinstance(memory, np.ndarray)
@@ -57,8 +57,8 @@ def stamp_write(array: Array) -> None:
     memory = owner(array)
     key = id(memory)
     _last_write = clock()
-    if is_abroad(memory):
-        _written_abroad[addresses(memory)] = _last_write
+    if is_foreign(memory):
+        _written_foreign[addresses(memory)] = _last_write
     else:
         _written[key] = (weakref.ref(memory, lambda _: _written.pop(key, None)), _last_write)
 
@@ -66,15 +66,15 @@ def stamp_write(array: Array) -> None:
 def last_write(array: Array) -> int:
     """When the memory of an array was last written; 0 for never.
 
-    An address is enough, for memory is not given to another as long as an op keeps it.
+    An address is enough: memory that an op keeps is not reused for another array.
     """
     memory = owner(array)
     _, time = _written.get(id(memory), (None, 0))
-    abroad = is_abroad(memory)
-    if abroad or _written_abroad:
+    foreign = is_foreign(memory)
+    if foreign or _written_foreign:
         low, high = addresses(memory)
-        written = [*_written_abroad.items()]
-        if abroad:
+        written = [*_written_foreign.items()]
+        if foreign:
             owners = [(ref(), when) for ref, when in [*_written.values()]]
             written += [(addresses(m), when) for m, when in owners if type(m) is type(memory)]
         time = max(time, *(when for (start, end), when in written if start < high and low < end), 0)
@@ -82,17 +82,17 @@ def last_write(array: Array) -> int:
 
 
 def check_unchanged(
-    node: Any, held: Any = None, since: int | None = None, until: float = math.inf
+    node: Any, saved: Any = None, since: int | None = None, until: float = math.inf
 ) -> None:
-    """RuntimeError if an array that the node's pullbacks hold was written after the op ran.
+    """RuntimeError if an array that the node's pullbacks keep was written after the op ran.
 
-    held:         what holds the arrays instead of the pullbacks.
-    since, until: look at writes between these two times instead.
+    saved:        look for the arrays in this object, not in the pullbacks.
+    since, until: look for writes between these two times, not for all since the op ran.
     """
     after: int = node.number if since is None else since
     if _last_write < after:
         return
-    for array in saved_arrays(node.pull if held is None else held):
+    for array in saved_arrays(node.pull if saved is None else saved):
         if after < last_write(array) < until:
             raise RuntimeError(
                 f"{node.name}: an array of shape {array.shape} that its gradient needs was changed "
@@ -101,7 +101,7 @@ def check_unchanged(
 
 
 def saved_arrays(pull: Any) -> Iterator[Array]:
-    """The arrays that a pullback keeps alive, found in its closure."""
+    """The arrays that a pullback keeps alive: those in its closure."""
     todo, seen = [pull], set[int]()
     while todo:
         item = todo.pop()

@@ -1,7 +1,7 @@
-"""Arrays joined as np.concatenate and np.stack do, on a GPU some at a time.
+"""Arrays joined like np.concatenate and np.stack, on a GPU a few at a time.
 
-CuPy joins a few arrays in one launch, and more of them by a table that it copies from the host,
-which nothing that is recorded (`mg.capture`) may do.
+CuPy joins a few arrays in one launch. For more it copies a table from the host, which a recording
+(`mg.capture`) does not allow.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""Kernels: faster bodies for the same functions, chosen by what they are given.
+"""Kernels: faster bodies for the same functions, chosen by their arguments.
 
     mg.use_kernels()               # from here on, in the whole process
     model(ids).sum().backward()    # the same ops, gradients and errors
     print(mg.debug.kernels())      # which ran, how often, and why the others did not
     mg.use_kernels(False)
 
-A kernel has the arguments of the function that it stands in for and returns the same, for an op a
-value and its pullback. It may decline by returning `Declined` with a reason; the plain body runs
-then, and raises whatever is to be raised. So a kernel never checks more than what it itself needs.
+A kernel takes the arguments of the function that it replaces and returns the same: for an op, a
+value and its pullback. A kernel may decline by returning `Declined` with a reason. The plain body
+then runs and raises the errors, so a kernel checks only what the kernel itself needs.
 
-The kernels themselves are in the package `kernels`, which nothing here imports until it is wanted.
+The kernels are in the package `kernels`, which is imported when they are first switched on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 
 class Declined:
-    """The answer of a kernel that does not serve these arguments."""
+    """What a kernel returns if it does not take these arguments."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -33,7 +33,7 @@ class Unusable(RuntimeError):
 
 
 class Routine:
-    """A function that kernels may stand in for: an op, or another hot loop.
+    """A function that kernels may replace: an op, or another hot loop.
 
     body: the plain function.    run: what is called now, the body or a choice among kernels.
     """
@@ -48,25 +48,25 @@ class Routine:
         return self.run(*args, **kwargs)
 
     def choose(self, *args: Any, **kwargs: Any) -> Any:
-        """The answer of the first kernel that does not decline, else of the plain body.
+        """The result of the first kernel that does not decline, else of the plain body.
 
-        The plain body also serves where a kernel is `Unusable`, of which one line says so.
+        A kernel that is `Unusable` counts as declined, and one line on stderr says why.
         """
         for kernel in self.kernels:
             try:
-                answer = kernel.body(*args, **kwargs)
+                result = kernel.body(*args, **kwargs)
             except Unusable as error:
                 say_once(f"{self.name} runs without its kernel: {error}")
-                answer = Declined("unusable")
-            if answer.__class__ is not Declined:
+                result = Declined("unusable")
+            if result.__class__ is not Declined:
                 kernel.used += 1
-                return answer
-            kernel.declined[answer.reason] += 1
+                return result
+            kernel.declined[result.reason] += 1
         return self.body(*args, **kwargs)
 
 
 class Kernel:
-    """One kernel, and what it has done since it was loaded."""
+    """One kernel, and how often it ran or declined since it was loaded."""
 
     def __init__(self, routine: Routine, device: str, body: Callable[..., Any]) -> None:
         self.routine = routine
@@ -85,9 +85,9 @@ def kernel(target: Any, *, device: str) -> Callable[[Callable[..., Any]], Callab
     routine: Routine = getattr(target, "op", target)
 
     def register(body: Callable[..., Any]) -> Callable[..., Any]:
-        made = Kernel(routine, device, body)
-        routine.kernels.append(made)
-        KERNELS.append(made)
+        new = Kernel(routine, device, body)
+        routine.kernels.append(new)
+        KERNELS.append(new)
         routine.run = routine.choose if State.on else routine.body
         return body
 
@@ -127,9 +127,9 @@ class use_kernels:
         mg.use_kernels()             from here on
         with mg.use_kernels():       inside, and as before afterwards
 
-    Results then differ by rounding. The first time in a new environment it takes about a minute,
-    in which Numba compiles. ImportError, with the reason, if no kernel can be used here. A process
-    that used kernels must not be forked: OpenMP ends the child when it runs one. Spawn it.
+    Results with kernels differ by rounding. The first call in a new environment takes about a
+    minute, while Numba compiles. ImportError, with the reason, if no kernel can be used here. Spawn
+    processes after kernels have run, do not fork: OpenMP ends a forked child that runs a kernel.
     """
 
     def __init__(self, on: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Which line of the program called minigrad: what errors name that show later than their cause."""
+"""The line of the user's program that called minigrad, for errors that come after their cause."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 def user_place() -> tuple[str, int]:
-    """File and number of the innermost line being executed outside of minigrad."""
+    """File and number of the innermost running line outside of minigrad."""
     frame = sys._getframe()  # type: ignore[reportPrivateUsage]
     while frame.f_code.co_filename.startswith(PACKAGE) and frame.f_back is not None:
         frame = frame.f_back

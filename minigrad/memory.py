@@ -1,4 +1,4 @@
-"""Memory: what a GPU has left, and what a process keeps of the host's."""
+"""Memory: how much a GPU has left, and how much host memory a process keeps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Memory(NamedTuple):
 
 
 def memory_of(gpu: int) -> Memory:
-    """What CuPy's default pool holds on a GPU. Recorded steps have pools of their own."""
+    """Memory of CuPy's default pool on a GPU. Recorded steps have separate pools."""
     with devices.cupy().cuda.Device(gpu):
         pool = devices.cupy().get_default_memory_pool()
         return Memory(
@@ -30,7 +30,7 @@ def memory_of(gpu: int) -> Memory:
 
 
 def out_of_memory(error: Exception, device: str) -> str:
-    """What to add to an error of a GPU that has no memory left; nothing to another error."""
+    """Text to add to the error of a GPU without free memory; "" for any other error."""
     if not isinstance(error, MemoryError) or device == "cpu":
         return ""
     return f" {device}: {memory_of(int(device[5:]))}."
@@ -42,7 +42,7 @@ def keep_memory() -> bool:
     By default glibc gives arrays of some megabytes back to the system at once, and every new one is
     mapped in again page by page, which can cost more than computing it. This is a setting of the
     whole process, so programs ask for it and `import minigrad` does not. Returns whether it took
-    effect: glibc alone has it.
+    effect: only glibc has it.
     """
     import ctypes
 

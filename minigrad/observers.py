@@ -1,4 +1,4 @@
-"""Functions that are told after each op, forward and backward. `minigrad.debug` is made of them."""
+"""Observers: functions called after each op, forward and backward. `minigrad.debug` uses them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Event(NamedTuple):
-    """What an observer is told after each op, forward and backward."""
+    """The argument of an observer: one op that has run, forward or backward."""
 
     phase: str  # "forward" or "backward"
     node: Any  # the Node; in a forward pass that is not recorded, the op
@@ -21,7 +21,7 @@ OBSERVERS: list[Callable[[Event], None]] = []
 
 
 def seconds_since(start: float, arrays: Iterable[Any]) -> float:
-    """Time since `start`, after a GPU that was asked for one of the arrays has finished."""
+    """Time since `start`, measured when the GPUs that hold the arrays have finished."""
     for array in arrays:
         synchronize = getattr(getattr(array, "device", None), "synchronize", None)
         if synchronize is not None:
@@ -30,7 +30,7 @@ def seconds_since(start: float, arrays: Iterable[Any]) -> float:
 
 
 def notify(phase: str, node: Any, start: float, inputs: Any, outputs: Any) -> None:
-    """Tell all observers of an op that began at `start`: one array, or several, in and out."""
+    """Call all observers for an op that began at `start`. inputs, outputs: one array or several."""
     inputs = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
     outputs = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
     event = Event(phase, node, seconds_since(start, outputs), tuple(inputs), tuple(outputs))

@@ -6,13 +6,13 @@
         return y, lambda g: g * y
 
 The body computes the value `y` and returns beside it the pullback: the function from the gradient
-of `y` to the gradient of `x`. What the closure names stays in memory until it has been used. With
-several arguments the second item is a tuple, one pullback (or None) per positional argument, or
-one function that returns a tuple of all gradients where they share work. None says that the op
-carries no gradient.
+of `y` to the gradient of `x`. Arrays that the closure names stay in memory until the backward pass
+has used them. With several arguments the second item is a tuple with one pullback (or None) per
+positional argument, or, where the gradients share work, one function that returns a tuple of all of
+them. None says that the op carries no gradient.
 
 An op with several outputs returns a tuple of values; its pullback receives a tuple of gradients,
-zeros for outputs that nobody used.
+zeros for outputs that were not used.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ OPS: dict[str, Op] = {}  # every op of minigrad by name; the tests are driven by
 
 
 class Op(Routine):
-    """What is known about one op."""
+    """One op: its body, how the body is called, and how its gradient is differentiated."""
 
-    moves = False  # whether its arrays may be on any GPU; set where `to_device` is defined
+    moves = False  # whether the arrays of the op may be on any GPU; only `to_device` sets this
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Op(Routine):
                 f"mg.grad(mg.grad(f))(x)."
             )
         args, kwargs = node.inputs
-        check_unchanged(node, held=args)
+        check_unchanged(node, saved=args)
         useful = {p for p in node.parents if p is not None}
         form = self if self.stacked is None else self.stacked.form(args)
         if form.composite is None:
@@ -93,8 +93,8 @@ class Op(Routine):
         pairs = zip(y, g, strict=True) if isinstance(y, tuple) else [(y, g)]
         roots = [(out.node, g_out) for out, g_out in pairs if out.node is not None]
         targets = frozenset(n for n in nodes if n is not None)
-        found = graph.walk(roots, targets=targets, create_graph=True)
-        return [None if n is None else found.get(n) for n in nodes]
+        gradients = graph.walk(roots, targets=targets, create_graph=True)
+        return [None if n is None else gradients.get(n) for n in nodes]
 
 
 def op(
@@ -106,15 +106,15 @@ def op(
     composite: Callable[..., Any] | None = None,
     stacked: tuple[str, int] | None = None,
 ) -> Any:
-    """Make an op of a body; use as `@op` or `@op(...)`.
+    """Turn a body into an op; use as `@op` or `@op(...)`.
 
-    broadcast: the arguments are broadcast together as NumPy does, scalars and integers among them
-               take the dtype of the tensors, and gradients are summed back to each shape.
-    casts:     the body chooses the dtype of the result; without it, float64 from integers alone
-               becomes float32.
+    broadcast: the arguments broadcast as in NumPy, scalars and integers take the dtype of the
+               tensors, and gradients are summed back to the shape of each argument.
+    casts:     the body chooses the dtype of the result; without `casts`, a float64 result of
+               integers only becomes float32.
     numpy:     the NumPy function (or several) that calls this op when it is given a tensor.
-    composite: for a fused op, the same function of the same arguments spelled in smaller ops. It
-               gives the higher derivatives, and the tests hold the two together.
+    composite: for a fused op, the same function of the same arguments in smaller ops. It gives
+               the higher derivatives, and the tests compare the two.
     stacked:   an argument and the number of its axes; with one axis more, every array has an axis
                of replicas in front, and the op is mapped over it (`minigrad.stacked`).
     """
@@ -161,7 +161,7 @@ def op(
 def record(this: Op, parents: list[Node | None], pull: Any, y: Any) -> Node | None:
     """The node of an op that has just run; None for integers, which carry no gradient."""
     if type(pull) is tuple:
-        if None in parents:  # let go of what only these would need
+        if None in parents:  # free the arrays that only the pullbacks of these would need
             pull = tuple(p if n else None for p, n in zip(pull, parents, strict=False))
     elif not callable(pull):
         raise TypeError(

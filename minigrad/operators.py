@@ -1,6 +1,6 @@
-"""The operators of Tensor, and that it has methods, as type checkers see them.
+"""The operators of Tensor, and its methods, for type checkers.
 
-At run time they are the ops, which `minigrad/ops/__init__.py` attaches.
+At run time `minigrad/ops/__init__.py` attaches the ops.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Operators:
-    """What Tensor inherits its operators from, for type checkers."""
+    """The base class of Tensor that declares the operators for type checkers."""
 
     __slots__ = ()
 

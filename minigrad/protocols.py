@@ -4,8 +4,8 @@ A tensor implements `__array_ufunc__` and `__array_function__`; both end here. A
 NumPy functions call it (`@op(numpy=np.exp)`). That serves users, and it serves higher derivatives,
 where the bodies of ops, which are written in NumPy, run on tensors.
 
-A call has the form that NumPy gives it, its order of arguments and their names. What of these the
-op does not know may have its default, as `out=None`; any other value is a TypeError.
+A call has the arguments of the NumPy function, in its order and with its names. An argument that
+the op lacks may be given with its default, as `out=None`; any other value is a TypeError.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ import numpy as np
 from minigrad import device as devices
 from minigrad.dtypes import dtype_of
 
-NUMPY: dict[Any, Callable[..., Any]] = {}  # the NumPy function and what it calls
+NUMPY: dict[Any, Callable[..., Any]] = {}  # by NumPy function: what it calls for tensors
 RENAMED = {"a_min": "min", "a_max": "max", "ddof": "correction"}  # NumPy's name, and ours
 UFUNC = {"where": True, "casting": "same_kind", "order": "K", "dtype": None, "keepdims": False}
 
 
 def numpy_op(function: Any) -> Callable[..., Any]:
     """The op that NumPy's `function` calls when it is given a tensor."""
-    found = NUMPY.get(function)
-    if found is None:
+    fn = NUMPY.get(function)
+    if fn is None:
         raise TypeError(
             f"{name_of(function)} is not an op of minigrad, and a plain call would lose the "
             f"gradient. Use t.detach().numpy() if none is needed, or define the op with @mg.op."
         )
-    return found
+    return fn
 
 
 def name_of(function: Any) -> str:
-    """np.exp or np.linalg.norm, say."""
+    """The full name of a NumPy function, such as np.exp or np.linalg.norm."""
     module = getattr(function, "__module__", None) or "numpy"
     return f"{module.replace('numpy', 'np', 1)}.{function.__name__}"
 
 
 # --- the form of a call ---------------------------------------------------------------------------
 def answer_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What the op makes of a call of NumPy's elementwise functions."""
+    """The result of the op, for a call of one of NumPy's elementwise functions."""
     if method != "__call__":
         raise TypeError(f"{name_of(ufunc)}.{method} has no gradient rule for tensors")
     fn = numpy_op(ufunc)
@@ -56,29 +56,29 @@ def answer_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
 
 
 def answer(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What the op makes of a call of another function of NumPy.
+    """The result of the op, for a call of any other NumPy function.
 
-    NumPy has seen to it that the arguments fit its own form. Those that must be given go to the op
-    in their order, for it may call them otherwise; all others go by name.
+    NumPy has checked that the arguments fit its own function. Required arguments go to the op in
+    their order, for the op may name them otherwise; optional ones go by name.
     """
     fn, form = numpy_op(function), parameters_of(function)
     kinds = [p.kind for p in form.values()]
     if not form or kinds[0] is inspect.Parameter.VAR_POSITIONAL:
-        given, placed = kwargs, list(args)
+        arguments, placed = kwargs, list(args)
     else:
-        found = {**dict(zip(form, args, strict=False)), **kwargs}
-        given, placed = {name: found[name] for name in (*form, *kwargs) if name in found}, []
+        values = {**dict(zip(form, args, strict=False)), **kwargs}
+        arguments, placed = {name: values[name] for name in (*form, *kwargs) if name in values}, []
     ours, named = parameters_of(fn), {}
     defaults = {name: p.default for name, p in form.items()}
-    for name, value in given.items():
-        own = RENAMED.get(name, name)
-        parameter = ours.get(own)
+    for name, value in arguments.items():
+        our_name = RENAMED.get(name, name)
+        parameter = ours.get(our_name)
         if name in form and form[name].kind is inspect.Parameter.POSITIONAL_ONLY:
             placed.append(value)
         elif parameter is not None and parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
-            if own in named:
-                raise TypeError(f"{name_of(function)}: {own} was given twice, as {name} too")
-            named[own] = value
+            if our_name in named:
+                raise TypeError(f"{name_of(function)}: {our_name} was given twice, as {name} too")
+            named[our_name] = value
         elif parameter is not None or defaults.get(name) is inspect.Parameter.empty:
             placed.append(value)
         elif not is_default(name, value, defaults):
@@ -88,7 +88,7 @@ def answer(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 @functools.cache
 def parameters_of(function: Any) -> Mapping[str, inspect.Parameter]:
-    """By name; none where older versions of NumPy do not tell."""
+    """Parameters by name; none where an older NumPy has no signature."""
     try:
         return inspect.signature(function).parameters
     except ValueError:
@@ -96,7 +96,7 @@ def parameters_of(function: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def is_default(name: str, value: Any, defaults: Mapping[str, Any]) -> bool:
-    """Whether a value says what is so anyway. Of tensors there are no subclasses."""
+    """Whether a value is the default. `subok` has no effect: tensors have no subclasses."""
     if name == "subok" or value is None or (name == "where" and value is True):
         return True
     default = defaults.get(name)
@@ -115,7 +115,7 @@ def unsupported(function: Any, name: str, value: Any, ours: Mapping[str, Any]) -
 
 # --- functions without a gradient rule of their own -----------------------------------------------
 def answers(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a plain function answer NumPy's, for those that need no gradient rule of their own."""
+    """Decorator: NumPy's functions call this plain function, which needs no gradient rule."""
 
     def register(fn: Callable[..., Any]) -> Callable[..., Any]:
         for function in functions:
@@ -143,7 +143,7 @@ def _size(t: Any, axis: Any = None) -> int:
 
 @answers(np.copy)
 def _copy(t: Any, order: str = "K") -> Any:
-    """The order in memory is no matter of a tensor."""
+    """`order` has no effect: tensors do not define their memory order."""
     return t.clone()
 
 
@@ -163,6 +163,6 @@ def _empty_like(t: Any, dtype: Any = None, order: str = "K", shape: Any = None) 
 
 
 def like(make: Callable[..., Any], t: Any, dtype: Any, shape: Any) -> Any:
-    """A tensor as t is, where dtype and shape do not say otherwise."""
+    """A tensor like t, with another dtype or shape if given."""
     dtype = None if dtype is None else dtype_of(dtype, make.__name__ + "_like")
     return type(t)(make(t.shape if shape is None else shape, t.data, dtype))

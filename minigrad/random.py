@@ -1,16 +1,16 @@
-"""Random numbers that do not depend on when or where they are drawn.
+"""Random numbers that depend only on seed, stream and draw, not on when or where they are drawn.
 
 Every draw is a fresh Philox counter sequence keyed by (seed, stream) and started at the number of
-the draw. The whole state is therefore one seed and one count per stream: a resumed run draws what
-the unbroken one would have drawn, and numbers are drawn on the host, so that every device gets
-the same ones. Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (2011).
+the draw. The whole state is therefore one seed and one count per stream: a resumed run draws the
+same numbers as an uninterrupted one. The host draws the numbers, so every device gets the same.
+Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (2011).
 
     mg.random.seed(0)
     x = mg.random.normal((2, 3))
     state = mg.random.get_state()      # plain integers, for a checkpoint
 
-A stream has a name, which the key holds as 64 bits of a cryptographic hash, so that no two names
-share their numbers. The streams below keep the CRC-32 that published results were drawn with.
+A stream has a name. The key contains 64 bits of a cryptographic hash of the name, so that no two
+names share their numbers. The streams in `KEPT` use the CRC-32 of published results.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def get_state() -> dict[str, Any]:
 
 
 def set_state(state: dict[str, Any]) -> None:
-    """Continue from what `get_state` returned. ValueError for all else, and nothing changes."""
+    """Continue from a state of `get_state`. ValueError, with no change, for any other value."""
     check_state(state)
     seed(state["seed"])
     _draws.update(state["draws"])
 
 
 def check_state(state: Any) -> None:
-    """ValueError for what `get_state` does not return."""
+    """ValueError for a value that `get_state` does not return."""
     draws = state.get("draws") if isinstance(state, dict) else None
     numbers = [state.get("seed"), *draws.values()] if isinstance(draws, dict) else []
     if not numbers or len(state) != 2 or any(type(n) is not int or n >> 64 for n in numbers):
@@ -104,7 +104,8 @@ def uniform(
 ) -> Tensor:
     """Numbers uniform in [low, high): never high, however they are rounded; low if it is high.
 
-    ValueError unless low <= high, and if `dtype` has no number in [low, high) or not high - low.
+    ValueError unless low <= high, and if `dtype` cannot represent high - low or has no number in
+    [low, high).
     """
     dtype = dtype_of(dtype, "uniform", "f")
     if not 0.0 <= high - low <= float(np.finfo(dtype).max):
@@ -114,9 +115,10 @@ def uniform(
 
 
 def within(values: Any, low: float, high: float, dtype: Any, closed: bool = False) -> Any:
-    """Values in a dtype, where rounding has brought them to or beyond the bounds moved back.
+    """Values in a dtype, moved back within the bounds where rounding has carried them out.
 
-    They are then in [low, high), if closed in [low, high]. ValueError if no number of the dtype is.
+    The bounds are [low, high), or [low, high] if closed. ValueError if the dtype has no number
+    within.
     """
     with np.errstate(over="ignore"):
         least, most = dtype.type(low), dtype.type(high)
@@ -149,7 +151,7 @@ def permutation(n: int, *, stream: str = "order") -> np.ndarray[Any, Any]:
 
 
 def drawn(dtype: np.dtype[Any]) -> Any:
-    """The dtype of the numbers that are drawn: NumPy draws no float16."""
+    """The dtype in which NumPy draws numbers for `dtype`: it draws no float16."""
     return np.float64 if dtype == np.float64 else np.float32
 
 

@@ -1,4 +1,4 @@
-"""What holds for the arguments and results of every op: where they stand, and their dtype."""
+"""Rules for the arguments and results of every op: positions, dtypes, devices."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ PLAIN = frozenset((float, int, bool, str, type(None)))  # arguments that are use
 def positional(
     this: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Keyword arguments moved to their places, for gradients and conversions go by position.
+    """Keyword arguments moved to their positions, for gradients and conversions go by position.
 
-    Those that have none reach the body as arrays, which the user may write to later. TypeError for
-    one that carries a gradient; what else is wrong is left to the body's own call to say.
+    Keyword-only arguments reach the body as copies, for the user may write to the arrays later.
+    TypeError for one that carries a gradient; the call of the body reports all other mistakes.
     """
     moved = list(args)
     for name, default in this.places[len(args) :]:
@@ -35,15 +35,15 @@ def positional(
             raise TypeError(
                 f"{this.name}: {name} carries a gradient, which would be lost; use {name}.detach()"
             )
-        kwargs[name] = own(raw(a))
+        kwargs[name] = owned(raw(a))
     return tuple(moved), kwargs
 
 
 def unwrapped(args: tuple[Any, ...]) -> tuple[list[Any], list[Any], Any]:
     """The arrays and the nodes of arguments, and the dtype of all tensors among them.
 
-    The dtype is None unless it is one and all other arguments are plain values. Where it is one,
-    which is the usual case, the body can be given the arrays as they are.
+    The dtype is None unless all tensors have the same one and all other arguments are plain values.
+    In that usual case the body can be given the arrays as they are.
     """
     arrays: list[Any] = []
     nodes: list[Any] = []
@@ -63,21 +63,21 @@ def unwrapped(args: tuple[Any, ...]) -> tuple[list[Any], list[Any], Any]:
 
 
 def fitted(args: tuple[Any, ...], kept: bool, broadcast: bool) -> tuple[tuple[Any, ...], list[Any]]:
-    """Arguments of several kinds, and their arrays as the body is to get them.
+    """The arguments with the user's arrays prepared, and the arrays that the body gets.
 
-    kept:      whether a pullback may keep arrays of the user, who may write to them later.
-    broadcast: whether they come together as NumPy does it, see `same_dtype`.
+    kept:      whether a pullback may keep the arrays of the user, who may write to them later.
+    broadcast: whether the op broadcasts its arguments; see `same_dtype`.
     """
-    args = tuple(a if isinstance(a, Tensor) else own(a, copy=kept) for a in args)
+    args = tuple(a if isinstance(a, Tensor) else owned(a, copy=kept) for a in args)
     arrays = [a.data if isinstance(a, Tensor) else a for a in args]
     return args, same_dtype(args, arrays) if broadcast else arrays
 
 
-def own(a: Any, *, copy: bool = True) -> Any:
-    """An array of the user as NumPy's or CuPy's own class, and a copy; also within an index."""
+def owned(a: Any, *, copy: bool = True) -> Any:
+    """A copy of the user's array, in NumPy's or CuPy's own class; also of arrays in an index."""
     if devices.is_array(a):
         return array_of(a).copy() if copy else array_of(a)
-    return tuple(own(item, copy=copy) for item in a) if type(a) is tuple else a
+    return tuple(owned(item, copy=copy) for item in a) if type(a) is tuple else a
 
 
 def same_dtype(args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
@@ -86,19 +86,19 @@ def same_dtype(args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
     Booleans stay, for they are masks. Two floating dtypes among tensors are a TypeError.
     """
     tensors = [a for a in args if isinstance(a, Tensor)]
-    found = {t.dtype for t in tensors if t.dtype.kind == "f"}
-    if len(found) > 1:
-        names = " and ".join(sorted(str(d) for d in found))
+    floats = {t.dtype for t in tensors if t.dtype.kind == "f"}
+    if len(floats) > 1:
+        names = " and ".join(sorted(str(d) for d in floats))
         raise TypeError(f"{names} tensors do not mix; convert one with .astype()")
     numbers = [
-        a.item() if is_scalar(a) and not isinstance(given, Tensor) else a
-        for given, a in zip(args, arrays, strict=True)
+        a.item() if is_scalar(a) and not isinstance(argument, Tensor) else a
+        for argument, a in zip(args, arrays, strict=True)
     ]
     numbers = [np.asarray(a) if isinstance(a, (list, tuple)) else a for a in numbers]
     floating = any(isinstance(a, float) or is_floating(a) for a in numbers)
-    if not found and not (tensors and floating):
+    if not floats and not (tensors and floating):
         return numbers
-    dtype = found.pop() if found else DEFAULT_DTYPE
+    dtype = floats.pop() if floats else DEFAULT_DTYPE
     return [
         a.astype(dtype) if devices.is_array(a) and a.dtype != dtype and a.dtype.kind != "b" else a
         for a in numbers
@@ -115,9 +115,9 @@ def is_floating(a: Any) -> bool:
 
 
 def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
-    """An output, or several, as arrays in the dtype that the inputs ask for.
+    """An output, or several, as arrays in the dtype of the floating inputs.
 
-    Integers alone give float32.
+    If all inputs are integers, float64 becomes float32.
 
     RuntimeError if arrays are on several devices, or not on the current GPU: CuPy copies indices of
     the host at every use, and where it can reach another GPU's array it computes on the wrong one.

@@ -1,14 +1,14 @@
-"""An op over the replicas of a stacked model (`nn.stack`): its plain rule, for each of them.
+"""An op over the replicas of a stacked model (`nn.stack`): the plain op, for each replica.
 
-    @op(stacked=("weight", 2))       # alone weight is (out, in); with three axes it is a stack
+    @op(stacked=("weight", 2))       # a plain weight is (out, in); one with three axes is a stack
     def linear(x, weight, bias=None): ...
 
-Where the named argument has one axis more than it has alone, every array has an axis of R replicas
-in front. The value is the stack of the values that the parts have, and so are the gradients. An op
-says nothing more of replicas, nor does its kernel: each part goes to the kernel or the plain body.
+Where the named argument has one axis more than in the plain op, every array has an axis of R
+replicas in front. The value is the stack of the replicas' values, and so are the gradients. Neither
+the body nor its kernel knows of replicas: each replica goes to the kernel or to the plain body.
 
-On a GPU that would take R times the launches. A kernel of the whole stack takes as many as for one
-model; it registers with `op.stacked` in the place of the op, and declines as any other.
+On a GPU that takes R times the launches. A kernel for the whole stack takes as many launches as for
+one model; it registers with `op.stacked` instead of the op, and may decline like any other kernel.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 class Stacked(Routine):
     """An op mapped over the first axis of its arrays.
 
-    argument, ndim: the argument that says whether there is such an axis, and how many axes it has
-                    without it. Of several (`*weights`) it is the first.
+    argument, ndim: the argument that shows whether there is an axis of replicas, and its number of
+                    axes in the plain op. For `*weights` it is the first of them.
     """
 
     def __init__(self, one: Op, argument: str, ndim: int) -> None:
@@ -42,9 +42,9 @@ class Stacked(Routine):
         self.composite = one.composite and self.each_composite
 
     def form(self, args: Sequence[Any]) -> Op | Stacked:
-        """What serves these arguments: this, or the op itself.
+        """The form for these arguments: this one, or the plain op.
 
-        ValueError for an array that is no stack, or one of other length.
+        ValueError for an array that is no stack, or has another number of replicas.
         """
         if len(args) <= self.place or getattr(args[self.place], "ndim", 0) != self.ndim + 1:
             return self.one
@@ -59,11 +59,11 @@ class Stacked(Routine):
         return self
 
     def each(self, *args: Any, **kwargs: Any) -> Any:
-        """The body: values and pullbacks of all parts, joined. Of Tensors it is recorded."""
+        """The body: values and pullbacks of all replicas, joined. On Tensors, ops are recorded."""
         recorded = any(isinstance(a, Tensor) for a in args)
         run = self.one.body if recorded else self.one.run
-        answers = [run(*part(args, r), **kwargs) for r in range(len(args[self.place]))]
-        values, pulls = zip(*answers, strict=True)
+        results = [run(*part(args, r), **kwargs) for r in range(len(args[self.place]))]
+        values, pulls = zip(*results, strict=True)
         if isinstance(pulls[0], tuple):  # one for each argument
             return joined(values), tuple(map(pull_of, zip(*pulls, strict=True)))
         return joined(values), pull_of(pulls)
@@ -79,26 +79,26 @@ def is_array(a: Any) -> bool:
 
 
 def part(a: Any, r: int) -> Any:
-    """Replica r of an array, a view; of the arrays in a tuple; what is no array as it is."""
+    """Replica r of an array, as a view; also of arrays in a tuple. Other values unchanged."""
     if isinstance(a, tuple):
         return tuple(part(item, r) for item in a)
     return a[r, ...] if is_array(a) else a
 
 
 def joined(parts: Sequence[Any]) -> Any:
-    """The opposite of `part`, a copy."""
+    """The inverse of `part`: replicas stacked into a new array."""
     if isinstance(parts[0], tuple):
         return tuple(map(joined, zip(*parts, strict=True)))
     return None if parts[0] is None else stacked(parts)
 
 
 def pull_of(pulls: Sequence[Any]) -> Any:
-    """The pullback of a stack from those of its parts."""
+    """The pullback of a stack from those of its replicas."""
     if pulls[0] is None:
         return None
     return lambda g: joined([pull(part(g, r)) for r, pull in enumerate(pulls)])
 
 
 def stack_of(fn: Any) -> Stacked:
-    """What kernels of whole stacks register with, of an op such as `mg.linear`."""
+    """The stacked form of an op such as `mg.linear`, with which kernels for stacks register."""
     return fn.op.stacked

@@ -1,4 +1,4 @@
-"""Values by name, from a dict or a file: do they fit what they are loaded into?"""
+"""State, from a dict or a file: does it fit the model or optimizer that loads it?"""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from minigrad.tensor import Tensor
 
 
 def problems(expected: Any, given: Any, name: str = "") -> Iterator[str]:
-    """Every reason why `given` cannot take the place of `expected`, a line each.
+    """Every reason why `given` cannot replace `expected`, one line each.
 
-    Both are dicts and lists of arrays, numbers and text, nested as one likes. Arrays must have the
-    same shape and dtype, and text must be the same; where a number or a switch is, another may be.
+    Both are dicts and lists of arrays, numbers and text, nested to any depth. Arrays must have the
+    same shape and dtype, and text must be equal; numbers and switches may have other values.
     """
     if isinstance(expected, Mapping) and isinstance(given, Mapping):
         full = {key: f"{name}.{key}" if name else f"{key}" for key in (*expected, *given)}
@@ -63,18 +63,18 @@ def alike(expected: Any, given: Any) -> bool:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two arrays are equal, bit for bit where they are NaN or signed zeros too."""
+    """Whether two arrays are equal bit by bit, NaN and signed zeros included."""
     a, b = (devices.to_numpy(as_array(x)) for x in (a, b))
     return a.tobytes() == b.tobytes()
 
 
 def report(title: str, lines: list[str]) -> str:
-    """One message for all problems."""
+    """One message that lists all problems."""
     return "\n  ".join([f"{title}: {len(lines)} problem(s); nothing was changed", *lines])
 
 
 def as_array(value: Any) -> Array | None:
-    """The array behind a NumPy or CuPy array, a Tensor, or another library's tensor; else None."""
+    """A NumPy or CuPy array from an array, a Tensor or another library's tensor; else None."""
     value = value.data if isinstance(value, Tensor) else value
     if not devices.is_array(value):
         try:

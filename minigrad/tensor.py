@@ -1,9 +1,9 @@
-"""Tensor: an array, and where it came from.
+"""Tensor: an array, and the op that it came from.
 
 A tensor that needs a gradient points at its `Node` in the graph; every other tensor is only an
 array with methods. Operators and methods are the ops of `minigrad/ops`, attached by name at the
-end of `minigrad/ops/__init__.py`, `backward` of `minigrad/transforms.py`, and the ways out to NumPy
-and others of `minigrad/conversions.py`; here is the rest.
+end of `minigrad/ops/__init__.py`. `backward` comes from `minigrad/transforms.py`, conversions to
+NumPy and others from `minigrad/conversions.py`. This file has the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad import device as devices
 from minigrad.conversions import Conversions
-from minigrad.errors import retold
+from minigrad.errors import with_text
 from minigrad.graph import Array, Node
 from minigrad.indices import prepared
 from minigrad.inplace import stamp_write
@@ -26,8 +26,8 @@ from minigrad.protocols import answer, answer_ufunc
 class Tensor(Conversions):
     """An n-dimensional array of numbers whose history can be recorded.
 
-    Made by `mg.tensor` and by ops. `data` is the NumPy or CuPy array; `node` its place in the
-    graph, None where no gradient is needed. The graph does not see what is written to `data`.
+    `mg.tensor` and ops make tensors. `data` is the NumPy or CuPy array. `node` is the place in the
+    graph, None if the tensor needs no gradient. The graph does not see writes to `data`.
     """
 
     __slots__ = ("__weakref__", "data", "frozen", "node")
@@ -80,7 +80,7 @@ class Tensor(Conversions):
 
     # --- devices and dtypes ---
     def to(self, device: str) -> Tensor:
-        """The tensor on "cpu", "cuda" or "cuda:N"; itself if it is there. Keeps the gradient."""
+        """A copy on "cpu", "cuda" or "cuda:N", or the tensor if it is there. Gradients pass."""
         name = devices.parse(device)
         return self if name == self.device else self.to_device(name)
 
@@ -94,12 +94,12 @@ class Tensor(Conversions):
 
     @property
     def is_leaf(self) -> bool:
-        """Whether it was made by the user and not by a recorded op."""
+        """Whether the user made the tensor, and not a recorded op."""
         return self.node is None or self.node.op is None
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that backward() left here; further calls add to it. None before."""
+        """The gradient from backward(), to which further calls add. None before the first."""
         node = self.node or self.frozen_node
         return None if node is None else node.grad
 
@@ -116,8 +116,8 @@ class Tensor(Conversions):
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Switch a leaf's need for a gradient, in place. TypeError unless it is floating point.
 
-        Switched off (frozen), it is a constant for what is computed from then on. It keeps `.grad`
-        and its hooks, and a gradient of what was computed before still arrives.
+        A leaf that is switched off (frozen) is a constant for later ops. The leaf keeps `.grad` and
+        its hooks, and gradients of earlier results still arrive.
         """
         if not self.is_leaf:
             raise RuntimeError("requires_grad_: only for leaves; use detach()")
@@ -133,7 +133,7 @@ class Tensor(Conversions):
 
     @property
     def frozen_node(self) -> Node | None:
-        """The node that a leaf had before it was frozen, and has again afterwards."""
+        """The node of a frozen leaf, which gets it back when it is released."""
         return getattr(self, "frozen", None)
 
     def detach(self) -> Tensor:
@@ -150,7 +150,7 @@ class Tensor(Conversions):
     def register_hook(self, fn: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         """Call `fn` with the complete gradient of this tensor during backward().
 
-        What it returns, if not None, takes the gradient's place. Returns a function that removes
+        If `fn` returns a tensor, that tensor replaces the gradient. Returns a function that removes
         the hook.
         """
         node = self.node
@@ -181,7 +181,7 @@ class Tensor(Conversions):
         return self
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        """Write in place, unrecorded, for tensors without history or under `no_grad`."""
+        """Write in place, unrecorded: only to tensors without history, or under `no_grad`."""
         if MODE.get() != OFF and (self.node is not None or carries_gradient(value)):
             raise RuntimeError(
                 "a tensor that carries a gradient cannot be changed in place: use mg.where, "
@@ -190,9 +190,9 @@ class Tensor(Conversions):
         try:
             self.data[prepared(self.data, raw(index))] = raw(value)
         except (IndexError, OverflowError, TypeError, ValueError) as error:
-            what = f"{value.shape} {value.dtype}" if hasattr(value, "shape") else repr(value)[:60]
-            text = f"t[...] = value: {error}  [t {self.shape} {self.dtype}, value {what}]"
-            raise retold(error, text) from error
+            right = f"{value.shape} {value.dtype}" if hasattr(value, "shape") else repr(value)[:60]
+            text = f"t[...] = value: {error}  [t {self.shape} {self.dtype}, value {right}]"
+            raise with_text(error, text) from error
         stamp_write(self.data)
 
     # --- NumPy's protocols: np.exp(t) is mg.exp(t) ---
@@ -206,7 +206,7 @@ class Tensor(Conversions):
 def array_of(data: Any) -> Array:
     """An array or NumPy number as NumPy's or CuPy's own class: `*` of np.matrix is another product.
 
-    TypeError for what is no array, and for masked elements, which have no value.
+    TypeError if `data` is no array, and for masked elements, which have no value.
     """
     if isinstance(data, np.generic):
         return np.asarray(data)
@@ -240,7 +240,7 @@ def raw(x: Any) -> Any:
 
 
 def carries_gradient(x: Any) -> bool:
-    """Whether a tensor needs a gradient, or one in lists and tuples of any depth."""
+    """Whether x is a tensor that needs a gradient, or a list or tuple with one at any depth."""
     if isinstance(x, (list, tuple)):
         return any(map(carries_gradient, x))
     return isinstance(x, Tensor) and x.node is not None

@@ -22,7 +22,7 @@ LEAVES = threading.Lock()  # between reading a leaf's gradient and writing the s
 
 
 def seed_for(y: Tensor, gradient: Tensor | None) -> Tensor:
-    """The gradient that a walk starts with: one for a single value, else what the user gives."""
+    """The gradient that a walk starts with: 1 for a single value, else the user's `gradient`."""
     if gradient is None:
         if y.size != 1:
             raise RuntimeError(
@@ -46,17 +46,17 @@ def backward(
     retain_graph: bool = False,
     create_graph: bool = False,
 ) -> None:
-    """Add to `.grad` of every leaf the gradient of this tensor with respect to it.
+    """Add the gradient of this tensor with respect to each leaf to the leaf's `.grad`.
 
     gradient:     the gradient of the final result with respect to this tensor, in its shape;
                   needed unless this tensor has one element.
     retain_graph: keep the saved arrays, so that backward() can run again.
-    create_graph: record the walk itself. Possible only where the ops kept their inputs, which
-                  `mg.grad` asks for; with it, `mg.grad(mg.grad(f))` needs none of this.
-    Raises RuntimeError without a graph, with a used one, and on another GPU than the current one;
-    ValueError for a wrong `gradient`.
-    If it raises, no `.grad` has changed. Several threads may run it at a time, each on a graph of
-    its own, onto leaves that they share: what they add up is exact.
+    create_graph: record the walk itself. This needs ops that kept their inputs, as they do inside
+                  `mg.grad`. `mg.grad(mg.grad(f))` is the simpler way to a second derivative.
+    Raises RuntimeError without a graph, for a graph that was used, and on another GPU than the
+    current one; ValueError for a wrong `gradient`. No `.grad` has changed then.
+    Several threads may call it at a time, each with its own graph over the same leaves: no addition
+    to a shared `.grad` is lost.
     """
     if y.node is None:
         raise RuntimeError(
@@ -68,11 +68,11 @@ def backward(
     seed = seed_for(y, gradient)
     with set_mode(KEEP_INPUTS if create_graph else OFF):
         start = seed if create_graph else seed.data
-        found = walk([(y.node, start)], retain_graph=retain_graph, create_graph=create_graph)
+        grads = walk([(y.node, start)], retain_graph=retain_graph, create_graph=create_graph)
         with LEAVES:
             totals: list[tuple[Node, Tensor]] = []
-            while found:
-                node, g = found.popitem()
+            while grads:
+                node, g = grads.popitem()
                 if node.grad is not None:
                     total = (node.grad if create_graph else node.grad.detach()) + g
                 else:
@@ -99,11 +99,11 @@ def grad(
     `mg.grad(mg.grad(f))` is the second derivative. A tuple of `argnums` gives a tuple.
 
     An argument is a tensor, an array, a number or nested lists of numbers; or a dict, list or tuple
-    of these, nested as one likes, and then the gradient is one too. Lists are such a structure if
-    there are tensors or arrays in them.
+    of these at any depth, and the gradient then has the same structure. A list is such a structure
+    only if it contains tensors or arrays.
 
-    has_aux:      `f` returns (value, aux), and the result is (gradient, aux). Tensors in aux come
-                  without history, as the value does.
+    has_aux:      `f` returns (value, aux), and the result is (gradient, aux). Tensors in aux have
+                  no history, nor has the value.
     create_graph: record the result, so that backward() can go through it to whatever else `f`
                   uses (a gradient penalty, say). Inside another `mg.grad` that happens by itself.
     """
@@ -138,14 +138,14 @@ def value_and_grad(
             result = f(*inputs, **kwargs)
             y = value_of(result, f, has_aux)
             variables = [v for _, v in leaves([inputs[i] for i in places]) if v is not None]
-            found: dict[Node, Any] = {}
+            grads: dict[Node, Any] = {}
             if y.node is not None:
                 one = Tensor(np.ones_like(y.data))
                 start = one if recorded else one.data
                 with set_mode(KEEP_INPUTS if recorded else OFF):
                     targets = frozenset(v.node for v in variables)
-                    found = walk([(y.node, start)], targets=targets, create_graph=recorded)
-            gradients = tuple(mapped(partial(gradient_of, found), inputs[i]) for i in places)
+                    grads = walk([(y.node, start)], targets=targets, create_graph=recorded)
+            gradients = tuple(mapped(partial(gradient_of, grads), inputs[i]) for i in places)
         value = result if recorded else mapped(without_history, result)
         return value, gradients[0] if isinstance(argnums, int) else gradients
 
@@ -153,7 +153,7 @@ def value_and_grad(
 
 
 def places_of(argnums: tuple[int, ...], f: Any, args: tuple[Any, ...]) -> list[int]:
-    """The arguments meant, counted from the front. TypeError for one too many, ValueError twice."""
+    """`argnums` counted from the front. TypeError for one too large, ValueError for one twice."""
     places: list[int] = []
     for i in argnums:
         if not -len(args) <= i < len(args):
@@ -167,13 +167,13 @@ def places_of(argnums: tuple[int, ...], f: Any, args: tuple[Any, ...]) -> list[i
 
 
 def is_tree(x: Any) -> bool:
-    """Whether an argument is a structure of variables, and no list of numbers."""
+    """Whether an argument is a structure of variables, and not a list of numbers."""
     arrays = (isinstance(a, Tensor) or devices.is_array(a) for _, a in leaves(x))
     return isinstance(x, dict) or (isinstance(x, (list, tuple)) and any(arrays))
 
 
 def variable(x: Any) -> Tensor | None:
-    """An argument as a tensor of its own, so that nested gradients are not confused."""
+    """An argument as a new tensor, so that nested gradients are not confused."""
     if x is None:
         return None
     if not isinstance(x, Tensor):
@@ -182,7 +182,7 @@ def variable(x: Any) -> Tensor | None:
 
 
 def value_of(result: Any, f: Any, has_aux: bool) -> Tensor:
-    """The value among what `f` returned. ValueError unless it is one number."""
+    """The value in the result of `f`. ValueError unless it is one number."""
     if has_aux and not (isinstance(result, tuple) and len(result) == 2):
         got = f"{len(result)} results" if isinstance(result, tuple) else type(result).__name__
         raise ValueError(f"grad: with has_aux {name_of(f)} must return (value, aux), got {got}")
@@ -193,11 +193,11 @@ def value_of(result: Any, f: Any, has_aux: bool) -> Tensor:
     return y
 
 
-def gradient_of(found: dict[Node, Any], x: Tensor | None) -> Tensor | None:
-    """What a walk found for a variable, in memory of its own; zeros if nothing arrived there."""
+def gradient_of(grads: dict[Node, Any], x: Tensor | None) -> Tensor | None:
+    """The gradient of a variable after a walk, unshared; zeros if no gradient arrived."""
     if x is None or x.node is None:
         return None
-    g = found.get(x.node)
+    g = grads.get(x.node)
     if g is None:
         return Tensor(np.zeros_like(x.data))
     return g.clone() if isinstance(g, Tensor) else Tensor(g)

@@ -1,4 +1,4 @@
-"""Nested tuples, lists and dicts, of tensors for the most part."""
+"""Nested tuples, lists and dicts, mostly of tensors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """What is no tuple, list or dict in a nested structure, with its path, "[0]['weight']" say."""
+    """Paths, such as "[0]['weight']", and the values that are no tuple, list or dict."""
     if isinstance(tree, dict):
         for key, item in tree.items():
             yield from leaves(item, f"{path}[{key!r}]")
@@ -19,7 +19,7 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def mapped(fn: Callable[[Any], Any], tree: Any) -> Any:
-    """The same structure with fn(leaf) in the place of every leaf, in the order of `leaves`."""
+    """The same structure with fn(leaf) for every leaf, called in the order of `leaves`."""
     if isinstance(tree, dict):
         return {key: mapped(fn, item) for key, item in tree.items()}
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):  # a NamedTuple

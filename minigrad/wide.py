@@ -8,9 +8,9 @@ int8, where 100² is 16, and takes its exponential in float16, where e¹² is in
     @wide
     def f(x: Array) -> Result: ...
 
-The body then gets float16 as float32, and its value and gradients are rounded to float16 once. It
-gets integers and booleans in the floating type of its other arguments; if there are integers alone,
-in float64, of which float32 is made at the end. `@double` has float32 computed in float64, too.
+The body then gets float16 as float32, and its value and gradients are rounded to float16 once. The
+body gets integers and booleans in the floating type of the other arguments; if all are integers, in
+float64, and the value is rounded to float32. `@double` computes float32 in float64, too.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ HALF, SINGLE, DOUBLE = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.f
 def wide(
     body: Callable[..., Any], *, to: np.dtype[Any] = SINGLE, integers: bool = True
 ) -> Callable[..., Any]:
-    """The body of an op in a wider type, see above.
+    """The body of an op, computed in a wider type: see the text at the top of this file.
 
     to:       the type that narrower ones are computed in.
-    integers: whether the first array among the arguments is converted if it is one of integers.
-              Later ones stay, for they may be class ids or masks.
+    integers: whether the first array argument is converted if it has integers. Later arguments
+              stay as they are, for they may be class ids or masks.
     """
 
     @functools.wraps(body)
@@ -40,12 +40,12 @@ def wide(
         if first is to or first is DOUBLE:
             return body(*args, **kwargs)
         dtypes = [a.dtype for a in args if hasattr(a, "dtype")]
-        given = next((d for d in dtypes if d.kind == "f" and d.itemsize < to.itemsize), None)
-        if given is not None:
-            y, pull = body(*(converted(a, given, to) for a in args), **kwargs)
+        narrower = next((d for d in dtypes if d.kind == "f" and d.itemsize < to.itemsize), None)
+        if narrower is not None:
+            y, pull = body(*(converted(a, narrower, to) for a in args), **kwargs)
             several = type(pull) is tuple
-            back = [rounded(p, given, to) for p in (pull if several else (pull,))]
-            return converted(y, to, given), tuple(back) if several else back[0]
+            back = [rounded(p, narrower, to) for p in (pull if several else (pull,))]
+            return converted(y, to, narrower), tuple(back) if several else back[0]
         if not integers:
             return body(*args, **kwargs)
         y, pull = body(*floating(args, DOUBLE), **kwargs)
@@ -58,15 +58,15 @@ sums = functools.partial(wide, integers=False)  # for ops that keep integers wha
 double = functools.partial(wide, to=DOUBLE)  # for squares that float32 does not hold
 
 
-def rounded(pull: Any, given: np.dtype[Any], to: np.dtype[Any]) -> Any:
-    """The pullback with the wide type inside."""
+def rounded(pull: Any, narrower: np.dtype[Any], to: np.dtype[Any]) -> Any:
+    """A pullback in type `to`, as one that takes and returns the narrower type."""
     if pull is None:
         return None
-    return lambda g: converted(pull(converted(g, given, to)), to, given)
+    return lambda g: converted(pull(converted(g, narrower, to)), to, narrower)
 
 
 def wide_function(f: Callable[..., Any]) -> Callable[..., Any]:
-    """As `wide`, for a function that is composed of ops."""
+    """Like `wide`, for a function composed of ops."""
 
     @functools.wraps(f)
     def widened(*args: Any, **kwargs: Any) -> Any:
@@ -78,7 +78,7 @@ def wide_function(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def floating(args: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
-    """The first array in the type of a floating one, or in `dtype`, unless it has such a type."""
+    """The arguments, the first array in the type of a floating one, else in `dtype`, if integer."""
     place = next((i for i, a in enumerate(args) if hasattr(a, "dtype")), None)
     if place is None or args[place].dtype.kind == "f":
         return args
@@ -87,17 +87,17 @@ def floating(args: tuple[Any, ...], dtype: Any) -> tuple[Any, ...]:
 
 
 def widen(a: Any) -> Any:
-    """float16 as float32, also within a tuple; all else as it is."""
+    """float16 as float32, also within a tuple; other values unchanged."""
     return converted(a, HALF, SINGLE)
 
 
 def narrow(a: Any) -> Any:
-    """float32 as float16, also within a tuple; all else as it is."""
+    """float32 as float16, also within a tuple; other values unchanged."""
     return converted(a, SINGLE, HALF)
 
 
 def converted(a: Any, before: np.dtype[Any], after: np.dtype[Any]) -> Any:
-    """One dtype as another, also within a tuple; infinite where that has no such number."""
+    """Arrays of one dtype as another, also within a tuple; numbers too large become infinite."""
     if type(a) is tuple:
         return tuple(converted(item, before, after) for item in a)
     with np.errstate(over="ignore"):

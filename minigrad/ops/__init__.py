@@ -1,6 +1,6 @@
-"""All ops, one file a family, and their attachment to `Tensor` as operators and methods.
+"""All ops, one file per family, and their attachment to `Tensor` as operators and methods.
 
-`__all__` is the list of everything public; `mg.NAME` for each.
+`__all__` lists the public ops; each is `mg.NAME`.
 """
 # ruff: noqa: F403, F405, RUF022
 
@@ -62,7 +62,7 @@ __all__ = [
     "lstm_cell", "lstm", "scaled_dot_product_attention",
 ]
 
-# What reads better as a function. Everything else is also a method of Tensor.
+# Ops that read better as functions only. All others are also methods of Tensor.
 FUNCTIONS = {
     "where", "concatenate", "stack", "getitem", "einsum", "linear", "embedding", "one_hot",
     "dropout", "layer_norm", "rms_norm", "batch_norm", "normalize", "cross_entropy", "nll_loss",
@@ -80,7 +80,7 @@ Binary = Callable[[Any, Any], Any]
 
 
 def comparison(fn: Binary) -> Binary:
-    """fn for tensors and numbers; NotImplemented lets Python ask the other operand's class."""
+    """fn for tensors and numbers; after NotImplemented Python tries the other operand's class."""
     return lambda a, b: fn(a, b) if is_operand(b) else NotImplemented
 
 
@@ -89,10 +89,10 @@ def reflected(fn: Binary) -> Binary:
 
 
 def in_place(name: str, fn: Binary) -> Binary:
-    """`t += x` and its like: the values of fn(t, x), written into the memory of t.
+    """`t += x` and similar: the values of fn(t, x), written into the memory of t.
 
-    RuntimeError where a gradient would be lost, that is, unless under `no_grad`; ValueError and
-    TypeError if the result does not fit into t, as in NumPy.
+    RuntimeError if a gradient would be lost, unless under `no_grad`; ValueError and TypeError if
+    the result does not fit into t, as in NumPy.
     """
 
     def update(t: Tensor, x: Any) -> Tensor:

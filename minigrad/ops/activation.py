@@ -1,6 +1,6 @@
 """Activation functions.
 
-All work element by element but `glu`.
+All except `glu` work element by element.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PIECE = 1 << 16  # elements: four float32 arrays of this size are a megabyte
 # --- piecewise linear ---------------------------------------------------------------------------
 @op
 def relu(x: Array) -> Result:
-    """y = max(x, 0).    dy/dx = 1 for x > 0, else 0; seen from y, so x need not be kept"""
+    """y = max(x, 0).    dy/dx = 1 for y > 0, else 0; x is not kept"""
     y = np.maximum(x, 0)
     return y, lambda g: g * (y > 0)
 
@@ -49,8 +49,8 @@ def gelu(x: Array, approximate: str = "none") -> Result:
     approximate="tanh": Φ ≈ (1 + tanh u) / 2 = σ(2u) with u = √(2/π) (x + 0.044715 x³), and
     dy/dx = σ(2u) + 2 x u' σ(2u) σ(-2u).
 
-    Kept: dy/dx, found along with y, and not x. Source: Hendrycks and Gimpel, Gaussian Error Linear
-    Units (2016), section 2.
+    Kept: dy/dx, computed together with y, and not x.
+    Source: Hendrycks and Gimpel, Gaussian Error Linear Units (2016), section 2.
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f'expected approximate "none" or "tanh", got {approximate!r}')
@@ -76,11 +76,11 @@ def gelu_tanh_of(x: Array) -> tuple[Array, Array]:
 
 
 def in_pieces(f: Callable[[Array], tuple[Array, Array]], x: Array) -> tuple[Array, Array]:
-    """f(x), element by element, made piece by piece.
+    """f(x), an elementwise function, computed piece by piece.
 
-    Of 6 MB gelu takes half the time so, for its thirty passes then stay in the processor's cache.
+    For 6 MB gelu takes half the time so, for its thirty passes then stay in the processor's cache.
     """
-    if not isinstance(x, np.ndarray):  # but a GPU's, or a Tensor in a higher derivative
+    if not isinstance(x, np.ndarray):  # an array on a GPU, or a Tensor in a higher derivative
         return f(x)
     y, z = (np.empty_like(x, order="C") for _ in range(2))
     flat_x, flat_y, flat_z = (a.reshape(-1) for a in (x, y, z))

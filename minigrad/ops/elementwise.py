@@ -1,8 +1,8 @@
-"""Ops that work on each element alone, so their derivative is one number per element.
+"""Ops that work on each element separately, so their derivative is one number per element.
 
 For y_i = f(x_i) the chain rule is gx_i = gy_i f'(x_i). Ops of two arguments broadcast as NumPy
-does; the sum over repeated elements that this asks for in the gradient is made once, in
-`graph.unbroadcast`, and no rule here mentions it.
+does. The gradient then needs a sum over repeated elements: `graph.unbroadcast` computes it for all
+ops, and no rule here mentions it.
 
 At kinks and ties the conventions are PyTorch's: relu, abs and sign give 0 at 0, `maximum` gives
 half to each of two equal arguments, `clip` passes the gradient at its bounds.
@@ -110,7 +110,7 @@ def ceil(x: Array) -> Result:
 
 @op(numpy=(np.round, np.around))
 def round(x: Array, decimals: int = 0) -> Result:
-    """y = x to so many decimals, halves to the even side.    dy/dx = 0"""
+    """y = x rounded to `decimals` places, halves to the even side.    dy/dx = 0"""
     return np.round(x, decimals), lambda g: g * 0.0
 
 
@@ -137,7 +137,7 @@ def remainder(a: Array, b: Array) -> Result:
 
 
 def refuse_zero(b: Array, y: Array) -> Array:
-    """y, a result over b. Of floats it is infinite or NaN over 0; integers would have a number."""
+    """y, a quotient or remainder by b. ZeroDivisionError for integers by 0, where NumPy gives 0."""
     if isinstance(y, np.ndarray) and y.dtype.kind != "f" and not np.all(b):
         raise ZeroDivisionError("integers over 0")
     return y
@@ -217,7 +217,7 @@ def log1p(x: Array) -> Result:
 def logaddexp(a: Array, b: Array) -> Result:
     """y = log(eᵃ + eᵇ).    dy/da = eᵃ / (eᵃ + eᵇ) = σ(a - b)    dy/db = σ(b - a)
 
-    As in logsumexp: half the gradient to each of two that are inf, none to two that are -inf.
+    As in logsumexp: if a and b are both inf, each gets half the gradient; if both are -inf, none.
     """
 
     def share(a: Array, b: Array) -> Array:
@@ -291,13 +291,13 @@ def erfc(x: Array) -> Result:
 
 
 # --- choices ------------------------------------------------------------------------------------
-def won(g: Array, wins: Array, ties: Array) -> Array:
-    """g where the argument was chosen, half of it at a tie."""
+def chosen_part(g: Array, wins: Array, ties: Array) -> Array:
+    """g where the argument was chosen, half of g at a tie."""
     return g * (wins + 0.5 * ties).astype(g.dtype)
 
 
 def check_choices(a: Array, b: Array) -> None:
-    """OverflowError for a whole number beside integers that do not hold it: np.where wraps it."""
+    """OverflowError for an integer that the other's dtype cannot hold: np.where would wrap it."""
     for number, others in ((a, b), (b, a)):
         if isinstance(number, int) and hasattr(others, "dtype"):
             check_fit(number, others.dtype)
@@ -305,21 +305,27 @@ def check_choices(a: Array, b: Array) -> None:
 
 @op(broadcast=True, numpy=np.maximum)
 def maximum(a: Array, b: Array) -> Result:
-    """y = the larger.    Its gradient goes to the larger, half to each where they are equal."""
-    return np.maximum(a, b), (lambda g: won(g, a > b, a == b), lambda g: won(g, b > a, a == b))
+    """y = the larger.    The gradient goes to the larger, half to each where they are equal."""
+    return np.maximum(a, b), (
+        lambda g: chosen_part(g, a > b, a == b),
+        lambda g: chosen_part(g, b > a, a == b),
+    )
 
 
 @op(broadcast=True, numpy=np.minimum)
 def minimum(a: Array, b: Array) -> Result:
-    """y = the smaller.    Its gradient goes to the smaller, half to each where they are equal."""
-    return np.minimum(a, b), (lambda g: won(g, a < b, a == b), lambda g: won(g, b < a, a == b))
+    """y = the smaller.    The gradient goes to the smaller, half to each where they are equal."""
+    return np.minimum(a, b), (
+        lambda g: chosen_part(g, a < b, a == b),
+        lambda g: chosen_part(g, b < a, a == b),
+    )
 
 
 @op(broadcast=True, numpy=np.where)
 def where(condition: Array, a: Array, b: Array) -> Result:
     """y = a where the condition holds, else b.    Each gets the gradient of its own elements.
 
-    The side not taken gets exactly 0, but 0 times an infinite derivative further up is NaN:
+    The side not taken gets exactly 0, but 0 times an infinite derivative of an earlier op is NaN:
     `where(x > 0, sqrt(x), 0)` at x = 0. Make the argument safe as well:
     `where(x > 0, sqrt(where(x > 0, x, 1)), 0)`.
     """
@@ -358,13 +364,13 @@ def clip(x: Array, min: Array = None, max: Array = None) -> Result:
             return x <= max if min is None else x >= min
         return np.logical_and(x >= min, x <= max)
 
-    def raised() -> Array:
+    def below() -> Array:
         return x < min if max is None else np.logical_and(x < min, min <= max)
 
-    def lowered() -> Array:
+    def above() -> Array:
         return x > max if min is None else np.logical_or(x > max, min > max)
 
-    pulls = (lambda g: g * within(), lambda g: g * raised(), lambda g: g * lowered())
+    pulls = (lambda g: g * within(), lambda g: g * below(), lambda g: g * above())
     return np.clip(x, min, max), pulls
 
 

@@ -1,11 +1,11 @@
 """Ops that pick elements, and ops that put them back.
 
 Picking y = x[index] is linear: y_j = x_index(j). Its transpose sends every g_j back to the place
-it came from, so the gradient of a place is the sum over all reads of it, and zero where nothing
-was read. The two are each other's gradient, whatever the index; `scatter` below is the transpose.
+that y_j came from, so the gradient of a place is the sum over all reads of that place, and zero
+without reads. Each is the gradient of the other, for any index; `scatter` below is the transpose.
 
-Indices out of range are an IndexError on every device, and a sum over duplicates is always made
-in the same order.
+Indices out of range are an IndexError on every device. Sums over duplicates always have the same
+order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from minigrad.tensor import Tensor, raw
 def getitem(x: Array, index: Any) -> Result:
     """y = x[index]: ints, slices, Ellipsis, None, lists, integer or boolean arrays and tensors.
 
-    gx = the elements of g in their places, added up where several were read from one place
+    gx = the elements of g in their places, added up where several reads were of one place
     """
     index, shape = prepared(raw(x), raw(index)), x.shape
     return x[index], lambda g: inside(scatter, g, index, shape)
@@ -35,7 +35,7 @@ def getitem(x: Array, index: Any) -> Result:
 @op
 def scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Result:
     """y = zeros of `shape`, with y[index] += g: the transpose of getitem.    gg = gy[index]"""
-    if isinstance(g, Tensor):  # in a higher derivative only the rule is wanted
+    if isinstance(g, Tensor):  # a higher derivative needs only the rule
         return None, lambda gy: gy[index]
     y = devices.namespace(g).zeros(shape, g.dtype)
     if has_duplicates(index):
@@ -95,7 +95,7 @@ def scatter_add(x: Array, indices: Array, values: Array, axis: int = -1) -> Resu
 
 
 def along(x: Array, indices: Any, axis: int) -> Index:
-    """The index that reads x[i, indices[i, j], j]: a range, turned the right way, at other axes."""
+    """The index that reads x[i, indices[i, j], j]: along the other axes, ranges that broadcast."""
     x = raw(x)
     indices = indexer(x, raw(indices))
     axis = axis_of(axis, x.ndim)

@@ -4,8 +4,8 @@ All follow from y_nm = Σ_k a_nk b_km, where a_nk meets every y_nm with the fact
 
     ga_nk = Σ_m g_nm b_km, so ga = g bᵀ        gb_km = Σ_n a_nk g_nm, so gb = aᵀ g
 
-The rules are separate pullbacks, so a product whose one side needs no gradient costs one product
-less on the way back.
+The rules are separate pullbacks, so if one side needs no gradient, the backward pass has one
+product less.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from minigrad.ops.shape import diagonal
 
 
 def one_dtype(*arrays: Array) -> tuple[Array, ...]:
-    """Integers beside floating point arrays take the dtype of those: NumPy would make float64."""
+    """Integers take the dtype of the floating point arrays: NumPy would make float64."""
     first = arrays[0].dtype
     if all(a is None or a.dtype == first for a in arrays):
         return arrays
@@ -41,8 +41,8 @@ def one_dtype(*arrays: Array) -> tuple[Array, ...]:
 def matmul(a: Array, b: Array) -> Result:
     """y = a b.    a (..., n, k), b (..., k, m) -> y (..., n, m)        ga = g bᵀ    gb = aᵀ g
 
-    Leading axes broadcast. A vector on the left is a row, on the right a column, and that axis of
-    length 1 is dropped from y.
+    Leading axes broadcast. A vector on the left is a row, a vector on the right a column; y does
+    not have the added axis of length 1.
     """
     return any_product(a, b)
 
@@ -67,8 +67,8 @@ def any_product(a: Array, b: Array) -> Result:
         array.shape for array in (y, left, right, a, b)
     )
     y = shaped(y, batch + full[-1:]) if right.ndim == 2 else y
-    kept = y.shape[:-2] + y.shape[-2:-1] * (a.ndim > 1) + y.shape[-1:] * (b.ndim > 1)
-    return shaped(y, kept), (
+    shape = y.shape[:-2] + y.shape[-2:-1] * (a.ndim > 1) + y.shape[-1:] * (b.ndim > 1)
+    return shaped(y, shape), (
         lambda g: shaped(unbroadcast(product(shaped(g, full), mT(right)), left_shape), a_shape),
         lambda g: shaped(unbroadcast(product(mT(left), shaped(g, full)), right_shape), b_shape),
     )
@@ -97,7 +97,7 @@ def outer(a: Array, b: Array) -> Result:
 
 # --- linear -----------------------------------------------------------------------------------
 def linear_composite(x: Any, weight: Any, bias: Any = None) -> Any:
-    """`linear` spelled in smaller ops."""
+    """`linear` in smaller ops."""
     y = matmul(x, mT(weight))
     return y if bias is None else y + bias
 
@@ -106,7 +106,7 @@ def linear_composite(x: Any, weight: Any, bias: Any = None) -> Any:
 def linear(x: Array, weight: Array, bias: Array = None) -> Result:
     """y = x Wᵀ + b.    x (..., in), weight (out, in), bias (out,) -> y (..., out)
 
-    Over all rows together:    gx = g W        gW = gᵀ x        gb = Σ g
+    Over all rows:    gx = g W        gW = gᵀ x        gb = Σ g
     """
     if weight.ndim != 2 or x.shape[-1:] != weight.shape[1:]:
         raise ValueError("expected x (..., in) and weight (out, in)")
@@ -139,8 +139,8 @@ def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Result:
     if not isinstance(subscripts, str):
         raise TypeError('expected subscripts as a string, like "ij,jk->ik"')
     terms, output = parse(subscripts, [x.ndim for x in operands])
-    taken = [diagonals(x, term) for x, term in zip(one_dtype(*operands), terms, strict=True)]
-    operands, inputs, backs = zip(*taken, strict=True)
+    reduced = [diagonals(x, term) for x, term in zip(one_dtype(*operands), terms, strict=True)]
+    operands, inputs, backs = zip(*reduced, strict=True)
     y = products.einsum(",".join(inputs) + "->" + output, *operands, optimize=optimize)
 
     def pull_of(i: int) -> Any:
@@ -152,7 +152,7 @@ def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Result:
             kept = "".join(c for c in inputs[i] if c in known)
             arrays = [g, *(operands[j] for j in others)]
             gx = products.einsum(",".join(names) + "->" + kept, *arrays, optimize=optimize)
-            full = iter(gx.shape)  # a letter of this operand alone was summed: repeat g along it
+            full = iter(gx.shape)  # a letter of this operand only was summed: repeat g along it
             gx = gx.reshape(tuple(next(full) if c in known else 1 for c in inputs[i]))
             shape = np.broadcast_shapes(gx.shape, x.shape)
             return backs[i](unbroadcast(np.broadcast_to(gx, shape), x.shape))
@@ -163,7 +163,7 @@ def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Result:
 
 
 def diagonals(x: Array, letters: str) -> tuple[Array, str, Callable[[Array], Array]]:
-    """x without its repeated letters, of which the diagonal is taken; its letters; the way back."""
+    """x with the diagonal for each repeated letter; the letters left; the pullback."""
     pulls: list[Callable[[Array], Array]] = []
     while len(set(letters)) < len(letters):
         letter = next(c for c in letters if letters.count(c) > 1)

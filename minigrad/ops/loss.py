@@ -1,7 +1,7 @@
 """Losses: one number for how wrong a prediction is.
 
-Every loss takes `reduction`: "none" for one value an element or sample, "sum", or "mean". Classes
-stand in the last axis, so logits of a language model (B, T, V) need no transposing.
+Every loss takes `reduction`: "none" for one value per element or sample, "sum", or "mean". Classes
+are the last axis, so logits of a language model (B, T, V) need no transpose.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minigrad import device as devices
-from minigrad.errors import EXPLAINED, retold
+from minigrad.errors import EXPLAINED, with_text
 from minigrad.graph import Array
 from minigrad.indices import check_ids
 from minigrad.modes import is_grad_enabled
@@ -45,7 +45,7 @@ def check_classes(logits: Array, weight: Array) -> None:
 
 # --- probabilities of classes -------------------------------------------------------------------
 def soft_composite(logits: Any, target: Any, weight: Any, smoothing: float, reduction: str) -> Any:
-    """`soft_cross_entropy` spelled in smaller ops."""
+    """`soft_cross_entropy` in smaller ops."""
     q = target * (1.0 - smoothing) + smoothing / logits.shape[-1]
     q = q if weight is None else q * weight
     logp = log_softmax(logits)
@@ -60,7 +60,7 @@ def soft_cross_entropy(
 
     With s the smoothing and w the class weights, q_c = w_c ((1 - s) t_c + s/C), and place by place
         loss = -Σ_c q_c logp_c        gx = p Σ_c q_c - q        gt = -(1 - s) w logp
-    "mean" divides by the number of places. A class of which q is 0 counts for nothing if it is
+    "mean" divides by the number of places. A class with q = 0 adds nothing, even if it is
     impossible (logp = -inf). No place is ignored.
     """
     if target.shape != logits.shape:
@@ -83,7 +83,7 @@ def soft_cross_entropy(
 def class_weights(
     logits: Array, target: Array, weight: Array, ignore_index: int
 ) -> tuple[Array, Array, Array]:
-    """Class ids with 0 at ignored places, the weight of each place (0 there), and which count."""
+    """Class ids, the weight of each place, and which places count; 0 at ignored places."""
     if target.shape != logits.shape[:-1]:
         raise ValueError(f"expected target {logits.shape[:-1]}: the logits without the class axis")
     counted = target != ignore_index
@@ -103,7 +103,7 @@ def cross_entropy_composite(
     label_smoothing: float = 0.0,
     reduction: str = "mean",
 ) -> Any:
-    """`cross_entropy` spelled in smaller ops."""
+    """`cross_entropy` in smaller ops."""
     if target.dtype.kind == "f":
         return soft_composite(logits, target, weight, label_smoothing, reduction)
     counted = Tensor(raw(target) != ignore_index)
@@ -134,16 +134,16 @@ def cross_entropy(
 ) -> Result:
     """-log softmax(logits)[target].    logits (..., C), target class ids (...) -> () or (...)
 
-    The target may also be probabilities t (..., C), and the loss -Σ_c t_c logp_c; they may carry a
-    gradient, and "mean" divides by the number of places. See `soft_cross_entropy`.
+    The target may also be probabilities t (..., C), with the loss -Σ_c t_c logp_c. They may carry a
+    gradient, and "mean" divides by the number of places: see `soft_cross_entropy`.
 
     With s the smoothing and w the class weights, place by place:
         loss = -(1 - s) w_t logp_t - s/C Σ_c w_c logp_c         0 where the target is ignored
     "mean" divides the sum by Σ w_t. As dlogp_c/dx_j = δ_cj - p_j, the gradient of a place is
         (1 - s) w_t (p - onehot_t) + s/C (p Σ_c w_c - w)
-    and only p is kept. An ignored place has loss and gradient 0 whatever its logits are; if all are
-    ignored, the mean is NaN, as in PyTorch. IndexError for a target outside [0, C-1] that is not
-    ignore_index. The weights carry no gradient.
+    and only p is kept. An ignored place has loss and gradient 0 whatever its logits are; if all
+    places are ignored, the mean is NaN, as in PyTorch. IndexError for a target outside [0, C-1]
+    that is not ignore_index. The weights carry no gradient.
     """
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
@@ -157,7 +157,7 @@ def cross_entropy(
             raise ValueError("ignore_index is for class ids, and the target is probabilities")
         return soft_cross_entropy(logits, target, weight, label_smoothing, reduction)
     target, place, counted = class_weights(logits, target, weight, ignore_index)
-    x = np.where(counted[..., None], logits, 0.0)  # what is ignored may be infinite or NaN
+    x = np.where(counted[..., None], logits, 0.0)  # ignored logits may be infinite or NaN
     with np.errstate(invalid="ignore"):
         p = x - x.max(axis=-1, keepdims=True) if x.size else x
     picked = np.take_along_axis(p, target[..., None], axis=-1)[..., 0]
@@ -213,7 +213,7 @@ def nll_loss(
         check_classes(logp, weight)
         ids, place, counted = class_weights(raw(logp), raw(target), raw(weight), ignore_index)
     except EXPLAINED as error:
-        raise retold(error, f"nll_loss: {error}") from error
+        raise with_text(error, f"nll_loss: {error}") from error
     picked = take_along_axis(logp, ids[..., None], axis=-1)[..., 0]
     loss = -where_op(Tensor(counted), picked, 0.0) * Tensor(place)
     if reduction == "mean":

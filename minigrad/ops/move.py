@@ -1,4 +1,4 @@
-"""Ops that change where or in which format the values are kept, not the values."""
+"""Ops that change the device, memory or dtype of the values, and not the values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minigrad.tensor import Tensor
 
 @op(numpy=np.positive)
 def clone(x: Array) -> Result:
-    """y = x in memory of its own.    gx = g"""
+    """y = a copy of x.    gx = g"""
     return x.copy() if hasattr(x, "copy") else clone(x), lambda g: g
 
 

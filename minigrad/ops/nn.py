@@ -1,4 +1,4 @@
-"""Softmax, embedding and dropout: the small parts of a network that are not in NumPy."""
+"""Softmax, embedding and dropout: small parts of a network that NumPy lacks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from minigrad.wide import wide
 
 # --- softmax ----------------------------------------------------------------------------------
 def top(x: Array, axis: int) -> Array:
-    """The largest along an axis; 0 if there are no numbers, for which nothing can overflow."""
+    """The maximum along an axis; 0 for an empty array, in which nothing can overflow."""
     return np.max(x, axis=axis, keepdims=True) if x.size else 0.0
 
 
@@ -31,8 +31,8 @@ def softmax(x: Array, axis: int = -1) -> Result:
 
     dy_i/dx_j = y_i (δ_ij - y_j), so gx_i = y_i (g_i - Σ_j g_j y_j)
 
-    The largest x is subtracted first, so that no exponential overflows; a row of nothing but -inf,
-    or with an inf, gives NaN as in PyTorch. Along an empty axis there is nothing to give.
+    The maximum is subtracted first, so that no exponential overflows. A row of only -inf, or with
+    an inf, gives NaN as in PyTorch. Along an empty axis y is empty.
     """
     with np.errstate(invalid="ignore"):
         e = np.exp(x - top(x, axis))
@@ -55,7 +55,7 @@ def log_softmax(x: Array, axis: int = -1) -> Result:
 
 # --- embedding --------------------------------------------------------------------------------
 def embedding_composite(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
-    """`embedding` spelled in smaller ops."""
+    """`embedding` in smaller ops."""
     if padding_idx is not None:
         frozen = devices.zeros((len(weight), 1), weight.data, bool)
         frozen[padding_idx] = True
@@ -67,7 +67,7 @@ def embedding_composite(weight: Any, ids: Any, padding_idx: int | None = None) -
 def embedding(weight: Array, ids: Array, padding_idx: int | None = None) -> Result:
     """y = weight[ids].    weight (V, D), ids integers of any shape S -> y (*S, D)
 
-    The gradient of a row is the sum over all places that read it; the row `padding_idx` gets none.
+    The gradient of a row is the sum over all places that read the row; `padding_idx` gets none.
     IndexError for an id outside [0, V-1], ValueError for such a padding_idx.
     """
     if weight.ndim != 2:
@@ -112,7 +112,7 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
 def _dropout(x: Array, p: float, draw: Any) -> Result:
     """y = x m, with m = 0 where a uniform number is below p, else 1 / (1 - p).    gx = g m
 
-    draw: which numbers, from `random.draw`.
+    draw: the key of the random numbers, from `random.draw`.
     """
     refuse_recording("dropout")
     keep = random.philox(*draw).random(x.shape, dtype=np.float32) >= p

@@ -40,8 +40,8 @@ def as_rows(x: Array) -> Array:
 def inverse_root(x: Array, axes: tuple[int, ...], eps: float) -> Array:
     """1 / √(mean(x²) + ε) over the axes, which are kept with length 1.
 
-    In float64 where float32 does not hold the squares; on a GPU, which would have to be waited for
-    to know that, always.
+    In float64 if float32 cannot hold the squares. On a GPU always, for the host would have to wait
+    to know.
     """
     n = max(1, math.prod(x.shape[i] for i in axes))
 
@@ -60,7 +60,7 @@ def inverse_root(x: Array, axes: tuple[int, ...], eps: float) -> Array:
 
 # --- layer_norm -------------------------------------------------------------------------------
 def layer_norm_composite(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """`layer_norm` spelled in smaller ops."""
+    """`layer_norm` in smaller ops."""
     centered = x - mean(x, axis=-1, keepdims=True)
     y = centered * rsqrt(mean(square(centered), axis=-1, keepdims=True) + eps)
     y = y if weight is None else y * weight
@@ -99,7 +99,7 @@ def layer_norm(x: Array, weight: Array = None, bias: Array = None, eps: float = 
 
 # --- rms_norm ---------------------------------------------------------------------------------
 def rms_norm_composite(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
-    """`rms_norm` spelled in smaller ops."""
+    """`rms_norm` in smaller ops."""
     y = x * rsqrt(mean(square(x), axis=-1, keepdims=True) + eps)
     return y if weight is None else y * weight
 
@@ -109,7 +109,7 @@ def rms_norm_composite(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
 def rms_norm(x: Array, weight: Array = None, eps: float = 1e-6) -> Result:
     """y = x / √(mean(x²) + ε) w, over the last axis.    x, y (..., D), w (D,)
 
-    As layer_norm without the mean: gx = r (ĝ - x̂ mean(ĝ x̂)).
+    Like layer_norm without the mean: gx = r (ĝ - x̂ mean(ĝ x̂)).
     Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019), eq. 4.
     """
     check_affine(x, weight, None, axis=-1)
@@ -134,7 +134,7 @@ def channel_shape(x: Any) -> tuple[int, ...]:
 
 
 def standardize_composite(x: Any, eps: float = 1e-5) -> Any:
-    """`standardize` spelled in smaller ops."""
+    """`standardize` in smaller ops."""
     axes = (0, *range(2, x.ndim))
     centered = x - mean(x, axis=axes, keepdims=True)
     return centered * rsqrt(mean(square(centered), axis=axes, keepdims=True) + eps)
@@ -166,11 +166,11 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Any:
-    """Normalize each channel of x (N, C) or (N, C, L) over the batch; the rest is (C,).
+    """Normalize each channel of x (N, C) or (N, C, L) over the batch; other arguments are (C,).
 
-    training: use the statistics of this batch, and move the running ones towards them in place,
+    training: use the statistics of this batch, and update the running statistics in place,
               `running += momentum (batch - running)`, with the unbiased variance as PyTorch does.
-    Otherwise the running statistics are used. ValueError for one value a channel in training.
+    Otherwise the running statistics are used. ValueError for one value per channel in training.
     Source: Ioffe and Szegedy, Batch Normalization (2015), algorithm 1.
     """
     if x.ndim not in (2, 3):

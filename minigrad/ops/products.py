@@ -1,6 +1,6 @@
-"""Products of matrices, and sums over rows and columns: what the bodies of ops are made of.
+"""Products of matrices, and sums over rows and columns, for the bodies of ops.
 
-On a GPU a kernel may stand in for `product` and `einsum`: CuPy copies matrices to transpose them,
+On a GPU a kernel may replace `product` and `einsum`: CuPy copies matrices to transpose them,
 and calls no cuBLAS while a step is recorded.
 
 NumPy reduces one row after another, at some 20 ns a row: for (480, 4, 6, 6) scores that is 0.25 ms
@@ -19,7 +19,7 @@ from minigrad.graph import Array
 from minigrad.kernel import Routine
 from minigrad.wide import narrow, widen
 
-SHORT = 32  # up to here the transpose pays
+SHORT = 32  # the longest row for which the transpose pays
 
 
 def mT(x: Array) -> Array:
@@ -71,7 +71,7 @@ def column_dot(a: Array, b: Array) -> Array:
 
 
 def row_max(x: Array) -> Array:
-    """The maximum over the last axis, which is kept with length 1; of nothing, -inf."""
+    """The maximum over the last axis, which is kept with length 1; -inf for an empty axis."""
     *lead, n = x.shape
     if not n:
         return np.full_like(x.sum(axis=-1, keepdims=True), -math.inf)

@@ -1,8 +1,8 @@
 """Ops that combine the elements along axes into fewer.
 
 `axis` is None for all, an int, or a tuple; negative ones count from the end. With keepdims the
-reduced axes stay with length 1. A gradient g of the result meets x after g has been given those
-axes of length 1 back (`expand`), so that it broadcasts.
+reduced axes stay with length 1. In a pullback, `expand` gives the gradient g of the result these
+axes of length 1, so that g broadcasts against x.
 
 Ties in max and min share the gradient evenly, as torch.amax does.
 """
@@ -27,11 +27,11 @@ Axis = int | Sequence[int] | None
 
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The axes counted from the front. IndexError for one that does not exist, ValueError twice."""
+    """Axes counted from the front. IndexError for one too large, ValueError for one twice."""
     if axis is None:
         return tuple(range(ndim))
-    given = axis if isinstance(axis, (tuple, list)) else (axis,)
-    axes = tuple(axis_of(a, ndim) for a in given)  # type: ignore[reportArgumentType]
+    listed = axis if isinstance(axis, (tuple, list)) else (axis,)
+    axes = tuple(axis_of(a, ndim) for a in listed)  # type: ignore[reportArgumentType]
     if len(set(axes)) < len(axes):
         raise ValueError(f"axis {axis} names an axis twice")
     return axes
@@ -82,7 +82,7 @@ def var(x: Array, axis: Axis = None, correction: float = 0, keepdims: bool = Fal
     """y = Σ (x - μ)² / (n - correction).    correction=1 estimates the variance of a population
 
     dy/dx_i = 2 (x_i - μ) / (n - correction): the term through μ has the factor Σ (x - μ) = 0.
-    Kept: x and μ. NaN where nothing is left to divide by.
+    Kept: x and μ. NaN where n - correction is not positive.
     """
     axes = axes_of(axis, x.ndim)
     n = builtins.max(count_of(x.shape, axes) - correction, 0)
@@ -136,7 +136,7 @@ def cumsum(x: Array, axis: int | None = None) -> Result:
 
 # --- products ---------------------------------------------------------------------------------
 def prod_composite(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """`prod` spelled in smaller ops: halves of the axis are multiplied until one is left."""
+    """`prod` in smaller ops: multiply the halves of the axis until one element is left."""
     axes, shape = axes_of(axis, x.ndim), x.shape
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     y = x.transpose((*rest, *axes)).reshape((*(shape[i] for i in rest), count_of(shape, axes)))
@@ -190,7 +190,7 @@ def share(g: Array, x: Array, y: Array, axes: tuple[int, ...]) -> Array:
 
 @op(numpy=(np.max, np.amax))
 def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
-    """y = the largest.    Its gradient goes to it, in equal shares if there are several"""
+    """y = the largest.    The gradient goes to the largest, in equal shares if there are several"""
     axes = axes_of(axis, x.ndim)
     refuse_empty(x.shape, axes)
     y = x.max(axis=axes, keepdims=keepdims)
@@ -199,7 +199,7 @@ def max(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
 
 @op(numpy=(np.min, np.amin))
 def min(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
-    """y = the smallest.    Its gradient goes to it, in equal shares if there are several"""
+    """y = the smallest.    The gradient goes to the smallest, in equal shares if several"""
     axes = axes_of(axis, x.ndim)
     refuse_empty(x.shape, axes)
     y = x.min(axis=axes, keepdims=keepdims)
@@ -226,8 +226,8 @@ def argmin(x: Array, axis: int | None = None, keepdims: bool = False) -> Result:
 def logsumexp(x: Array, axis: Axis = None, keepdims: bool = False) -> Result:
     """y = log Σ eˣ.    dy/dx_i = e^(x_i - y), which is softmax
 
-    Computed as m + log Σ e^(x - m) with m = max x, which cannot overflow. Where several are inf,
-    they share the gradient evenly. Of nothing but -inf, or of nothing: -inf, with gradient 0.
+    Computed as m + log Σ e^(x - m) with m = max x, which cannot overflow. If several x are inf,
+    they share the gradient evenly. If all are -inf, or there are none: y = -inf, with gradient 0.
     """
     axes = axes_of(axis, x.ndim)
     m = np.max(raw(x), axis=axes, keepdims=True) if x.size else -math.inf  # a constant: it cancels
@@ -280,9 +280,9 @@ def _numpy_norm(x: Any, ord: Any = None, axis: Axis = None, keepdims: bool = Fal
 # --- order ------------------------------------------------------------------------------------
 @op
 def sort(x: Array, axis: int = -1, descending: bool = False) -> Result:
-    """(x in ascending order along an axis, the places the values came from).
+    """(x in ascending order along an axis, the places that the values had in x).
 
-    Equal values keep their order. The values are a permutation of x, so gx = g in the old places.
+    Equal values keep their order. The values are a permutation of x, so gx = g in the places in x.
     """
     axis = axis_of(axis, x.ndim)
     order = order_of(x, axis, descending)
@@ -310,14 +310,16 @@ def _numpy_argsort(x: Any, axis: int | None = -1, kind: Any = None, stable: Any 
 
 
 def sorted_as_numpy(x: Any, axis: int | None, kind: Any, stable: Any) -> Any:
-    """Values and places. Any kind of sorting may keep the order of equal values, and here does."""
-    np.sort([], kind=kind, stable=stable)  # which refuses what is none
+    """Values and places. Every `kind` of sorting keeps the order of equal values here."""
+    np.sort([], kind=kind, stable=stable)  # an error for a wrong kind
     return sort(x.reshape(-1), 0) if axis is None else sort(x, axis)
 
 
 @op
 def topk(x: Array, k: int, axis: int = -1, largest: bool = True) -> Result:
-    """(the k largest or smallest along an axis, the best first, and their places).
+    """(the k largest along an axis, in descending order, and their places).
+
+    With largest=False the k smallest, in ascending order.
 
     gx = g in those places, 0 elsewhere
     """

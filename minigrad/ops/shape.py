@@ -1,8 +1,8 @@
 """Ops that move, repeat or drop elements without computing anything new.
 
 Each of them is y_j = x_p(j) for some map p of places. The gradient of x_i is the sum of the g_j
-over all j with p(j) = i: for a permutation simply g moved back, for a repetition a sum, for a
-selection zeros elsewhere. No rule keeps an array; shapes are enough.
+over all j with p(j) = i: for a permutation g moved back, for a repetition a sum, for a selection
+zeros elsewhere. No rule keeps an array; shapes are enough.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def repeat(x: Array, repeats: int, axis: int | None = None) -> Result:
 def tile(x: Array, *reps: Any) -> Result:
     """y = x laid side by side, reps[i] times along axis i.    gx = g summed over the tiles
 
-    Called as tile(2, 3) or tile((2, 3)). The shorter of reps and x.shape is led by ones.
+    Called as tile(2, 3) or tile((2, 3)). Ones are put before the shorter of reps and x.shape.
     """
     times = listed(reps)
     ndim = builtins.max(len(times), x.ndim)
@@ -231,10 +231,10 @@ def split(x: Array, sections: Any, axis: int = 0) -> Result:
 
 @op(numpy=getattr(np, "unstack", None))
 def unbind(x: Array, axis: int = 0) -> Result:
-    """The slices of x along an axis, as a tuple of views without it.    gx = np.stack of theirs
+    """The slices of x along an axis, as a tuple of views.    gx = the gradients stacked
 
-    To walk over an axis, this is better than x[i] for each i, whose gradients are zero elsewhere
-    and as large as x.
+    To walk over an axis, this is better than x[i] for each i: the gradient of each x[i] is as large
+    as x, and zero elsewhere.
     """
     before = (slice(None),) * axis_of(axis, x.ndim)
     parts = tuple(x[(*before, i)] for i in range(x.shape[axis]))

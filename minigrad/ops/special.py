@@ -25,8 +25,8 @@ ERF = (
     1.4185690133672324e-07,
 )
 
-# erfc(x) = e^(-x²) P(x) / Q(x) for x >= 0: 1 - erf(x) would keep nothing of it beyond 4, where erf
-# is 1 in float32. P/Q is the minimax fit (Lawson's weights) of e^(x²) erfc(x) on [0, 10.1], where
+# erfc(x) = e^(-x²) P(x) / Q(x) for x >= 0: 1 - erf(x) would be 0 beyond 4, where erf is 1 in
+# float32. P/Q is the minimax fit (Lawson's weights) of e^(x²) erfc(x) on [0, 10.1], where
 # erfc reaches the smallest float32: relative error 5.8e-9. All coefficients are positive, so that
 # float32 arithmetic adds few roundings to it; those of x² reach the result x² times as large.
 ERFC_P = (
@@ -52,7 +52,7 @@ erf_of_each, erfc_of_each = np.frompyfunc(math.erf, 1, 1), np.frompyfunc(math.er
 def erf_array(x: Array) -> Array:
     """erf of each element. float32: the fit above. float64: the C library, element by element."""
     if not on_host(x):
-        return elsewhere("erf", x)
+        return off_host("erf", x)
     if x.dtype != np.float32:
         return np.asarray(erf_of_each(x), np.float64)
     with np.errstate(over="ignore"):  # x² of a very large x
@@ -62,7 +62,7 @@ def erf_array(x: Array) -> Array:
 def erfc_array(x: Array) -> Array:
     """1 - erf of each element, with all its digits where it is small."""
     if not on_host(x):
-        return elsewhere("erfc", x)
+        return off_host("erfc", x)
     if x.dtype != np.float32:
         return np.asarray(erfc_of_each(x), np.float64)
     z = np.minimum(np.absolute(x), NOTHING)
@@ -76,8 +76,8 @@ def on_host(x: Array) -> bool:
     return isinstance(x, (np.ndarray, np.generic))
 
 
-def elsewhere(name: str, x: Array) -> Array:
-    """The function of an array of a GPU, or of a Tensor in a higher derivative."""
+def off_host(name: str, x: Array) -> Array:
+    """erf or erfc of an array on a GPU, or of a Tensor in a higher derivative."""
     if not devices.is_array(x):
         return getattr(x, name)()
     import cupyx.scipy.special as special  # type: ignore[reportMissingImports]
