@@ -24,7 +24,7 @@ CHUNK = 1 << 14  # keys that are copied to their queries at a time
 
 
 def composite(q: Any, k: Any, v: Any, paths: Any) -> Any:
-    """`path_attention` spelled in smaller ops."""
+    """`path_attention` in smaller ops."""
     listed = raw(paths) >= 0
     index, visible = mg.Tensor(np.where(listed, raw(paths), 0)), mg.Tensor(listed[:, None, :])
     s = mg.einsum("mhd,mshd->mhs", q, mg.take(k, index, axis=0)) / math.sqrt(max(1, q.shape[-1]))

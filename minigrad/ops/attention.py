@@ -79,7 +79,7 @@ def attention_composite(
     scale: float | None = None,
     return_weights: bool = False,
 ) -> Any:
-    """`scaled_dot_product_attention` spelled in smaller ops."""
+    """`scaled_dot_product_attention` in smaller ops."""
     scale = scale_of(q) if scale is None else scale
     s = matmul(q, k.mT) * scale
     if alibi:

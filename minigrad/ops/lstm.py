@@ -104,7 +104,7 @@ def step_backward(
 def lstm_cell_composite(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None
 ) -> tuple[Any, Any]:
-    """`lstm_cell` spelled in smaller ops."""
+    """`lstm_cell` in smaller ops."""
     from_x = linear(x, weight_ih) if weight_ih is not None else x
     z = from_x + linear(h, weight_hh, bias_hh)
     z = z if bias_ih is None else z + bias_ih
