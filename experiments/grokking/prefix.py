@@ -203,8 +203,7 @@ def logits(model: Any, ids: mg.Tensor | PrefixTree, start: int = 0) -> mg.Tensor
     if isinstance(ids, PrefixTree):
         ids.check_use(model, start)
         return (gpt_on_tree if isinstance(model, GPT) else lstm_on_tree)(model, ids, start)
-    dropping = model.training and model.config.dropout > 0
-    if not isinstance(model, LSTMLanguageModel) or dropping:
+    if not isinstance(model, LSTMLanguageModel) or (model.training and model.config.dropout > 0):
         return model(ids, start=start)
     ids = ids if ids.ndim == 3 else nn.for_replicas(ids, model.replicas)
     hidden, _ = recur(model, ids.mT, None, products_of(model))

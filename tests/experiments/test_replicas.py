@@ -233,7 +233,7 @@ def test_stacked_lstm_goes_on_from_a_state(rng):
         (lambda: nn.Embedding(4, 2), np.zeros((3, 2), int), r"ids \(2, \.\.\.\), .* as in weight"),
         (lambda: nn.LayerNorm(3), np.ones((3, 4, 3)), r"x \(2, \.\.\.\), .* as in weight"),
         (lambda: nn.LSTM(2, 3), np.ones((5, 4, 2)), r"expected x \(R, T, B, 2\)"),
-        (lambda: nn.LSTM(2, 3), np.ones((3, 5, 4, 2)), r"x \(2, \.\.\.\), .* as in weights"),
+        (lambda: nn.LSTM(2, 3), np.ones((3, 5, 4, 2)), r"weights \(3, \.\.\.\), .* as in x"),
         (lambda: nn.LSTMCell(2, 3), np.ones((4, 2)), r"x \(2, \.\.\.\), .* as in weight_ih"),
         (lambda: nn.LSTMCell(2, 3), np.ones((3, 4, 2)), r"x \(2, \.\.\.\), .* as in weight_ih"),
         (lambda: nn.MultiHeadAttention(2, 1), np.ones((3, 4, 2)), r"\(R, B, T, 2\)"),
