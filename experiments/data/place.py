@@ -1,4 +1,4 @@
-"""Where real data lie: in a folder that an option or the environment names, and nowhere else."""
+"""The folder of data that do not come with the code: an option or the environment names it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sentences of three presidents: whose is it, and what word comes next.
+"""Speeches of three presidents: sentences with their speakers, and texts.
 
 The data of seed 003 (CSE256, Spring 2024, assignment 2): speeches of Barack Obama, George W. Bush
 and George H. Bush. 2,092 sentences to learn from and 750 to test on, each with its speaker; a text
@@ -111,7 +111,7 @@ def read_tokens(folder: Path) -> Contents:
 
 
 def read_originals(folder: Path) -> Contents:
-    """The same of the assignment's files. The vocabulary is that of both files to learn from, read
+    """The same from the assignment's files. The vocabulary is that of both training files, read
     whole, so labels are words of it."""
     cut = tokenizer()
     sentences = {
@@ -160,7 +160,7 @@ def lines_of(path: Path) -> list[str]:
 
 def labelled(path: Path) -> list[tuple[int, str]]:
     """The lines of a file of sentences, LABEL<TAB>SENTENCE."""
-    found: list[tuple[int, str]] = []
+    pairs: list[tuple[int, str]] = []
     for number, line in enumerate(lines_of(path), 1):
         label, _, text = line.partition("\t")
         if label not in map(str, range(len(SPEAKERS))) or not text.strip():
@@ -168,8 +168,8 @@ def labelled(path: Path) -> list[tuple[int, str]]:
                 f"{path}, line {number}: expected a label of 0 to {len(SPEAKERS) - 1}, a tab and a "
                 f"sentence, got {line[:40]!r}"
             )
-        found.append((int(label), text))
-    return found
+        pairs.append((int(label), text))
+    return pairs
 
 
 def check_classes(sentences: Mapping[str, Sequence[tuple[int, Tokens]]], folder: Path) -> None:

@@ -42,7 +42,7 @@ class Norm:
     bursts:   how many of them come with a spike of the training loss, at their evaluation or the
               ones beside it: more than `BURST` times the median of the evaluations before.
     calm:     what part of the other evaluations since then do.
-    falls:    evaluations whose norm is less than weight decay alone would have left of the one
+    falls:    evaluations whose norm is less than weight decay by itself would have left of the one
               before, (1 - lr * weight decay) to the power of the steps between.
     """
 

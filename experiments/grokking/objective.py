@@ -1,7 +1,7 @@
 """Loss and accuracy on the right-hand side of an equation.
 
-Seeds 000 and 001 (IFT6135 W2025, assignment 2), Problem 3: a model is judged by the tokens after
-"=" alone, in training and in evaluation. The loss of a sample is the mean of -log p over these
+Seeds 000 and 001 (IFT6135 W2025, assignment 2), Problem 3: only the tokens after "=" count, in
+training and in evaluation. The loss of a sample is the mean of -log p over these
 tokens, and a batch is the mean over its samples; where samples differ in length that is not the
 mean over tokens. A sample is right if all of these tokens have the greatest logit.
 """
@@ -56,7 +56,7 @@ class Batch:
     def take(self, rows: Any) -> Batch:
         """The samples at a slice, an index array on the host, or a tensor of indices beside them.
 
-        Of a tree, a tree. For replicas an index array is (R, n): of each its own samples.
+        Of a tree, a tree. For replicas an index array is (R, n): a row of samples for each.
         """
         ids, device = self.ids, self.ids.device
         rows = rows if isinstance(rows, slice) else devices.move(raw(rows), device)

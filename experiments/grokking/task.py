@@ -81,7 +81,7 @@ class Grokking(Trial):
         return step <= self.eval_first or step % self.eval_period == 0
 
     def stacks(self) -> bool:
-        return self.dropout == 0  # else each replica draws masks of its own
+        return self.dropout == 0  # else each replica draws other masks
 
 
 class GrokkingTask(Task):
@@ -91,7 +91,7 @@ class GrokkingTask(Task):
     train, val:         the same as batches on the device, to measure.
     drawn_from:         the training batch from which steps take their samples.
 
-    Batches are trees of their prefixes where that saves time and changes rounding alone: on the
+    Batches are trees of their prefixes where that saves time and changes only rounding: on the
     CPU, and not in training with dropout, whose masks sequences would share.
     """
 
@@ -129,7 +129,7 @@ class GrokkingTask(Task):
 
 
 class StackedTask(GrokkingTask):
-    """Tasks of equal shape as one. Replicas read batches of their own, which share no prefixes."""
+    """Tasks of equal shape as one. Each replica reads other batches, which share no prefixes."""
 
     def __init__(self, tasks: Sequence[GrokkingTask]) -> None:
         Task.__init__(self, tasks[0].trial, tasks[0].device)
@@ -194,11 +194,11 @@ def measure(model: Any, train: Batch, val: Batch) -> dict[str, Any]:
     orders = np.union1d(train.orders, val.orders).tolist()
     orders = orders if len(orders) > 1 else []
     parts = {"train": train, "val": val}
-    found = {name: scores(model, part, orders) for name, part in parts.items()}
+    measured = {name: scores(model, part, orders) for name, part in parts.items()}
     record: dict[str, Any] = {}
     for i, group in enumerate(["", *(f"{ORDERS[n]}_" for n in orders)]):
         for name in parts:
-            record[f"{group}{name}_loss"], record[f"{group}{name}_accuracy"] = found[name][i]
+            record[f"{group}{name}_loss"], record[f"{group}{name}_accuracy"] = measured[name][i]
         if not group:
             record["norm"] = parameter_norm(model)
     return record

@@ -1,6 +1,6 @@
 """The command of a report: run its experiments, then write a page and a PDF of all they gave.
 
-Each experiment writes into a folder of its own in the output folder, as its own command would.
+Each experiment writes into its subfolder of the output folder, as its command would.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Options(experiment.Options):
         return [each for each in self.report.experiments if each.name in (self.only or names)]
 
     def of(self, each: Experiment) -> experiment.Options:
-        """The options of one experiment: those given here, and its own defaults for the rest."""
+        """The options of one experiment: those given here, and its defaults for the rest."""
         values = {f: getattr(self, f.name) for f in fields(self.report.options)}
         given = {f.name: value for f, value in values.items() if value != f.default}
         folder = self.folder / each.name
@@ -117,7 +117,7 @@ def run(options: Options, device: str) -> int:
             status = launch.run(each, options.of(each), folder, device)
             if status == 0:
                 folders.report(each, folder)
-        except SystemExit as stop:  # it has said why, and the others can run
+        except SystemExit as stop:  # it printed why, and the others can run
             status = int(stop.code or 0)
         except Exception as error:  # its trials are kept, and the others can run
             print(f"{prog}: {each.name}: {type(error).__name__}: {error}", file=sys.stderr)

@@ -38,7 +38,7 @@ def write(contents: Contents, path: Path) -> Path:
 
 
 def html(contents: Contents) -> str:
-    """The page: what was found, and below it what that rests on."""
+    """The page: the answers, and below them the tables and figures behind them."""
     report, chapters = contents
     library = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
     curves = {c.name: curves_of(c.trials, c.results.groups) for c in chapters if c.trials}

@@ -70,7 +70,7 @@ class Chapter(NamedTuple):
 
     @property
     def answer(self) -> Answer | None:
-        """What was found; nothing before a trial has ended."""
+        """The answer in words; empty before a trial has ended."""
         ended = any(trial.status.get("finished") for trial in self.trials)
         return self.results.answer if ended else None
 
@@ -92,7 +92,7 @@ class Contents(NamedTuple):
         return any(chapter.small for chapter in self.chapters)
 
     def answers(self) -> Table:
-        """A line an experiment: what was found, and the verdicts on what was claimed."""
+        """A row for each experiment: its answer, and the verdicts on the claims."""
         verdicts, rows = get_args(Verdict), []
         for chapter in self.chapters:
             counts = [str(chapter.verdicts.get(verdict, "")) for verdict in verdicts]

@@ -1,4 +1,4 @@
-"""What a text says, beside what our runs say of it. Claims are data:
+"""Claims of a text, beside what our runs show. Claims are data:
 
     Says("000, 4.5 (c)", "L_val: GPT scales better with P", gap(slope(L_VAL, IN_P), LSTM, GPT) > 0)
 
@@ -32,14 +32,14 @@ class Claim:
     """Something that a text says, beside our measurement of it."""
 
     source: str  # document and question, such as "000, 4.3 (d)"
-    said: str  # what it says, in our words
+    said: str  # the claim, in our words
     ours: str  # what we measured, with numbers
     verdict: Verdict  # "undecided": our runs cannot tell; "not run": there are none that could
     erratum: str | None = None  # the number of the erratum that it decides, if it does
 
 
 class Finding(NamedTuple):
-    """What a test comes to; as it stands here if the trials that it needs were not run."""
+    """The result of a test; the defaults if the trials that it needs were not run."""
 
     ours: str = ""
     verdict: Verdict = "not run"

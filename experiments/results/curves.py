@@ -1,4 +1,4 @@
-"""What one curve comes down to, and the spread of such numbers over seeds."""
+"""Numbers that summarize one curve, and their spread over seeds."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ SYMLOG = {"linthresh": 1, "linscale": 0.3}  # steps: from 0, as far as early one
 
 
 class Part(NamedTuple):
-    """The set on which something is measured, and how it is told from the other."""
+    """The set on which something is measured, and how its curves look."""
 
     key: str
     name: str

@@ -1,4 +1,4 @@
-"""What an experiment comes to: figures, tables, and what they say of the seeds' claims.
+"""The results of an experiment: figures, tables, and verdicts on the seeds' claims.
 
 All is made from the records of trials only, so the same records always give the same results.
 """
@@ -52,7 +52,7 @@ class Drawing:
 
 
 class Answer(NamedTuple):
-    """What was found, in a sentence with numbers, and the name of the table that shows it."""
+    """The answer in a sentence with numbers, and the name of the table that shows it."""
 
     text: str
     table: str

@@ -53,7 +53,7 @@ class Trend(NamedTuple):
 
 
 def slope(points: Iterable[tuple[float, float, Hashable]]) -> Trend | None:
-    """The slope of y against x, common to all groups, each with a level of its own.
+    """The slope of y against x, common to all groups, each with another level.
 
     points: (x, y, group). Groups are what is kept fixed, such as the seed, whose split of the data
             is easier or harder for every trial. Points that are not finite are left out.

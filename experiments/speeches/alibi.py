@@ -3,11 +3,11 @@
     python -m experiments.speeches.alibi --data FOLDER --scale small
     python -m experiments.speeches.alibi --data FOLDER
 
-Figures 8, 9 and 10 and tables 4 and 5. Without a model that has no positions "ALiBi improves" could
-not be told from "learned positions hurt". The language models are read in windows of 32, 64 and 128
-tokens, over the same tokens; where only 32 positions were learned, the last one serves for all
-later places, or they begin again. Times are those of the trials of a seed, one after the other:
-only `--launcher here` on a quiet machine tells them apart.
+Figures 8, 9 and 10 and tables 4 and 5. The model without positions separates "ALiBi improves" from
+"learned positions hurt". The language models are measured in windows of 32, 64 and 128 tokens, over
+the same tokens; where only 32 positions were learned, the last one serves for all later places, or
+the positions begin again. Compare the times only of `--launcher here` on a quiet machine, where the
+trials of a seed run one after the other.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from experiments.train.trial import Trial
 
 LENGTHS = (32, 64, 128)
 LOSSES = {"train": "train_loss"} | {name: f"{key}_loss" for key, name in TEXTS.items()}
-# how a window of each length is read: the ends of keys in the records, and their names
+# how windows of each length get positions: endings of keys in the records, and their names
 READINGS = {f"_{n}": f"{n} tokens" for n in LENGTHS} | {
     f"_{n}_{how}": f"{n}, {name}"
     for n in LENGTHS[1:]
@@ -77,25 +77,25 @@ def results(trials: Trials) -> Results:
     from experiments.speeches import figures
 
     ended = finished(trials)
-    readers, writers = classifiers(ended), language_models(ended)
+    sentences, texts = classifiers(ended), language_models(ended)
     accuracy = [
         figures.Curve(
             group.label, [[100 * v for v in row] for row in by_record(of, "test_accuracy")],
             group.color,
         )
-        for group, of in by_group(readers, POSITIONS).items()
+        for group, of in by_group(sentences, POSITIONS).items()
     ]  # fmt: skip
     panels = {
         name: [
             figures.Curve(group.label, perplexities(of, key), group.color)
-            for group, of in by_group(writers, POSITIONS).items()
+            for group, of in by_group(texts, POSITIONS).items()
         ]
         for name, key in LOSSES.items()
     }
-    every = writers[0].settings["every"] if writers else 1
+    every = texts[0].settings["every"] if texts else 1
     lengths = {
         name: [
-            figures.Curve(f"{n}", perplexities(ALIBI.of(writers), f"{key}_{n}"), color)
+            figures.Curve(f"{n}", perplexities(ALIBI.of(texts), f"{key}_{n}"), color)
             for n, color in zip(LENGTHS, ("#0072B2", "#D55E00", "#009E73"), strict=True)
         ]
         for key, name in TEXTS.items()
@@ -106,13 +106,15 @@ def results(trials: Trials) -> Results:
     ratios = [perplexity(key, name) for name, key in LOSSES.items()]
     return Results(
         [
-            spread_table("classifier", "The classifier", readers, POSITIONS, {}, shown, note=note),
             spread_table(
-                "language_model", "The language model: perplexity on whole texts", writers,
+                "classifier", "The classifier", sentences, POSITIONS, {}, shown, note=note,
+            ),
+            spread_table(
+                "language_model", "The language model: perplexity on whole texts", texts,
                 POSITIONS, {}, [*ratios, SECONDS], note=note,
             ),
-            lengths_table(writers),
-            places_table(writers),
+            lengths_table(texts),
+            places_table(texts),
         ],
         [
             Drawing("accuracy", f"Figure 8: test accuracy over epochs, {over}.",
@@ -126,7 +128,7 @@ def results(trials: Trials) -> Results:
         Answer(
             "Perplexity on Obama: "
             + ", ".join(f"{g.label} {cell(ratios[1], ratios[1].over(of))}"
-                        for g, of in by_group(writers, POSITIONS).items()),
+                        for g, of in by_group(texts, POSITIONS).items()),
             "language_model",
         ),
     )  # fmt: skip
@@ -137,7 +139,7 @@ def perplexities(trials: Trials, key: str) -> list[list[float]]:
 
 
 def lengths_table(trials: Trials) -> Table:
-    """Perplexity after the last iteration, by the length of the windows that are read."""
+    """Perplexity after the last iteration, by the length of the windows."""
     rows, data = [], {}
     for group, of in by_group(trials, POSITIONS).items():
         for ending, name in READINGS.items():
@@ -199,7 +201,7 @@ TIME = Quantity("log seconds", lambda t: math.log(t.status["seconds"]))
 
 
 def longer(name: str, key: str) -> Quantity:
-    """How much worse 128 tokens are read than 32, in the logarithm of the perplexity."""
+    """The log perplexity in windows of 128 tokens less that in windows of 32."""
 
     def of(trial: TrialRecord) -> float:
         last = trial.records[-1]

@@ -1,10 +1,10 @@
-"""The sentence classifier of seed 003, section 1: table 1, figure 1, and whom it takes for whom.
+"""The sentence classifier of seed 003, section 1: table 1, figure 1, and the confusion matrix.
 
     python -m experiments.speeches.classifier --data FOLDER --scale small   # shows that it works
     python -m experiments.speeches.classifier --data FOLDER
 
 15 epochs, ten seeds; and the same with padding left out of attention, of the mean over a sentence,
-or of both, of which the seed says nothing.
+or of both, which the seed does not mention.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def epochs(trials: Trials) -> Table:
 
 
 def confusion(trials: Trials) -> Table:
-    """Whom the classifier takes for whom, after the last epoch, mean over seeds."""
+    """The confusion matrix after the last epoch, mean over seeds."""
     last = [t.records[-1] for t in trials]
     counts = [[spread([r[f"{a}_as_{b}"] for r in last]).mean for b in SHORT] for a in SHORT if last]
     rows = [[who, *(f"{n:.1f}" for n in row)] for who, row in zip(SPEAKERS, counts, strict=False)]

@@ -17,7 +17,7 @@ class Curve(NamedTuple):
     """A curve over training.
 
     values: at each x, those of all seeds.
-    theirs: the seed's, as far as it has any.
+    theirs: the seed's curve, which may be shorter or empty.
     """
 
     label: str
@@ -32,7 +32,7 @@ def curves(
     panels: Mapping[str, Sequence[Curve]], x_label: str, y_label: str, *, every: int = 1,
     log: bool = False,
 ) -> Figure:  # fmt: skip
-    """A panel a title. x is 1, 2, ... times `every`; means, ± one standard deviation as bands."""
+    """One panel for each title. x is `every` times 1, 2, ...; mean ± one standard deviation."""
     figure = Figure(figsize=(1.2 + 3.4 * len(panels), 3.4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for ax, (title, drawn) in zip(axes, panels.items(), strict=True):

@@ -3,8 +3,8 @@
     python -m experiments.speeches.language_model --data FOLDER --scale small
     python -m experiments.speeches.language_model --data FOLDER
 
-500 batches, with feed-forward parts 256 and 100 wide; perplexity on the text learnt from and on one
-of each speaker, as the assignment samples it and on whole texts.
+500 batches, with feed-forward parts 256 and 100 wide; perplexity on the training text and on a test
+text of each speaker, over random batches as in the assignment and over whole texts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HIDDEN = WIDE, NARROW = (
     Group("hidden", 256, "256 wide", "#0072B2", "#56B4E9"),
     Group("hidden", 100, "100 wide", "#D55E00", "#E69F00"),
 )
-# keys of the losses that the seed's tables are beside, by the names of their columns
+# columns of the seed's tables -> keys of the same losses in our records
 SAMPLED = {"train": "train_loss"} | {name: f"{key}_sampled" for key, name in TEXTS.items()}
 COLUMNS = {name: perplexity(key, name) for name, key in SAMPLED.items()}
 WHOLE = [perplexity(f"{key}_loss", f"{name}, whole") for key, name in TEXTS.items()]
@@ -75,12 +75,12 @@ def results(trials: Trials) -> Results:
         "over seeds as a band, beside tables 2 and 3 of the seed (dashed)."
     )
     figure = figures.curves(panels, "iteration", "perplexity", every=every, log=True)
-    found = ", ".join(f"{n} {cell(q, q.over(WIDE.of(ended)))}" for n, q in COLUMNS.items())
+    last = ", ".join(f"{n} {cell(q, q.over(WIDE.of(ended)))}" for n, q in COLUMNS.items())
     return Results(
         tables,
         [Drawing("perplexity", caption, figure)],
         decide(CLAIMS, as_the_seed(ended)),
-        Answer(f"Perplexity, 256 wide: {found}", "hidden256"),
+        Answer(f"Perplexity, 256 wide: {last}", "hidden256"),
     )
 
 
@@ -93,7 +93,7 @@ def theirs(group: Group, column: int) -> list[float]:
 
 
 def iterations(name: str, title: str, group: Group, trials: list[TrialRecord]) -> Table:
-    """A table of the seed's, ours mean ± std over seeds and its numbers in brackets."""
+    """A table of the seed: our mean ± std over seeds, and the numbers of the seed in brackets."""
     columns, data = [], {}
     for i, (head, key) in enumerate(SAMPLED.items()):
         spreads = [spread(values) for values in perplexities(trials, key)]

@@ -1,4 +1,4 @@
-"""What a trial on speeches comes to, and which trials are told apart."""
+"""Quantities of trials on speeches, and groups of these trials."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def perplexity(key: str, name: str) -> Quantity:
 
 
 def logarithm(key: str, name: str) -> Quantity:
-    """The last value of a mean loss: of perplexities, differences of it are ratios."""
+    """The last value of a mean loss; its differences are log ratios of perplexities."""
     return Quantity(f"log PPL {name}", lambda t: number(t.records[-1].get(key)))
 
 
@@ -74,7 +74,7 @@ def language_models(trials: Trials) -> list[TrialRecord]:
 
 
 def as_the_seed(trials: Trials) -> list[TrialRecord]:
-    """Those of the seed's sizes and steps: of others its claims say nothing."""
+    """The trials with the seed's sizes and steps; its claims say nothing about others."""
     protocol = ("batch_size", "optimizer", "lr", "layers", "d", "heads", "block", "steps")
     usual = {kind: {n: getattr(kind, n) for n in protocol} for kind in (Classify, Predict)}
     return [
@@ -84,6 +84,6 @@ def as_the_seed(trials: Trials) -> list[TrialRecord]:
 
 
 def by_record(trials: Sequence[TrialRecord], key: str) -> list[list[float]]:
-    """The values of all trials at each record after the first, as far as all have come."""
+    """The values of all trials at each record after the first, up to the last that all have."""
     curves = [[number(r.get(key)) for r in t.records[1:]] for t in trials]
     return [list(values) for values in zip(*curves, strict=False)]

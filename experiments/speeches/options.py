@@ -26,12 +26,12 @@ class Options(experiment.Options):
     not given."""
 
     def classify(self, **settings: Any) -> Classify:
-        """A trial of the classifier with the seed's settings, but for these and the scale's."""
+        """A classifier trial with the seed's settings, but for these and those of the scale."""
         steps = self.steps or self.pick(EPOCHS, 2) * -(-SENTENCES // 16)
         return Classify(**{**self.pick({}, SMALL), **settings, "steps": steps})
 
     def predict(self, **settings: Any) -> Predict:
-        """The same of the language model."""
+        """A trial of the language model, likewise."""
         small = {**SMALL, "every": 20}
         return Predict(
             **{**self.pick({}, small), **settings, "steps": self.steps or self.pick(500, 40)}

@@ -3,8 +3,8 @@
     python -m experiments.speeches.regularization --data FOLDER --scale small
     python -m experiments.speeches.regularization --data FOLDER
 
-Neither, batch norm alone, dropout alone and both, at rates of .2, .3, .4 and .5. The seed changed
-both at once; here each is seen by itself.
+Neither, only batch norm, only dropout, and both, with dropout rates of .2, .3, .4 and .5. The seed
+added both at once; here each is also measured without the other.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Options(options.Options):
-    """Section 3.2: batch norm and dropout, each alone and both."""
+    """Section 3.2: batch norm and dropout, each by itself and both."""
 
     def trials(self) -> dict[str, Classify]:
         return {
@@ -78,12 +78,12 @@ def results(trials: Trials) -> Results:
         "Figure 11: accuracy on both sets, of the model as it is after each epoch; mean ± one "
         "standard deviation over seeds as a band."
     )
-    found = ", ".join(f"{k.label} {cell(TEST, TEST.over(k.of(ended)))}" for k in (PLAIN, BOTH[0]))
+    right = ", ".join(f"{k.label} {cell(TEST, TEST.over(k.of(ended)))}" for k in (PLAIN, BOTH[0]))
     return Results(
         [table(ended)],
         [Drawing("accuracy", caption, figures.curves(panels, "epoch", "%"))],
         decide(CLAIMS, as_the_seed(ended)),
-        Answer(f"Right in the test set, %: {found}", "kinds"),
+        Answer(f"Right in the test set, %: {right}", "kinds"),
     )  # fmt: skip
 
 
@@ -114,7 +114,7 @@ def table(trials: Trials) -> Table:
 
 
 def changed(trials: Trials, kind: Having) -> list[tuple[int, int]]:
-    """For each seed how many sentences are right in this kind only, and in the plain one only."""
+    """For each seed how many sentences only this kind gets right, and only the plain one."""
     counts: list[tuple[int, int]] = []
     for pair in pairs(trials, kind, PLAIN):
         a, b = (unpacked("right", t.records[-1], tested(t)) for t in pair)
@@ -128,10 +128,10 @@ def tested(trial: TrialRecord) -> int:
 
 
 def mcnemar(gained: int, lost: int) -> float:
-    """The two-sided p-value of so many changes each way, if both ways were as likely.
+    """The two-sided p-value of these changes, if a change either way were equally likely.
 
     Exact: McNemar, Note on the sampling error of the difference between correlated proportions
-    (1947), with the binomial distribution in the place of its limit.
+    (1947), with the binomial distribution instead of its limit.
     """
     n, least = gained + lost, min(gained, lost)
     return min(1.0, 2 * sum(math.comb(n, k) for k in range(least + 1)) / 2**n)

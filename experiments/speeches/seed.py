@@ -1,4 +1,4 @@
-"""What seed 003 reports: its numbers, read off its tables and text."""
+"""The numbers that seed 003 reports, from its tables and text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TABLE_1 = (
 )  # fmt: skip
 
 # Tables 2 and 3, by the width of the feed-forward part, at iterations 100 ... 500: perplexity on
-# the text learnt from, Obama, H. Bush, W. Bush.
+# the training text, Obama, H. Bush, W. Bush.
 TABLES_2_3 = {
     256: ((575.3088, 693.105, 721.7043, 808.4219), (382.8657, 516.2067, 549.1379, 621.8051),
           (266.1291, 417.7356, 458.2095, 525.0245), (197.3809, 363.0804, 430.3409, 483.0418),

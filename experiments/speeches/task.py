@@ -1,4 +1,4 @@
-"""The two trainings of seed 003: whose sentence is it, and what word comes next.
+"""The two trainings of seed 003: name the speaker of a sentence, and predict the next token.
 
 The protocol is that of the assignment's main.py: batches of 16, blocks of 32 tokens, Adam with rate
 1e-3; 15 epochs of sentences, 500 batches of text.
@@ -67,8 +67,9 @@ def data(block: int) -> Speeches:
     return read(data_folder(speeches.SOURCE), block)
 
 
-# --- whose sentence is it -------------------------------------------------------------------------
-# Attention sees padding and it counts in the mean; only the second; only the first; neither.
+# --- the classifier -------------------------------------------------------------------------------
+# What includes padding: attention and the mean over a sentence; only the mean; only attention;
+# neither.
 Padding = Literal["seen", "unattended", "unpooled", "left out"]
 
 
@@ -99,8 +100,8 @@ class Classify(Speech):
 class ClassifyTask(Task):
     """Predict the speaker of a sentence.
 
-    The training accuracy of the records is that of the batches as they were trained on, before each
-    update, as the seed has it; `learnt_accuracy` is that of the model as it then is.
+    `train_accuracy` is measured on each batch before its update, as in the seed; `learnt_accuracy`
+    on the whole training set when the record is written.
     """
 
     sums = ("train_loss", "train_accuracy", "count")
@@ -124,22 +125,22 @@ class ClassifyTask(Task):
         for name, part in (("learnt", self.train), ("test", self.test)):
             logits, labels = self.logits(part), devices.to_numpy(part[2].data)
             losses = mg.cross_entropy(mg.tensor(logits), mg.tensor(labels), reduction="none")
-            said = logits.argmax(axis=-1)
+            predicted = logits.argmax(axis=-1)
             record[f"{name}_loss"] = float(losses.numpy().mean(dtype=np.float64))
-            record[f"{name}_accuracy"] = float((said == labels).mean())
+            record[f"{name}_accuracy"] = float((predicted == labels).mean())
         for i, speaker in enumerate(SHORT):  # the confusion matrix of the test set
             for j, other in enumerate(SHORT):
-                record[f"{speaker}_as_{other}"] = int(((labels == i) & (said == j)).sum())
-        return record | packed("right", said == labels)
+                record[f"{speaker}_as_{other}"] = int(((labels == i) & (predicted == j)).sum())
+        return record | packed("right", predicted == labels)
 
     def logits(self, part: Sequence[mg.Tensor]) -> np.ndarray[Any, Any]:
         """(N, classes), of the model in evaluation, on the host."""
         ids, lengths, _ = part
-        found = [
+        logits = [
             self.model(ids[i : i + AT_ONCE], lengths[i : i + AT_ONCE])
             for i in range(0, len(ids), AT_ONCE)
         ]
-        return np.concatenate([devices.to_numpy(each.data) for each in found])
+        return np.concatenate([devices.to_numpy(each.data) for each in logits])
 
 
 SHORT = ("obama", "wbush", "hbush")  # speakers by label, in names of records
@@ -150,12 +151,12 @@ def on_device(part: speeches.Sentences, device: str) -> tuple[mg.Tensor, mg.Tens
     return tuple(mg.tensor(a, device=device) for a in (part.ids, part.lengths, part.labels))  # type: ignore[return-value]
 
 
-def packed(name: str, yes: np.ndarray[Any, Any], bits: int = 50) -> dict[str, int]:
-    """Answers yes or no as whole numbers, `bits` in each: bit i of number k is answer bits k + i.
+def packed(name: str, flags: np.ndarray[Any, Any], bits: int = 50) -> dict[str, int]:
+    """Booleans as whole numbers, `bits` in each: bit i of number k is element bits * k + i.
 
-    So records tell of every sentence whether it was right, for tests of pairs of models.
+    The records then show which sentences were right, for tests of pairs of models.
     """
-    parts = [yes[i : i + bits] for i in range(0, len(yes), bits)]
+    parts = [flags[i : i + bits] for i in range(0, len(flags), bits)]
     return {
         f"{name}_{k}": sum(1 << i for i, each in enumerate(part) if each)
         for k, part in enumerate(parts)
@@ -163,17 +164,17 @@ def packed(name: str, yes: np.ndarray[Any, Any], bits: int = 50) -> dict[str, in
 
 
 def unpacked(name: str, record: dict[str, Any], n: int, bits: int = 50) -> np.ndarray[Any, Any]:
-    """(n,) bool, from what `packed` made."""
+    """(n,) bool: the inverse of `packed`."""
     return np.array([bool(record[f"{name}_{i // bits}"] >> i % bits & 1) for i in range(n)])
 
 
-# --- what word comes next -------------------------------------------------------------------------
+# --- the language model ---------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Predict(Speech):
     """Section 2, and 3.1 with other positions.
 
     every:   iterations between two measurements.
-    lengths: of windows in which the tests are read besides.
+    lengths: other lengths of windows in which the test texts are measured too.
     """
 
     shown: ClassVar[tuple[str, ...]] = ("train_loss", "obama_loss", "hbush_loss", "wbush_loss")
@@ -195,8 +196,8 @@ class Predict(Speech):
 class PredictTask(Task):
     """Predict every token of a window of text from those before it.
 
-    A sample is a window, by the place of its first token. No window comes twice before all have
-    come; an "epoch" is the batches between two measurements.
+    A sample is a window, numbered by the place of its first token. Every window is drawn once
+    before any is drawn again; an "epoch" is the batches between two measurements.
     """
 
     sums = ("running_loss", "count")
@@ -296,11 +297,13 @@ class PredictTask(Task):
         self, text: Ints, starts: Ints, length: int, places: Ints | None = None
     ) -> np.ndarray[Any, Any]:
         """(n, length): the losses of windows of a text, on the host."""
-        there, offsets = (mg.tensor(a, device=self.device) for a in (text, np.arange(length)))
-        chosen = None if places is None else mg.tensor(places, device=self.device)
+        tokens, offsets = (mg.tensor(a, device=self.device) for a in (text, np.arange(length)))
+        positions = None if places is None else mg.tensor(places, device=self.device)
         step = max(1, AT_ONCE * 32 // length)
         losses = [
-            self.losses(there, mg.tensor(starts[i : i + step], device=self.device), offsets, chosen)
+            self.losses(
+                tokens, mg.tensor(starts[i : i + step], device=self.device), offsets, positions
+            )
             for i in range(0, len(starts), step)
         ]
         return np.concatenate([devices.to_numpy(each.data) for each in losses])

@@ -19,12 +19,12 @@ PROG = "python -m experiments.speeches.tokenize"
 
 @dataclass(frozen=True)
 class Options:
-    """From where to where."""
+    """Input and output folders."""
 
     data: Path
     """Folder with the assignment's files: train_CLS.tsv, test_CLS.tsv, train_LM.txt, ..."""
     out: Path
-    """Folder for the tokenized ones, train_CLS.tok.tsv, ..., vocab.txt; replaces those there."""
+    """Folder for the tokenized files: train_CLS.tok.tsv, ..., vocab.txt. Replaces existing ones."""
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@
     jobs        what runs at a time, a trial or several as replicas; the pool of this process
     processes   a pool of processes
     on_ray      a pool on a Ray cluster
-    folder      what a sweep leaves: settings, trials, results
+    folder      the files of a sweep: settings, trials, results
     estimate    how long trials should take
     progress    what is shown while they run
     cli         command lines from dataclasses, and errors in one line

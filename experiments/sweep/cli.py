@@ -52,7 +52,7 @@ def fail(prog: str, message: object, status: int = 2) -> NoReturn:
 
 @contextlib.contextmanager
 def one_line(prog: str) -> Iterator[None]:
-    """What goes wrong inside ends the program in one line: damaged records with 1, all else 2."""
+    """An error inside ends the program in one line: status 1 for damaged records, 2 for others."""
     try:
         yield
     except RecordError as error:

@@ -81,7 +81,7 @@ class Options:
                 f"{self.device} and --gpus {self.gpus:g}"
             )
         before: set[Path] = set()
-        for name, trial in self.trials().items():  # impossible settings are found at once
+        for name, trial in self.trials().items():  # impossible settings fail here, at once
             first = trial.after()
             if first is not None and Path(name).parent / first not in before:
                 raise ValueError(f"{name}: comes after {first}, which is no earlier trial")
@@ -94,7 +94,7 @@ class Options:
 
     @contextmanager
     def how(self) -> Iterator[None]:
-        """How trials are computed, which is no setting of theirs: inside, in each process."""
+        """How trials are computed, which no setting of theirs says; entered in each process."""
         with use_kernels(self.kernels):
             yield
 
@@ -117,7 +117,7 @@ def last(trial: TrialRecord) -> dict[str, Any]:
 
 
 class Experiment(NamedTuple):
-    """An experiment: what to run, and what comes of it."""
+    """An experiment: what to run, and how to make results of its records."""
 
     name: str  # of its folder
     title: str

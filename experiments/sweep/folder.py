@@ -1,4 +1,4 @@
-"""The folder of a sweep: what is asked for, the trials, and what they come to.
+"""The folder of a sweep: its settings, its trials and its results.
 
     sweep.json      the experiment, its scale, and the settings of every trial
     NAME/           one folder a trial (see `experiments.train.records`)
@@ -26,7 +26,7 @@ SMALL_SCALE = "SMALL SCALE: shows that everything works, says nothing about mode
 
 
 def check(experiment: Experiment, options: Options, folder: Path) -> None:
-    """ValueError if a folder holds something else than what is to be run in it.
+    """ValueError if a folder holds another sweep than the one to be run in it.
 
     RecordError if what it holds is damaged, OSError if it cannot be a folder. Writes nothing.
     """

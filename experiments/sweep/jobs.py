@@ -40,7 +40,7 @@ def prerequisites(jobs: Sequence[Job]) -> list[set[int]]:
 
 
 def name_of(job: Job) -> str:
-    """What to call a job where it is shown: by its first trial, whose metrics are shown too."""
+    """The name of a job in progress lines: that of its first trial, whose metrics they show too."""
     others = len(job) - 1
     return job[0][1].name + (f" and {others} more" if others else "")
 
@@ -121,14 +121,14 @@ class Pool:
     def ended(self) -> list[tuple[int, int]]:
         """Wait a moment; the jobs that have ended since, each with its exit status.
 
-        0; 1 if it failed, and has said why on stderr; anything else if its process died.
+        0; 1 if it failed and wrote why to stderr; anything else if its process died.
         """
         i = self.running.pop(next(iter(self.running)))
         run_job(self.jobs[i], self.device, self.watcher(self.jobs[i]))
         return [(i, 0)]
 
     def stop(self) -> None:
-        """Have what still runs save a checkpoint and end."""
+        """Make the running jobs save a checkpoint and end."""
 
     def close(self) -> None:
         """Leave nothing running."""

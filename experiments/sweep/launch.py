@@ -37,7 +37,7 @@ RESTARTS = 3  # of a job whose process or node has died
 
 
 class TrialFailed(Exception):
-    """A job in a process of its own has failed."""
+    """A job in a separate process has failed."""
 
 
 def device_of(options: Options) -> str:
@@ -123,11 +123,11 @@ def run_all(
 ) -> None:
     """Run every job, as far as its trials are not finished, where `options.launcher` says.
 
-    seconds: how long each job should take, by which the end is foretold.
+    seconds: how long each job should take, from which the end is estimated.
 
     Whatever kills a process or a node, the job starts again from its checkpoint, `RESTARTS` times.
     Raises Interrupted when a signal was received and every running job has saved a checkpoint,
-    TrialFailed if a job failed in a process of its own, whose words are on stderr.
+    TrialFailed if a job failed in a separate process, which has written why to stderr.
     """
     overview = Overview([[path for _, path in job] for job in jobs], seconds)
     watcher = lambda job: Progress(job, signals.stopping, overview=overview)

@@ -100,7 +100,7 @@ def connect(address: str | None) -> None:
     how: dict[str, Any] = {"address": address, "log_to_driver": False}
     if address is None:
         how |= {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    handler = signal.getsignal(signal.SIGTERM)  # Ray sets one of its own
+    handler = signal.getsignal(signal.SIGTERM)  # Ray replaces it
     try:
         ray.init(**how, logging_level=logging.ERROR)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:

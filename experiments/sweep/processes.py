@@ -1,4 +1,4 @@
-"""Jobs in processes of their own on this machine."""
+"""Jobs in separate processes on this machine."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Processes(Pool):
 
 
 def work(job: Job, options: Options, device: str, line: int, lock: Any, parent: int) -> None:
-    """One job in a process of its own. A signal, or its parent's death, makes it save and exit.
+    """One job in a separate process. A signal, or its parent's death, makes it save and exit.
 
     line: where its progress stands on the terminal.
     """

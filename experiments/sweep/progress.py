@@ -1,4 +1,4 @@
-"""What is shown while trials run: bars on a terminal, a plain line now and then elsewhere."""
+"""Progress of running trials: bars on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Overview:
         return f"{text}; ends about {end:%H:%M}" + (f" on {end:%d %b}" if left > 43_200 else "")
 
     def seconds_left(self) -> float | None:
-        """By what the jobs so far took beside what they should have taken; None at the start."""
+        """The time that the jobs took so far, over the estimate for it; None at the start."""
         done = left = 0.0
         for i, seconds in enumerate(self.seconds):
             part = 1.0 if self.states[i] == "done" else self.part(i)

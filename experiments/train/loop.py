@@ -60,7 +60,7 @@ def run(trial: Trial, folder: Path, *, device: str = "cpu", watcher: Watcher | N
     sums or parameters are no longer finite has ended, with the last good checkpoint.
 
     ValueError, with nothing written, if the folder holds a trial with other settings or damaged
-    records, or the task is none; Interrupted if the watcher says so.
+    records, or the loop cannot drive its task; Interrupted if the watcher says so.
     """
     name = devices.parse(device)
     if ended(trial, folder):
@@ -134,7 +134,7 @@ class Session:
             self.restore()
         elif (first := trial.after()) is not None:
             self.task.begin(folder.parent / first / CHECKPOINT)
-        self.random = mg.random.get_state()  # where sessions go side by side, each has its own
+        self.random = mg.random.get_state()  # sessions that go side by side have one each
 
     def restore(self) -> None:
         """Model, optimizer, sums and random state of the checkpoint, and the records up to it."""
@@ -175,7 +175,7 @@ class Session:
         records.write_json(self.folder / "environment.json", [*self.environments, here])
         self.started = perf_counter()
 
-    # --- what `train_until` drives
+    # --- what `train_until` calls
     def due(self, step: int) -> bool:
         """Whether a step is recorded."""
         return step == self.total or self.trial.due(step, self.per_epoch)
@@ -272,14 +272,14 @@ class Session:
 
 
 def finite(model: Any) -> list[bool]:
-    """Of each replica, one without: whether no parameter is NaN or infinite."""
+    """Whether no parameter is NaN or infinite, for each replica; one value without replicas."""
     rows = model.replicas or 1
     good = [np.isfinite(p.data).reshape(rows, -1).all(axis=1) for p in model.parameters()]
     return [all(each) for each in zip(*(devices.to_numpy(g).tolist() for g in good), strict=True)]
 
 
 def wait(device: str) -> None:
-    """Until a GPU has done what it was given."""
+    """Wait until a GPU has finished its work."""
     if device != "cpu":
         devices.cupy().cuda.Device(int(device[5:])).synchronize()
 

@@ -1,12 +1,12 @@
 """The folder that a trial writes, and how it is read back.
 
     settings.json            what was asked for
-    metrics.jsonl            one JSON object a recorded step
-    times.jsonl              of these steps: seconds of training so far, and the most memory
+    metrics.jsonl            one JSON object for each recorded step
+    times.jsonl              for the same steps: seconds of training so far, and peak memory
     checkpoint.safetensors   everything that a continuation needs
     status.json              steps done, whether and how it has ended, what proves its metrics
     environment.json         a list: where each session of the trial ran
-    .lock                    held by the process that writes here
+    .lock                    locked by the process that writes here
 
 Files are replaced as a whole or extended by whole lines, so an interruption at any moment leaves a
 folder that reads. Metrics hold no time, for they are the same on every run. Figures and tables are
@@ -47,7 +47,7 @@ class RecordError(ValueError):
 
 
 def damaged(folder: Path, problem: object) -> RecordError:
-    """The error for a trial whose files are damaged, with what can be done."""
+    """The error for a trial with damaged files; it names the remedy."""
     return RecordError(f"{problem}; without {folder} --resume runs this trial again")
 
 
@@ -295,7 +295,7 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """How many cores this process may use."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return here or 1
 
@@ -335,7 +335,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Make a folder and keep other processes from writing into it.
 
     One that writes there already gets `LOCK_SECONDS` to end, then BlockingIOError names the folder.
-    The system takes the lock of a process away when it ends, however it ends.
+    The system releases the lock of a process when the process ends, for whatever reason.
     """
     from filelock import FileLock, Timeout  # not needed to read records, nor to train one trial
 

@@ -34,7 +34,7 @@ def run_replicas(
     """Train trials as replicas of one model, each into its folder; errors as `loop.run`.
 
     Metrics and parameters are those of separate runs to rounding; the seconds are those of all. A
-    trial that ends early ends, and the others go on. The watcher is told about the first.
+    trial that ends early ends, and the others go on. The watcher follows only the first.
 
     Trials continue from their checkpoints, bit for bit on a CPU if they are the same as before.
     Those with fewer steps behind them go first, until they are where the others are.

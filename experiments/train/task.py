@@ -22,7 +22,7 @@ Rows = np.ndarray[Any, np.dtype[np.integer[Any]]]  # (n,) the samples of a batch
 
 class Task:
     """The work of a trial. A kind of task is a subclass that sets `model` and `size`, and whose
-    `loss` and `measure` say what is to become small and what is to be seen.
+    `loss` and `measure` say what is minimized and what is recorded.
 
     Data go to the device once, in `__init__`. From then on a batch is the numbers of its samples.
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trial:
-    """The settings that all trainings share. A kind of trial is a subclass, with fields of its own.
+    """The settings that all trainings share. A kind of trial is a subclass that adds fields.
 
     Settings decide what comes out. Where and how it is computed (device, kernels, replicas) changes
     only rounding, and stands elsewhere. Values are what JSON holds, and tuples of such.
@@ -45,7 +45,7 @@ class Trial:
             raise ValueError(f"clip: expected more than 0, got {self.clip}")
 
     def task(self, device: str) -> Task:
-        """What is trained, made from these settings alone. `minigrad.random` has their seed."""
+        """What is trained, made from only these settings. `minigrad.random` has their seed."""
         raise NotImplementedError(f"{type(self).__name__}.task")
 
     def rate(self, step: int, per_epoch: int) -> float:
