@@ -9,6 +9,7 @@ from typing import Any, Literal
 import minigrad as mg
 from minigrad import nn
 from models.blocks import PostNorm
+from models.sizes import check_heads, check_positive
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,9 @@ class GPTConfig:
     exponent: Literal["vaswani", "halved"] = "vaswani"
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary_size", "d", "layers", "heads", "multiplier", "max_length"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.d % self.heads:
-            raise ValueError(f"d: {self.d} cannot be divided among {self.heads} heads")
+        names = ("vocabulary_size", "d", "layers", "heads", "multiplier", "max_length")
+        check_positive(self, *names)
+        check_heads(self)
         if self.d % 2:
             raise ValueError(f"d: sinusoidal positions need an even number, got {self.d}")
 

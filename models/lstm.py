@@ -8,6 +8,7 @@ from typing import Any
 
 import minigrad as mg
 from minigrad import nn
+from models.sizes import check_positive
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,7 @@ class LSTMConfig:
     padding_id: int | None = None  # the token whose embedding is zero and stays so
 
     def __post_init__(self) -> None:
-        for name in ("vocabulary_size", "d", "d_hidden", "layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        check_positive(self, "vocabulary_size", "d", "d_hidden", "layers")
 
 
 class LSTMLanguageModel(nn.Module):

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import minigrad as mg
 from minigrad import nn
 from models.blocks import PreNorm
+from models.sizes import check_heads, check_positive
 
 Positions = Literal["learned", "alibi", "none"]
 
@@ -37,13 +38,9 @@ class SpeechConfig:
     pool_padding: bool = True
 
     def __post_init__(self) -> None:
-        for name in (
-            "vocabulary_size", "d", "layers", "heads", "hidden", "block", "head", "classes",
-        ):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        if self.d % self.heads:
-            raise ValueError(f"d: {self.d} cannot be divided among {self.heads} heads")
+        names = ("vocabulary_size", "d", "layers", "heads", "hidden", "block", "head", "classes")
+        check_positive(self, *names)
+        check_heads(self)
         if self.positions not in ("learned", "alibi", "none"):
             expected = '"learned", "alibi" or "none"'
             raise ValueError(f"positions: expected {expected}, got {self.positions!r}")

@@ -608,18 +608,8 @@ class AdamW(Adam):
         params: Iterable[Any],
         lr: Numbers = 1e-3,
         *,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
         weight_decay: Numbers = 1e-2,
-        amsgrad: bool = False,
-        maximize: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            params,
-            lr,
-            betas=betas,
-            eps=eps,
-            weight_decay=weight_decay,
-            amsgrad=amsgrad,
-            maximize=maximize,
-        )
+        """options: the others of `Adam`."""
+        super().__init__(params, lr, weight_decay=weight_decay, **options)

@@ -1,0 +1,18 @@
+"""What the sizes of every model must be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def check_positive(config: Any, *names: str) -> None:
+    """ValueError for a size below 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}: expected at least 1, got {getattr(config, name)}")
+
+
+def check_heads(config: Any) -> None:
+    """ValueError unless the heads share the width equally."""
+    if config.d % config.heads:
+        raise ValueError(f"d: {config.d} cannot be divided among {config.heads} heads")
