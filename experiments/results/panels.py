@@ -109,9 +109,16 @@ def draw_band(ax: Any, band: Band, key: str, width: float) -> None:
     by_step = [{r["step"]: r[key] for r in trial.records} for trial in band.trials]
     steps = sorted(set.intersection(*map(set, by_step)))
     values = np.array([[curve[s] for s in steps] for curve in by_step], dtype=float)  # None: NaN
+    draw_mean(ax, steps, values, color=band.color, linewidth=width, label=band.label)
+
+
+def draw_mean(
+    ax: Any, x: Sequence[float], values: np.ndarray[Any, Any], *, color: Any, **line: Any
+) -> None:
+    """The mean of values, (trials, x), as a line, and their spread as a band behind it."""
     mean, low, high = mean_and_spread(values)
-    ax.fill_between(steps, low, high, color=band.color, alpha=0.25, linewidth=0)
-    ax.plot(steps, mean, color=band.color, linewidth=width, label=band.label)
+    ax.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0)
+    ax.plot(x, mean, color=color, **line)
 
 
 def mean_and_spread(values: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:

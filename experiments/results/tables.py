@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import Any
 
 from experiments.results.curves import Quantity, Spread
 from experiments.results.results import Table
@@ -16,6 +17,15 @@ def cell(quantity: Quantity, value: Spread | None) -> str:
         return ""
     mean, std = quantity.formats
     return f"{value.mean:{mean}}" + ("" if value.std is None else f" ± {value.std:{std}}")
+
+
+def cells_of(
+    quantities: Sequence[Quantity], trials: Trials
+) -> tuple[list[str], list[dict[str, Any] | None]]:
+    """The cells of quantities over trials, and the numbers in them; None for one not known."""
+    spreads = [quantity.over(trials) for quantity in quantities]
+    cells = [cell(q, s) for q, s in zip(quantities, spreads, strict=True)]
+    return cells, [s and s._asdict() for s in spreads]
 
 
 def spread_table(
@@ -37,13 +47,12 @@ def spread_table(
     for group, of_group in by_group(finished(trials), groups).items():
         for values, same in groupby(sorted(of_group, key=setting), key=setting):
             alike = list(same)
-            spreads = {quantity: quantity.over(alike) for quantity in quantities}
+            cells, numbers = cells_of(quantities, alike)
             seeds = sorted(t.settings["seed"] for t in alike)
-            cells = [cell(quantity, value) for quantity, value in spreads.items()]
             shown = [f"{value:g}" for value in values]
             rows.append([group.label, *shown, ", ".join(map(str, seeds)), *cells])
             settings = {group.setting: group.value, **dict(zip(varied, values, strict=True))}
-            numbers = {quantity.name: s and s._asdict() for quantity, s in spreads.items()}
-            data.append({**settings, "seeds": seeds, **numbers})
+            named = {q.name: n for q, n in zip(quantities, numbers, strict=True)}
+            data.append({**settings, "seeds": seeds, **named})
     heads = [groups[0].setting, *varied.values(), "seeds", *(q.label for q in quantities)]
     return Table(name, title, heads, rows, note, {"rows": data})

@@ -20,7 +20,7 @@ from itertools import pairwise
 from experiments.results.claims import Says, Test, decide, mean_of, paired
 from experiments.results.curves import Quantity
 from experiments.results.results import Answer, Drawing, Results, Table
-from experiments.results.tables import cell, spread_table
+from experiments.results.tables import cell, cells_of, spread_table
 from experiments.results.trials import Trials, by_group, finished
 from experiments.speeches import options
 from experiments.speeches.measures import (
@@ -40,6 +40,7 @@ from experiments.speeches.measures import (
     language_models,
     logarithm,
     number,
+    percent,
     perplexity,
 )
 from experiments.speeches.task import BANDS
@@ -80,14 +81,14 @@ def results(trials: Trials) -> Results:
     sentences, texts = classifiers(ended), language_models(ended)
     accuracy = [
         figures.Curve(
-            group.label, [[100 * v for v in row] for row in by_record(of, "test_accuracy")],
+            group.label, by_record(of, "test_accuracy", percent),
             group.color,
         )
         for group, of in by_group(sentences, POSITIONS).items()
     ]  # fmt: skip
     panels = {
         name: [
-            figures.Curve(group.label, perplexities(of, key), group.color)
+            figures.Curve(group.label, by_record(of, key, exp), group.color)
             for group, of in by_group(texts, POSITIONS).items()
         ]
         for name, key in LOSSES.items()
@@ -95,7 +96,7 @@ def results(trials: Trials) -> Results:
     every = texts[0].settings["every"] if texts else 1
     lengths = {
         name: [
-            figures.Curve(f"{n}", perplexities(ALIBI.of(texts), f"{key}_{n}"), color)
+            figures.Curve(f"{n}", by_record(ALIBI.of(texts), f"{key}_{n}", exp), color)
             for n, color in zip(LENGTHS, ("#0072B2", "#D55E00", "#009E73"), strict=True)
         ]
         for key, name in TEXTS.items()
@@ -134,21 +135,16 @@ def results(trials: Trials) -> Results:
     )  # fmt: skip
 
 
-def perplexities(trials: Trials, key: str) -> list[list[float]]:
-    return [[exp(loss) for loss in row] for row in by_record(trials, key)]
-
-
 def lengths_table(trials: Trials) -> Table:
     """Perplexity after the last iteration, by the length of the windows."""
     rows, data = [], {}
     for group, of in by_group(trials, POSITIONS).items():
         for ending, name in READINGS.items():
             quantities = [perplexity(f"{key}{ending}", who) for key, who in TEXTS.items()]
-            spreads = [q.over(of) for q in quantities]
-            if any(spreads):
-                cells = [cell(q, s) for q, s in zip(quantities, spreads, strict=True)]
+            cells, numbers = cells_of(quantities, of)
+            if any(numbers):
                 rows.append([group.label, name, *cells])
-                data[f"{group.value}{ending}"] = [s and s._asdict() for s in spreads]
+                data[f"{group.value}{ending}"] = numbers
     note = "Mean ± standard deviation over seeds, of the same tokens for every length."
     title = "Perplexity by the length of what is read"
     return Table("lengths", title, ["model", "windows", *TEXTS.values()], rows, note, data)
@@ -170,11 +166,10 @@ def places_table(trials: Trials) -> Table:
                 )
                 for band in bands
             ]
-            spreads = [q.over(of) for q in quantities]
-            if any(spreads):
-                cells = [cell(q, s) for q, s in zip(quantities, spreads, strict=True)]
+            cells, numbers = cells_of(quantities, of)
+            if any(numbers):
                 rows.append([group.label, READINGS[ending], *cells])
-                data[f"{group.value}{ending}"] = [s and s._asdict() for s in spreads]
+                data[f"{group.value}{ending}"] = numbers
     heads = [f"{int(low) + 1} to {high}" for low, high in (band.split("_") for band in bands)]
     note = (
         "Windows of 128 tokens; the columns are places in them, each over the same tokens: what is "

@@ -20,7 +20,16 @@ from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell, spread_table
 from experiments.results.trials import Group, Trials, finished
 from experiments.speeches import options
-from experiments.speeches.measures import GAP, LEARNT, TEST, TRAIN_LOSS, as_the_seed, by_record
+from experiments.speeches.measures import (
+    GAP,
+    LEARNT,
+    TEST,
+    TRAIN_LOSS,
+    as_the_seed,
+    by_record,
+    number,
+    percent,
+)
 from experiments.speeches.seed import TABLE_1
 from experiments.speeches.task import SHORT, Classify
 from experiments.sweep.experiment import Experiment, main
@@ -31,11 +40,11 @@ PADDINGS = SEEN, *_ = (
     Group("padding", "unpooled", "not in the mean", "#009E73", "#5FD3B0"),
     Group("padding", "left out", "in neither", "#CC79A7", "#E5B3D0"),
 )
-# of table 1: key in the records, head, its unit, format
+# of table 1: key in the records, head, how its values are shown, format
 COLUMNS = (
-    ("train_loss", "training loss", 1, ".4f"),
-    ("train_accuracy", "training accuracy, %", 100, ".2f"),
-    ("test_accuracy", "test accuracy, %", 100, ".2f"),
+    ("train_loss", "training loss", number, ".4f"),
+    ("train_accuracy", "training accuracy, %", percent, ".2f"),
+    ("test_accuracy", "test accuracy, %", percent, ".2f"),
 )
 
 
@@ -61,7 +70,7 @@ def results(trials: Trials) -> Results:
     title = "Padding: seen by attention and in the mean over 32 places, or not"
     curves = [
         figures.Curve(
-            name.removesuffix(", %"), percent(by_record(SEEN.of(trials), key)),
+            name.removesuffix(", %"), by_record(SEEN.of(trials), key, percent),
             PADDINGS[i - 1].color, [row[i] for row in TABLE_1],
         )
         for i, (key, name, *_) in enumerate(COLUMNS[1:], 1)
@@ -82,15 +91,11 @@ def results(trials: Trials) -> Results:
     )
 
 
-def percent(rows: list[list[float]]) -> list[list[float]]:
-    return [[100 * value for value in row] for row in rows]
-
-
 def epochs(trials: Trials) -> Table:
     """Table 1: ours, mean ± std over seeds, and the seed's."""
     heads, columns, data = ["epoch"], [], {}
-    for i, (key, name, unit, form) in enumerate(COLUMNS):
-        spreads = [spread([unit * v for v in values]) for values in by_record(trials, key)]
+    for i, (key, name, shown, form) in enumerate(COLUMNS):
+        spreads = [spread(values) for values in by_record(trials, key, shown)]
         quantity = Quantity(name, lambda t: math.nan, formats=(form, form))
         theirs = [f"{row[i]:g}" for row in TABLE_1] + [""] * len(spreads)
         columns += [[cell(quantity, s) for s in spreads], theirs]

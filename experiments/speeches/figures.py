@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from experiments.results.figures import STYLE, draw_grid
+from experiments.results.panels import draw_mean
 
 
 class Curve(NamedTuple):
@@ -24,7 +25,6 @@ class Curve(NamedTuple):
     values: Sequence[Sequence[float]]
     color: str
     theirs: Sequence[float] = ()
-    dashes: Any = ""
 
 
 @mpl.rc_context(STYLE)
@@ -41,10 +41,7 @@ def curves(
             if not values.size:
                 continue
             x = every * np.arange(1, len(values) + 1)
-            mean, std = values.mean(axis=1), values.std(axis=1)
-            ax.fill_between(x, mean - std, mean + std, color=each.color, alpha=0.2, linewidth=0)
-            dashes = {"dashes": each.dashes} if each.dashes else {}
-            ax.plot(x, mean, color=each.color, label=each.label, linewidth=1.3, **dashes)
+            draw_mean(ax, x, values.T, color=each.color, label=each.label, linewidth=1.3)
             theirs = each.theirs[: len(values)]
             ax.plot(x[: len(theirs)], theirs, color=each.color, dashes=(4, 2), linewidth=0.8)
         ax.set_title(title, loc="left")

@@ -65,7 +65,7 @@ def results(trials: Trials) -> Results:
     every = trials[0].settings["every"]
     panels = {
         group.label: [
-            figures.Curve(name, perplexities(of, key), COLORS[name], theirs(group, i))
+            figures.Curve(name, by_record(of, key, exp), COLORS[name], theirs(group, i))
             for i, (name, key) in enumerate(SAMPLED.items())
         ]
         for group, of in by_group(trials, HIDDEN).items()
@@ -84,10 +84,6 @@ def results(trials: Trials) -> Results:
     )
 
 
-def perplexities(trials: list[TrialRecord], key: str) -> list[list[float]]:
-    return [[exp(loss) for loss in row] for row in by_record(trials, key)]
-
-
 def theirs(group: Group, column: int) -> list[float]:
     return [row[column] for row in TABLES_2_3[group.value]]
 
@@ -96,7 +92,7 @@ def iterations(name: str, title: str, group: Group, trials: list[TrialRecord]) -
     """A table of the seed: our mean ± std over seeds, and the numbers of the seed in brackets."""
     columns, data = [], {}
     for i, (head, key) in enumerate(SAMPLED.items()):
-        spreads = [spread(values) for values in perplexities(trials, key)]
+        spreads = [spread(values) for values in by_record(trials, key, exp)]
         beside = [*(f" [{value:.1f}]" for value in theirs(group, i)), *[""] * len(spreads)]
         cells = zip((cell(COLUMNS[head], s) for s in spreads), beside, strict=False)
         columns.append([a + b for a, b in cells])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from experiments.data.speeches import SPEAKERS, TESTS
 from experiments.results.curves import Quantity
 from experiments.results.trials import Group, Trials, where
-from experiments.speeches.task import Classify, Predict
+from experiments.speeches.task import SHORT, Classify, Predict
 from experiments.train.records import TrialRecord
 
-TEXTS = {"obama": "Obama", "hbush": "H. Bush", "wbush": "W. Bush"}  # by their names in records
+TEXTS = {SHORT[SPEAKERS.index(name)]: name for name in TESTS}  # by their names in records
 
 POSITIONS = LEARNED, ALIBI, NONE = (
     Group("positions", "learned", "learned positions", "#0072B2", "#56B4E9"),
@@ -30,17 +31,38 @@ class Having(NamedTuple):
         return where(trials, **self.settings)
 
 
+# --- values in records: of a number, which is None where it was not finite ------------------------
+def number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def percent(share: float | None) -> float:
+    return 100 * number(share)
+
+
+def exp(loss: float | None) -> float:
+    return math.exp(number(loss))
+
+
+def by_record(
+    trials: Sequence[TrialRecord], key: str, shown: Callable[[float | None], float] = number
+) -> list[list[float]]:
+    """The values of all trials at each record after the first, up to the last that all have."""
+    curves = [[shown(r.get(key)) for r in t.records[1:]] for t in trials]
+    return [list(values) for values in zip(*curves, strict=False)]
+
+
 # --- the classifier -------------------------------------------------------------------------------
-def percent(key: str, name: str) -> Quantity:
+def accuracy(key: str, name: str) -> Quantity:
     """An accuracy after the last epoch."""
-    return Quantity(name, lambda t: 100 * (t.records[-1][key] or math.nan), 1, (".2f", ".2f"))
+    return Quantity(name, lambda t: percent(t.records[-1].get(key)), 1, (".2f", ".2f"))
 
 
-TEST = percent("test_accuracy", "test accuracy, %")
-LEARNT = percent("learnt_accuracy", "training accuracy, %")
+TEST = accuracy("test_accuracy", "test accuracy, %")
+LEARNT = accuracy("learnt_accuracy", "training accuracy, %")
 GAP = Quantity("gap, %", lambda t: LEARNT.of(t) - TEST.of(t), -1, (".2f", ".2f"))
 TRAIN_LOSS = Quantity(
-    "training loss", lambda t: t.records[-1]["train_loss"] or math.nan, -1, (".4f", ".4f")
+    "training loss", lambda t: number(t.records[-1].get("train_loss")), -1, (".4f", ".4f")
 )
 SECONDS = Quantity("seconds of training", lambda t: t.status["seconds"], -1, (".2f", ".2f"))
 
@@ -54,14 +76,6 @@ def perplexity(key: str, name: str) -> Quantity:
 def logarithm(key: str, name: str) -> Quantity:
     """The last value of a mean loss; its differences are log ratios of perplexities."""
     return Quantity(f"log PPL {name}", lambda t: number(t.records[-1].get(key)))
-
-
-def exp(loss: float | None) -> float:
-    return math.exp(number(loss))
-
-
-def number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 # --- which trials the seed's words are about ------------------------------------------------------
@@ -81,9 +95,3 @@ def as_the_seed(trials: Trials) -> list[TrialRecord]:
         *where(classifiers(trials), **usual[Classify]),
         *where(language_models(trials), **usual[Predict]),
     ]
-
-
-def by_record(trials: Sequence[TrialRecord], key: str) -> list[list[float]]:
-    """The values of all trials at each record after the first, up to the last that all have."""
-    curves = [[number(r.get(key)) for r in t.records[1:]] for t in trials]
-    return [list(values) for values in zip(*curves, strict=False)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.data.place import data_in
-from experiments.speeches.task import EPOCHS, SENTENCES, Classify, Predict
+from experiments.speeches.task import EPOCHS, PER_EPOCH, Classify, Predict
 from experiments.sweep import experiment
 
 SMALL = {"d": 16, "layers": 1, "hidden": 32}  # sizes at small scale
@@ -27,7 +27,7 @@ class Options(experiment.Options):
 
     def classify(self, **settings: Any) -> Classify:
         """A classifier trial with the seed's settings, but for these and those of the scale."""
-        steps = self.steps or self.pick(EPOCHS, 2) * -(-SENTENCES // 16)
+        steps = self.steps or self.pick(EPOCHS, 2) * PER_EPOCH
         return Classify(**{**self.pick({}, SMALL), **settings, "steps": steps})
 
     def predict(self, **settings: Any) -> Predict:

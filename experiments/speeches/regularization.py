@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments.results.claims import Says, decide, one_of, paired
 from experiments.results.results import Answer, Drawing, Results, Table
-from experiments.results.tables import cell
+from experiments.results.tables import cell, cells_of
 from experiments.results.trials import Trials, finished, pairs
 from experiments.speeches import options
 from experiments.speeches.measures import (
@@ -27,6 +27,7 @@ from experiments.speeches.measures import (
     Having,
     as_the_seed,
     by_record,
+    percent,
 )
 from experiments.speeches.seed import BEST_REGULARIZED
 from experiments.speeches.task import Classify, unpacked
@@ -64,9 +65,7 @@ def results(trials: Trials) -> Results:
     ended = finished(trials)
     panels = {
         kind.label: [
-            figures.Curve(
-                name, [[100 * v for v in row] for row in by_record(kind.of(trials), key)], color
-            )
+            figures.Curve(name, by_record(kind.of(trials), key, percent), color)
             for key, name, color in (
                 ("learnt_accuracy", "training set", "#0072B2"),
                 ("test_accuracy", "test set", "#D55E00"),
@@ -91,10 +90,9 @@ def table(trials: Trials) -> Table:
     """Accuracies of each kind, and the sentences on which it differs from the plain one."""
     rows, data = [], {}
     for kind in KINDS:
-        spreads = [q.over(kind.of(trials)) for q in (TEST, LEARNT, GAP)]
-        if not any(spreads):
+        cells, numbers = cells_of((TEST, LEARNT, GAP), kind.of(trials))
+        if not any(numbers):
             continue
-        cells = [cell(q, s) for q, s in zip((TEST, LEARNT, GAP), spreads, strict=True)]
         counts = changed(trials, kind)
         beside = ["", "", ""]
         if kind is not PLAIN and counts:
@@ -103,7 +101,7 @@ def table(trials: Trials) -> Table:
             n = len(counts)
             beside = [f"{sum(gained) / n:.1f}", f"{sum(lost) / n:.1f}", f"{apart} of {n}"]
         rows.append([kind.label, str(len(kind.of(trials))), *cells, *beside])
-        data[kind.label] = {"spreads": [s and s._asdict() for s in spreads], "changed": counts}
+        data[kind.label] = {"spreads": numbers, "changed": counts}
     heads = ["", "seeds", TEST.label, LEARNT.label, GAP.label, "gained", "lost", "seeds apart"]
     note = (
         "After the last epoch, mean ± standard deviation over seeds. Gained: sentences of the test "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -26,7 +26,7 @@ from minigrad import device as devices
 from models import SpeechClassifier, SpeechConfig, SpeechLanguageModel
 from models.speech import Positions
 
-EPOCHS, SENTENCES = 15, 2_092
+EPOCHS, PER_EPOCH = 15, math.ceil(2_092 / 16)  # of the classifier; batches of its sentences
 SAMPLED = 200 * 16  # windows on which the assignment measures a perplexity
 AT_ONCE = 64  # windows or sentences of a forward pass in evaluation
 BANDS = (0, 8, 16, 32, 64, 128)  # between them places within a window are measured together
@@ -79,19 +79,19 @@ class Classify(Speech):
 
     shown: ClassVar[tuple[str, ...]] = ("train_loss", "train_accuracy", "test_accuracy")
 
-    steps: int = EPOCHS * -(-SENTENCES // 16)
+    steps: int = EPOCHS * PER_EPOCH
     batch_norm: bool = False
     # The seed says nothing of padding. The assignment's sentences are padded to 32 and its recipe
     # takes the mean of all 32 places.
     padding: Padding = "seen"
 
     def config(self, vocabulary_size: int) -> SpeechConfig:
-        return SpeechConfig(
-            vocabulary_size, self.d, self.layers, self.heads, self.hidden, self.block,
-            self.positions, self.dropout, batch_norm=self.batch_norm,
+        return replace(
+            super().config(vocabulary_size),
+            batch_norm=self.batch_norm,
             attend_to_padding=self.padding in ("seen", "unpooled"),
             pool_padding=self.padding in ("seen", "unattended"),
-        )  # fmt: skip
+        )
 
     def task(self, device: str) -> Task:
         return ClassifyTask(self, device)
