@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,17 @@ def positional(
             break
         moved.append(kwargs.pop(name, default))
     for name, a in kwargs.items():
-        if carries_gradient(a) and MODE.get() != OFF:
-            raise TypeError(
-                f"{this.name}: {name} carries a gradient, which would be lost; use {name}.detach()"
-            )
+        check_constant(this.name, name, a)
         kwargs[name] = owned(raw(a))
     return tuple(moved), kwargs
+
+
+def check_constant(function: str, name: str, a: Any) -> None:
+    """TypeError for an argument that carries a gradient to a function that has none for it."""
+    if carries_gradient(a) and MODE.get() != OFF:
+        raise TypeError(
+            f"{function}: {name} carries a gradient, which would be lost; use {name}.detach()"
+        )
 
 
 def unwrapped(args: tuple[Any, ...]) -> tuple[list[Any], list[Any], Any]:
@@ -86,10 +92,7 @@ def same_dtype(args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
     Booleans stay, for they are masks. Two floating dtypes among tensors are a TypeError.
     """
     tensors = [a for a in args if isinstance(a, Tensor)]
-    floats = {t.dtype for t in tensors if t.dtype.kind == "f"}
-    if len(floats) > 1:
-        names = " and ".join(sorted(str(d) for d in floats))
-        raise TypeError(f"{names} tensors do not mix; convert one with .astype()")
+    floats = floating_dtypes((t.dtype for t in tensors), " tensors")
     numbers = [
         a.item() if is_scalar(a) and not isinstance(argument, Tensor) else a
         for argument, a in zip(args, arrays, strict=True)
@@ -103,6 +106,15 @@ def same_dtype(args: tuple[Any, ...], arrays: list[Any]) -> list[Any]:
         a.astype(dtype) if devices.is_array(a) and a.dtype != dtype and a.dtype.kind != "b" else a
         for a in numbers
     ]
+
+
+def floating_dtypes(dtypes: Iterable[np.dtype[Any]], kind: str = "") -> set[np.dtype[Any]]:
+    """The floating one among dtypes, if there is any. TypeError for two: they do not mix."""
+    floats = {dtype for dtype in dtypes if dtype.kind == "f"}
+    if len(floats) > 1:
+        names = " and ".join(sorted(str(d) for d in floats))
+        raise TypeError(f"{names}{kind} do not mix; convert one with .astype()")
+    return floats
 
 
 def is_scalar(a: Any) -> bool:
@@ -131,10 +143,7 @@ def tidy(this: Any, y: Any, arrays: list[Any]) -> Any:
     on_gpu = not isinstance(y, np.ndarray) and not this.moves
     if on_gpu and (problem := devices.elsewhere(arrays)):
         raise RuntimeError(problem)
-    floats = {a.dtype for a in arrays if devices.is_array(a) and a.dtype.kind == "f"}
-    if len(floats) > 1:
-        names = " and ".join(sorted(str(d) for d in floats))
-        raise TypeError(f"{names} do not mix; convert one with .astype()")
+    floats = floating_dtypes(a.dtype for a in arrays if devices.is_array(a))
     if y.dtype.kind != "f" or y.dtype in floats or this.casts:
         return y
     if floats:

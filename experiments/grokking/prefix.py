@@ -243,14 +243,8 @@ def attend(
 
     rows: (M,) integers: then the queries are x[rows], each row projected once.
     """
-    weight, bias = attention.in_proj_weight, attention.in_proj_bias
-    if memory is x:
-        projected = mg.split(mg.linear(x, weight, bias), 3, axis=-1)
-    else:
-        (w_q, w_kv), (b_q, b_kv) = (mg.split(t, [attention.dim]) for t in (weight, bias))
-        kv = mg.split(mg.linear(memory, w_kv, b_kv), 2, axis=-1)
-        projected = [mg.linear(x, w_q, b_q), *kv]
     heads, dim = attention.num_heads, attention.dim
+    projected = attention.project(x[None], None if memory is x else memory[None])
     q, k, v = (t.reshape(-1, heads, dim // heads) for t in projected)
     q = q if rows is None else mg.take(q, rows, axis=0)
     return attention.out_proj(path_attention(q, k, v, paths).reshape(-1, attention.dim))

@@ -87,7 +87,7 @@ class MultiHeadAttention(Module):
         causal:   query i attends to keys up to i only.
         alibi:    each head looks near by a slope of its own; see `ops.attention.alibi_bias`.
         """
-        q, k, v = (self._split_heads(t) for t in self._project(query, key, value))
+        q, k, v = (self._split_heads(t) for t in self.project(query, key, value))
         together = combined_mask(mask, key_mask, (*q.shape[:-1], k.shape[-2]), q.dtype)
         attend = ops.scaled_dot_product_attention
         how: dict[str, Any] = {"causal": causal, "alibi": alibi}
@@ -103,9 +103,10 @@ class MultiHeadAttention(Module):
         y = y if self.out_proj is None else self.out_proj(y)
         return (y, weights) if return_weights else y
 
-    def _project(
-        self, query: Tensor, key: Tensor | None, value: Tensor | None
+    def project(
+        self, query: Tensor, key: Tensor | None = None, value: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
+        """q (B, T, dim) and k, v (B, S, dim), the heads side by side."""
         w, b, dim = self.in_proj_weight, self.in_proj_bias, self.dim
         lead = "" if self.replicas is None else "R, "
         for name, t in (("query", query), ("key", key), ("value", value)):

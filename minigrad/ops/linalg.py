@@ -21,6 +21,7 @@ from minigrad.op import Result, op
 from minigrad.ops import products
 from minigrad.ops.products import column_sum, mT, product
 from minigrad.ops.shape import diagonal
+from minigrad.rules import floating_dtypes
 
 
 def one_dtype(*arrays: Array) -> tuple[Array, ...]:
@@ -28,10 +29,7 @@ def one_dtype(*arrays: Array) -> tuple[Array, ...]:
     first = arrays[0].dtype
     if all(a is None or a.dtype == first for a in arrays):
         return arrays
-    floating = {a.dtype for a in arrays if a is not None and a.dtype.kind == "f"}
-    if len(floating) > 1:
-        names = " and ".join(sorted(str(d) for d in floating))
-        raise TypeError(f"{names} do not mix; convert one with .astype()")
+    floating = floating_dtypes(a.dtype for a in arrays if a is not None)
     dtype = floating.pop() if floating else np.result_type(*(a for a in arrays if a is not None))
     return tuple(a if a is None or a.dtype == dtype else a.astype(dtype) for a in arrays)
 

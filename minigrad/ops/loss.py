@@ -15,7 +15,6 @@ from minigrad import device as devices
 from minigrad.errors import EXPLAINED, with_text
 from minigrad.graph import Array
 from minigrad.indices import check_ids
-from minigrad.modes import is_grad_enabled
 from minigrad.op import Result, op
 from minigrad.ops.elementwise import exp, logistic, mul, square
 from minigrad.ops.elementwise import where as where_op
@@ -23,7 +22,8 @@ from minigrad.ops.index import take_along_axis
 from minigrad.ops.nn import log_softmax
 from minigrad.ops.reduce import mean, sum
 from minigrad.ops.shape import unsqueeze
-from minigrad.tensor import Tensor, carries_gradient, raw
+from minigrad.rules import check_constant
+from minigrad.tensor import Tensor, raw
 from minigrad.wide import wide, wide_function
 
 
@@ -205,10 +205,7 @@ def nll_loss(
     for name, a in (("target", target), ("weight", weight)):
         if isinstance(a, (list, tuple)):
             raise TypeError(f"nll_loss: expected {name} as a tensor or array, got {a!r}")
-    if carries_gradient(weight) and is_grad_enabled():
-        raise TypeError(
-            "nll_loss: weight carries a gradient, which would be lost; use weight.detach()"
-        )
+    check_constant("nll_loss", "weight", weight)
     try:
         check_classes(logp, weight)
         ids, place, counted = class_weights(raw(logp), raw(target), raw(weight), ignore_index)
