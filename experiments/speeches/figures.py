@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, MultipleLocator, NullFormatter
 
 from experiments.results.figures import STYLE, draw_grid
 from experiments.results.panels import draw_mean
@@ -35,6 +36,7 @@ def curves(
     """One panel for each title. x is `every` times 1, 2, ...; mean ± one standard deviation."""
     figure = Figure(figsize=(1.2 + 3.4 * len(panels), 3.4), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    longest = max((len(curve.values) for drawn in panels.values() for curve in drawn), default=0)
     for ax, (title, drawn) in zip(axes, panels.items(), strict=True):
         for each in drawn:
             values = np.array(each.values)
@@ -46,10 +48,11 @@ def curves(
             ax.plot(x[: len(theirs)], theirs, color=each.color, dashes=(4, 2), linewidth=0.8)
         ax.set_title(title, loc="left")
         ax.set_xlabel(x_label)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MultipleLocator(every * max(1, math.ceil(longest / 8))))
         if log:
             ax.set_yscale("log")
-            ax.yaxis.set_major_formatter(ScalarFormatter())
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+            ax.yaxis.set_major_formatter("{x:,.0f}")
             ax.yaxis.set_minor_formatter(NullFormatter())
         draw_grid(ax)
         if drawn:

@@ -53,7 +53,7 @@ def results(trials: Trials) -> Results:
 
     ended = finished(trials)
     tables = [
-        iterations(f"hidden{g.value}", f"Table {n}: feed-forward part {g.label}", g, of)
+        iterations(f"hidden{g.value}", f"Table {n}: feed-forward part {g.label}", of)
         for n, (g, of) in enumerate(by_group(ended, HIDDEN).items(), 2)
     ]
     note = (
@@ -65,7 +65,7 @@ def results(trials: Trials) -> Results:
     every = trials[0].settings["every"]
     panels = {
         group.label: [
-            figures.Curve(name, by_record(of, key, exp), COLORS[name], theirs(group, i))
+            figures.Curve(name, by_record(of, key, exp), COLORS[name], theirs(of, i))
             for i, (name, key) in enumerate(SAMPLED.items())
         ]
         for group, of in by_group(trials, HIDDEN).items()
@@ -84,16 +84,19 @@ def results(trials: Trials) -> Results:
     )
 
 
-def theirs(group: Group, column: int) -> list[float]:
-    return [row[column] for row in TABLES_2_3[group.value]]
+def theirs(trials: list[TrialRecord], column: int) -> list[float]:
+    """A column of the seed's table, whose rows are 100 iterations apart; none beside others."""
+    settings = trials[0].settings
+    rows = TABLES_2_3[settings["hidden"]] if settings["every"] == Predict.every else ()
+    return [row[column] for row in rows]
 
 
-def iterations(name: str, title: str, group: Group, trials: list[TrialRecord]) -> Table:
+def iterations(name: str, title: str, trials: list[TrialRecord]) -> Table:
     """A table of the seed: our mean ± std over seeds, and the numbers of the seed in brackets."""
     columns, data = [], {}
     for i, (head, key) in enumerate(SAMPLED.items()):
         spreads = [spread(values) for values in by_record(trials, key, exp)]
-        beside = [*(f" [{value:.1f}]" for value in theirs(group, i)), *[""] * len(spreads)]
+        beside = [*(f" [{value:.1f}]" for value in theirs(trials, i)), *[""] * len(spreads)]
         cells = zip((cell(COLUMNS[head], s) for s in spreads), beside, strict=False)
         columns.append([a + b for a, b in cells])
         data[head] = [s._asdict() for s in spreads]

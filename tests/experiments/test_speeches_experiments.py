@@ -41,6 +41,7 @@ def test_a_command_leaves_its_tables_figures_and_claims(name, tmp_path, rng, cap
     assert {c["verdict"] for c in results["claims"]} == {"not run"}  # not the seed's sizes
     assert text.count("![") == len([*out.glob("*.png")]) >= 1
     assert "nan" not in text.lower()
+    assert "[575.3]" not in text  # of iteration 100, and here are others
     capsys.readouterr()
 
 
