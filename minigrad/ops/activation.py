@@ -12,9 +12,9 @@ import numpy as np
 
 from minigrad.graph import Array
 from minigrad.op import Result, op
-from minigrad.ops.elementwise import SQRT_2, SQRT_2PI, logistic
+from minigrad.ops.elementwise import SQRT_2PI, logistic
 from minigrad.ops.index import axis_of
-from minigrad.ops.special import erfc_array
+from minigrad.ops.special import normal_distribution
 from minigrad.wide import wide
 
 SQRT_2_OVER_PI, CUBIC = math.sqrt(2.0 / math.pi), 0.044715
@@ -60,9 +60,9 @@ def gelu(x: Array, approximate: str = "none") -> Result:
 
 def gelu_of(x: Array) -> tuple[Array, Array]:
     """(y, dy/dx)"""
-    distribution = 0.5 * erfc_array(x * (-1.0 / SQRT_2))
-    density = np.exp(-0.5 * x * x) * (1.0 / SQRT_2PI)
-    return x * distribution, distribution + x * density
+    bell = np.exp(-0.5 * x * x)
+    distribution = normal_distribution(x, bell)
+    return x * distribution, distribution + x * bell * (1.0 / SQRT_2PI)
 
 
 def gelu_tanh_of(x: Array) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ from minigrad.ops.special import erf_array, erfc_array
 from minigrad.tensor import Tensor, raw
 from minigrad.wide import wide
 
-SQRT_2, SQRT_PI, SQRT_2PI = math.sqrt(2), math.sqrt(math.pi), math.sqrt(2 * math.pi)
+SQRT_PI, SQRT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
 
 
 # --- arithmetic -------------------------------------------------------------------------------
