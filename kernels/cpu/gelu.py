@@ -12,8 +12,8 @@ from kernels.cpu.functions import exp
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 from minigrad.modes import is_grad_enabled
-from minigrad.ops.elementwise import SQRT_2, SQRT_2PI
-from minigrad.ops.special import ERFC_P, ERFC_Q, NOTHING
+from minigrad.ops.elementwise import SQRT_2PI
+from minigrad.ops.special import ERFC_P, ERFC_Q, NOTHING, SQRT_2
 
 P0, P1, P2, P3, P4 = map(np.float32, ERFC_P)
 Q0, Q1, Q2, Q3, Q4, Q5 = map(np.float32, ERFC_Q)

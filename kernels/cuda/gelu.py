@@ -19,8 +19,8 @@ from minigrad import ops
 from minigrad.kernel import Declined, kernel
 from minigrad.modes import is_grad_enabled
 from minigrad.ops.activation import CUBIC, SQRT_2_OVER_PI
-from minigrad.ops.elementwise import SQRT_2, SQRT_2PI
-from minigrad.ops.special import ERFC_P, ERFC_Q, NOTHING
+from minigrad.ops.elementwise import SQRT_2PI
+from minigrad.ops.special import ERFC_P, ERFC_Q, NOTHING, SQRT_2
 
 BLOCK = 1024
 INVERSE_SQRT_2, DENSITY = tl.constexpr(1.0 / SQRT_2), tl.constexpr(1.0 / SQRT_2PI)

@@ -45,7 +45,7 @@ ERFC_Q = (
     0.05813272150758046,
 )
 NOTHING = 11.0  # e^(-11²) is 0 in float32
-SQRT_HALF = math.sqrt(0.5)
+SQRT_2 = math.sqrt(2)
 
 erf_of_each, erfc_of_each = np.frompyfunc(math.erf, 1, 1), np.frompyfunc(math.erfc, 1, 1)
 
@@ -74,8 +74,8 @@ def erfc_array(x: Array) -> Array:
 def normal_distribution(x: Array, bell: Array) -> Array:
     """Φ(x) = erfc(-x/√2) / 2 of each element, given e^(-x²/2), with all its digits for x < 0."""
     if not on_host(x) or x.dtype != np.float32:
-        return 0.5 * erfc_array(x * -SQRT_HALF)
-    z = np.minimum(np.absolute(x * SQRT_HALF), NOTHING)
+        return 0.5 * erfc_array(x * -(1.0 / SQRT_2))
+    z = np.minimum(np.absolute(x * (1.0 / SQRT_2)), NOTHING)
     tail = polynomial(ERFC_P, z) / polynomial(ERFC_Q, z) * bell
     return mirrored(0.5 * tail, x > 0, 1.0)
 
