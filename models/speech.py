@@ -7,14 +7,18 @@ every position looks at all others, in the language model at earlier ones only.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import minigrad as mg
 from minigrad import nn
 from models.blocks import PreNorm
 from models.sizes import check_heads, check_positive
 
-Positions = Literal["learned", "alibi", "none"]
+# ALiBi takes the slope of a head times the distance from every score. "signed": the distance counted
+# from a later token is negative, so its score gains; a language model sees none.
+Positions = Literal["learned", "alibi", "signed", "none"]
+# in which places attention drops, beside the feed-forward part, the block and the head
+Dropped = Literal["weights and output", "weights", "output"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,9 @@ class SpeechConfig:
     hidden: int = 256  # width of the feed-forward part
     block: int = 32  # the longest text, where positions are learned
     positions: Positions = "learned"
-    # after attention weights, attention, feed-forward part and block, and within the head
+    # within attention, after the feed-forward part and the block, and within the head
     dropout: float = 0.0
+    attention_drops: Dropped = "weights and output"
     head: int = 100  # hidden features of the classifier's head
     classes: int = 3
     batch_norm: bool = False  # after the head's first layer
@@ -41,9 +46,10 @@ class SpeechConfig:
         names = ("vocabulary_size", "d", "layers", "heads", "hidden", "block", "head", "classes")
         check_positive(self, *names)
         check_heads(self)
-        if self.positions not in ("learned", "alibi", "none"):
-            expected = '"learned", "alibi" or "none"'
-            raise ValueError(f"positions: expected {expected}, got {self.positions!r}")
+        for name, choices in (("positions", Positions), ("attention_drops", Dropped)):
+            if (value := getattr(self, name)) not in get_args(choices):
+                expected = " or ".join(map(repr, get_args(choices)))
+                raise ValueError(f"{name}: expected {expected}, got {value!r}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout: expected a rate in [0, 1), got {self.dropout}")
 
@@ -53,17 +59,31 @@ class Attention(nn.Module):
 
     def __init__(self, config: SpeechConfig) -> None:
         c = config
-        self.heads = nn.MultiHeadAttention(
-            c.d, c.heads, bias=False, out_bias=True, dropout=c.dropout
+        of_weights, of_output = (
+            c.dropout if part in c.attention_drops else 0.0 for part in ("weights", "output")
         )
-        self.dropout = nn.Dropout(c.dropout)
-        self.alibi = c.positions == "alibi"
+        self.heads = nn.MultiHeadAttention(
+            c.d, c.heads, bias=False, out_bias=True, dropout=of_weights
+        )
+        self.dropout = nn.Dropout(of_output)
+        self.positions = c.positions
 
-    def forward(self, *args: Any, **how: Any) -> Any:
-        found = self.heads(*args, alibi=self.alibi, **how)
+    def forward(self, x: mg.Tensor, *args: Any, **how: Any) -> Any:
+        if self.positions == "signed":
+            how["mask"] = signed_bias(x, self.heads.num_heads)
+        found = self.heads(x, *args, alibi=self.positions == "alibi", **how)
         if how.get("return_weights"):
             return self.dropout(found[0]), found[1]
         return self.dropout(found)
+
+
+def signed_bias(x: mg.Tensor, heads: int) -> mg.Tensor:
+    """slope (j - i) for query i and key j, (B, heads, T, T); slopes as in `ops.attention`."""
+    (batch, length, _), device = x.shape, x.device
+    places = mg.arange(length, device=device, dtype=x.dtype)
+    slopes = 2.0 ** (-8.0 / heads * mg.arange(1, heads + 1, device=device, dtype=x.dtype))
+    bias = slopes.reshape((-1, 1, 1)) * (places - places[:, None])
+    return mg.broadcast_to(bias, (batch, heads, length, length))
 
 
 def block(config: SpeechConfig) -> PreNorm:

@@ -30,7 +30,7 @@ from experiments.speeches.measures import (
     LEARNT,
     NONE,
     POSITIONS,
-    SECONDS,
+    SIGNED,
     TEST,
     TEXTS,
     as_the_seed,
@@ -49,6 +49,10 @@ from experiments.train.records import TrialRecord
 from experiments.train.trial import Trial
 
 LENGTHS = (32, 64, 128)
+SIGN = (
+    "Signed: the distance to later tokens counts as negative, so that they gain; the seed does not "
+    "say what its encoder does with them."
+)
 LOSSES = {"train": "train_loss"} | {name: f"{key}_loss" for key, name in TEXTS.items()}
 # how windows of each length get positions: endings of keys in the records, and their names
 READINGS = {f"_{n}": f"{n} tokens" for n in LENGTHS} | {
@@ -65,7 +69,7 @@ class Options(options.Options):
     def trials(self) -> dict[str, Trial]:
         trials: dict[str, Trial] = {}
         for seed in self.seeds:
-            for group in POSITIONS:
+            for group in (*POSITIONS, SIGNED):
                 name = f"{group.value}-seed{seed}"
                 trials[f"classifier-{name}"] = self.classify(seed=seed, positions=group.value)
             for group in POSITIONS:
@@ -84,7 +88,7 @@ def results(trials: Trials) -> Results:
             group.label, by_record(of, "test_accuracy", percent),
             group.color,
         )
-        for group, of in by_group(sentences, POSITIONS).items()
+        for group, of in by_group(sentences, (*POSITIONS, SIGNED)).items()
     ]  # fmt: skip
     panels = {
         name: [
@@ -103,16 +107,17 @@ def results(trials: Trials) -> Results:
     }
     over = "mean ± one standard deviation over seeds as a band"
     note = "After the last epoch or iteration, mean ± standard deviation over seeds."
-    shown = (TEST, LEARNT, GAP, SECONDS)
+    shown = (TEST, LEARNT, GAP)
     ratios = [perplexity(key, name) for name, key in LOSSES.items()]
     return Results(
         [
             spread_table(
-                "classifier", "The classifier", sentences, POSITIONS, {}, shown, note=note,
+                "classifier", "The classifier", sentences, (*POSITIONS, SIGNED), {}, shown,
+                note=f"{note} {SIGN}",
             ),
             spread_table(
                 "language_model", "The language model: perplexity on whole texts", texts,
-                POSITIONS, {}, [*ratios, SECONDS], note=note,
+                POSITIONS, {}, ratios, note=note,
             ),
             lengths_table(texts),
             places_table(texts),

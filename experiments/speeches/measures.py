@@ -19,6 +19,7 @@ POSITIONS = LEARNED, ALIBI, NONE = (
     Group("positions", "alibi", "ALiBi", "#D55E00", "#E69F00"),
     Group("positions", "none", "no positions", "#009E73", "#5FD3B0"),
 )
+SIGNED = Group("positions", "signed", "ALiBi, signed", "#CC79A7", "#E5B3D0")
 
 
 class Having(NamedTuple):

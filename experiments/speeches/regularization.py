@@ -33,15 +33,28 @@ from experiments.speeches.seed import BEST_REGULARIZED
 from experiments.speeches.task import Classify, unpacked
 from experiments.sweep.experiment import Experiment, main
 from experiments.train.records import TrialRecord
+from models.speech import Dropped
 
 RATES = (0.2, 0.3, 0.4, 0.5)
+
+
+def kind(
+    label: str, batch_norm: bool, dropout: float, attention_drops: Dropped = "weights and output"
+) -> Having:
+    settings = {"batch_norm": batch_norm, "dropout": dropout, "attention_drops": attention_drops}
+    return Having(label, settings)
+
+
 KINDS = PLAIN, *_ = [
-    Having("neither", {"batch_norm": False, "dropout": 0.0}),
-    Having("batch norm", {"batch_norm": True, "dropout": 0.0}),
-    *(Having(f"dropout {rate}", {"batch_norm": False, "dropout": rate}) for rate in RATES),
-    *(Having(f"both, {rate}", {"batch_norm": True, "dropout": rate}) for rate in RATES),
+    kind("neither", False, 0.0),
+    kind("batch norm", True, 0.0),
+    *(kind(f"dropout {rate}", False, rate) for rate in RATES),
+    *(kind(f"both, {rate}", True, rate) for rate in RATES),
+    # "within the multi-head attention block" may be either place or both
+    kind("both, 0.2, in attention of weights", True, 0.2, "weights"),
+    kind("both, 0.2, in attention of output", True, 0.2, "output"),
 ]
-BATCH_NORM, DROPOUT, BOTH = KINDS[1], KINDS[2 : 2 + len(RATES)], KINDS[2 + len(RATES) :]
+BATCH_NORM, DROPOUT, BOTH = KINDS[1], KINDS[2:6], KINDS[6:10]
 LEVEL = 0.05
 
 

@@ -24,7 +24,7 @@ from experiments.train.task import Rows, Task, shuffled
 from experiments.train.trial import Trial
 from minigrad import device as devices
 from models import SpeechClassifier, SpeechConfig, SpeechLanguageModel
-from models.speech import Positions
+from models.speech import Dropped, Positions
 
 EPOCHS, PER_EPOCH = 15, math.ceil(2_092 / 16)  # of the classifier; batches of its sentences
 SAMPLED = 200 * 16  # windows on which the assignment measures a perplexity
@@ -44,6 +44,7 @@ class Speech(Trial):
     block: int = 32
     positions: Positions = "learned"  # "alibi" in section 3.1
     dropout: float = 0.0  # .2 ... .5 in section 3.2
+    attention_drops: Dropped = "weights and output"  # 3.2: "within the multi-head attention block"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -53,7 +54,7 @@ class Speech(Trial):
         """The sizes of the model for so many words."""
         return SpeechConfig(
             vocabulary_size, self.d, self.layers, self.heads, self.hidden, self.block,
-            self.positions, self.dropout,
+            self.positions, self.dropout, self.attention_drops,
         )  # fmt: skip
 
 
@@ -244,7 +245,8 @@ class PredictTask(Task):
         """Mean losses; perplexities are their exponentials.
 
         NAME_loss: of all windows, or for the text to learn from of `SAMPLED` ones. NAME_sampled: of
-        200 random batches, as the assignment measures. NAME_known: of tokens in the vocabulary.
+        200 random batches, as the assignment measures; NAME_first: of the first 200, as without
+        shuffling. NAME_known: of tokens in the vocabulary.
         NAME_LENGTH: of windows of LENGTH tokens. NAME_LENGTH_FROM_TO: of the places FROM + 1 to TO
         in them. These are over the same tokens for all lengths and places. Where fewer positions
         were learned, there are two of each: NAME_LENGTH_last has the last one from there on, in
@@ -261,6 +263,7 @@ class PredictTask(Task):
             record[f"{name}_loss"] = mean(losses)
             picked = random.choice(len(starts), min(SAMPLED, len(starts)), replace=False)
             record[f"{name}_sampled"] = mean(losses[picked])
+            record[f"{name}_first"] = mean(losses[:SAMPLED])
             record[f"{name}_known"] = mean(losses[known])
             for length in self.lengths:
                 for kind, places in self.positions_of(length).items():

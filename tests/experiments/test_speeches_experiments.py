@@ -115,7 +115,7 @@ def test_sentences_that_changed_are_counted_in_pairs_of_a_seed():
     """Of three sentences, bits 0, 1 and 2; the trial of another seed has no partner."""
     trials = [
         trial_of(
-            {"batch_norm": batch_norm, "dropout": 0.0, "seed": seed},
+            {**regularization.kind("", batch_norm, 0.0).settings, "seed": seed},
             {"step": 1, "obama_as_obama": 2, "obama_as_hbush": 1, "right_0": right},
         )
         for batch_norm, seed, right in ((False, 0, 0b011), (True, 0, 0b110), (True, 1, 0b111))

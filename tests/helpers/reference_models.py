@@ -113,9 +113,10 @@ class SpeechBlock(nn.Module):
         parts = self.in_proj(self.attention_norm(x)).split(d, dim=-1)
         q, k, v = (p.reshape(batch, length, self.heads, -1).transpose(1, 2) for p in parts)
         scores = q @ k.transpose(-1, -2) / math.sqrt(d / self.heads)
-        if self.positions == "alibi":
+        if self.positions in ("alibi", "signed"):
             places = torch.arange(length)
-            distance = (places[:, None] - places).abs().to(x.dtype)
+            distance = (places[:, None] - places).to(x.dtype)
+            distance = distance.abs() if self.positions == "alibi" else distance
             for h in range(self.heads):
                 scores[:, h] = scores[:, h] - 2 ** (-8 * (h + 1) / self.heads) * distance
         if causal:

@@ -11,7 +11,7 @@ from models import SpeechClassifier, SpeechConfig, SpeechLanguageModel, count
 
 SMALL = {"vocabulary_size": 23, "d": 12, "layers": 2, "heads": 2, "hidden": 20, "block": 9,
          "head": 10}  # fmt: skip
-POSITIONS = ("learned", "alibi", "none")
+POSITIONS = ("learned", "alibi", "signed", "none")
 # Numbers of a gradient are sums over at most 7 * 9 positions of products of two factors, each of
 # which is a sum of at most 36 terms, in a chain of two blocks of some ten ops: relative to the
 # greatest of a tensor, fewer than 63 * 36 * 2 * 20 roundings of 2.2e-16 with random signs.
@@ -186,7 +186,8 @@ def test_the_count_command_derives_them(model, capsys):
         ({"block": 0}, "block: expected at least 1, got 0"),
         ({"d": 63}, "d: 63 cannot be divided among 2 heads"),
         ({"dropout": 1.0}, r"dropout: expected a rate in \[0, 1\), got 1.0"),
-        ({"positions": "sinusoidal"}, 'positions: expected "learned", "alibi" or "none"'),
+        ({"positions": "sinusoidal"}, "positions: expected 'learned' or 'alibi' or 'signed'"),
+        ({"attention_drops": "all"}, "attention_drops: expected 'weights and output' or"),
     ],
 )
 def test_sizes_that_no_model_has(settings, text):
