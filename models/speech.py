@@ -14,8 +14,8 @@ from minigrad import nn
 from models.blocks import PreNorm
 from models.sizes import check_heads, check_positive
 
-# ALiBi takes the slope of a head times the distance from every score. "signed": the distance counted
-# from a later token is negative, so its score gains; a language model sees none.
+# ALiBi takes the slope of a head times the distance from every score. "signed": the distance to a
+# later token counts as negative, so its score gains; a language model sees none.
 Positions = Literal["learned", "alibi", "signed", "none"]
 # in which places attention drops, beside the feed-forward part, the block and the head
 Dropped = Literal["weights and output", "weights", "output"]
