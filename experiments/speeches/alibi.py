@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass
 from itertools import pairwise
 
-from experiments.results.claims import Says, Test, decide, mean_of, paired
+from experiments.results.claims import Says, decide, mean_of, paired
 from experiments.results.curves import Quantity
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell, cells_of, spread_table
@@ -40,6 +40,8 @@ from experiments.speeches.measures import (
     language_models,
     logarithm,
     number,
+    of_classifiers,
+    of_language_models,
     percent,
     perplexity,
 )
@@ -185,14 +187,6 @@ def places_table(trials: Trials) -> Table:
 
 
 # --- what the seed says ---------------------------------------------------------------------------
-def of_classifiers(test: Test) -> Test:
-    return lambda trials: test(classifiers(trials))
-
-
-def of_language_models(test: Test) -> Test:
-    return lambda trials: test(language_models(trials))
-
-
 def ratio(name: str) -> Quantity:
     return logarithm(LOSSES[name], name)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from experiments.data.speeches import SPEAKERS, TESTS
+from experiments.results.claims import Test
 from experiments.results.curves import Quantity
 from experiments.results.trials import Group, Trials, where
 from experiments.speeches.task import SHORT, Classify, Predict
@@ -86,6 +87,14 @@ def classifiers(trials: Trials) -> list[TrialRecord]:
 
 def language_models(trials: Trials) -> list[TrialRecord]:
     return [t for t in trials if "every" in t.settings]
+
+
+def of_classifiers(test: Test) -> Test:
+    return lambda trials: test(classifiers(trials))
+
+
+def of_language_models(test: Test) -> Test:
+    return lambda trials: test(language_models(trials))
 
 
 def as_the_seed(trials: Trials) -> list[TrialRecord]:

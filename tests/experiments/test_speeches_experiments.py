@@ -17,7 +17,7 @@ from experiments.speeches.task import Classify, Predict
 from experiments.sweep.experiment import main
 from experiments.train.records import TrialRecord
 
-NAMES = ("classifier", "language_model", "alibi", "regularization")
+NAMES = ("classifier", "language_model", "alibi", "regularization", "attention_maps")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -34,6 +34,7 @@ def test_a_command_leaves_its_tables_figures_and_claims(name, tmp_path, rng, cap
         "language_model": {"hidden256", "hidden100", "whole"},
         "alibi": {"classifier", "language_model", "lengths", "places"},
         "regularization": {"kinds"},
+        "attention_maps": {"classifier", "language_model"},
     }
     assert results["tables"].keys() == tables[name]
     for table in tables[name]:
