@@ -13,8 +13,6 @@ import math
 import sys
 from dataclasses import dataclass
 
-import numpy as np
-
 from experiments.results.claims import Says, decide, one_of, paired
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell, cells_of
@@ -27,12 +25,12 @@ from experiments.speeches.measures import (
     Having,
     as_the_seed,
     by_record,
+    only_one_right,
     percent,
 )
 from experiments.speeches.seed import BEST_REGULARIZED
-from experiments.speeches.task import Classify, unpacked
+from experiments.speeches.task import Classify
 from experiments.sweep.experiment import Experiment, main
-from experiments.train.records import TrialRecord
 from models.speech import Dropped
 
 RATES = (0.2, 0.3, 0.4, 0.5)
@@ -126,16 +124,7 @@ def table(trials: Trials) -> Table:
 
 def changed(trials: Trials, kind: Having) -> list[tuple[int, int]]:
     """For each seed how many sentences only this kind gets right, and only the plain one."""
-    counts: list[tuple[int, int]] = []
-    for pair in pairs(trials, kind, PLAIN):
-        a, b = (unpacked("right", t.records[-1], tested(t)) for t in pair)
-        counts.append((int(np.sum(a & ~b)), int(np.sum(b & ~a))))
-    return counts
-
-
-def tested(trial: TrialRecord) -> int:
-    """How many sentences the test set has."""
-    return sum(value for name, value in trial.records[-1].items() if "_as_" in name)
+    return [only_one_right(*pair) for pair in pairs(trials, kind, PLAIN)]
 
 
 def mcnemar(gained: int, lost: int) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -122,33 +122,32 @@ class ClassifyTask(Task):
         return losses.mean(), (losses.detach().sum(), right.sum(), right.size)
 
     def measure(self) -> dict[str, Any]:
-        record: dict[str, Any] = {}
-        for name, part in (("learnt", self.train), ("test", self.test)):
-            logits, labels = self.logits(part), devices.to_numpy(part[2].data)
-            losses = mg.cross_entropy(mg.tensor(logits), mg.tensor(labels), reduction="none")
-            predicted = logits.argmax(axis=-1)
-            record[f"{name}_loss"] = float(losses.numpy().mean(dtype=np.float64))
-            record[f"{name}_accuracy"] = float((predicted == labels).mean())
-        for i, speaker in enumerate(SHORT):  # the confusion matrix of the test set
-            for j, other in enumerate(SHORT):
-                record[f"{speaker}_as_{other}"] = int(((labels == i) & (predicted == j)).sum())
-        return record | packed("right", predicted == labels)
+        return scores(self.model, self.train, self.test)
 
-    def logits(self, part: Sequence[mg.Tensor]) -> np.ndarray[Any, Any]:
-        """(N, classes), of the model in evaluation, on the host."""
-        ids, lengths, _ = part
-        logits = [
-            self.model(ids[i : i + AT_ONCE], lengths[i : i + AT_ONCE])
-            for i in range(0, len(ids), AT_ONCE)
-        ]
-        return np.concatenate([devices.to_numpy(each.data) for each in logits])
+
+Labelled = tuple[mg.Tensor, mg.Tensor, mg.Tensor]  # ids (N, T), lengths (N,) and labels (N,)
+
+
+def scores(model: Callable[..., Any], train: Labelled, test: Labelled) -> dict[str, Any]:
+    """What is measured of a classifier, (ids, lengths) -> logits, in evaluation."""
+    record: dict[str, Any] = {}
+    for name, (ids, lengths, labels) in (("learnt", train), ("test", test)):
+        parts = [slice(i, i + AT_ONCE) for i in range(0, len(ids), AT_ONCE)]
+        logits = np.concatenate([devices.to_numpy(model(ids[p], lengths[p]).data) for p in parts])
+        wanted, predicted = devices.to_numpy(labels.data), logits.argmax(axis=-1)
+        losses = mg.cross_entropy(mg.tensor(logits), mg.tensor(wanted), reduction="none")
+        record[f"{name}_loss"] = float(losses.numpy().mean(dtype=np.float64))
+        record[f"{name}_accuracy"] = float((predicted == wanted).mean())
+    for i, speaker in enumerate(SHORT):  # the confusion matrix of the test set
+        for j, other in enumerate(SHORT):
+            record[f"{speaker}_as_{other}"] = int(((wanted == i) & (predicted == j)).sum())
+    return record | packed("right", predicted == wanted)
 
 
 SHORT = ("obama", "wbush", "hbush")  # speakers by label, in names of records
 
 
-def on_device(part: speeches.Sentences, device: str) -> tuple[mg.Tensor, mg.Tensor, mg.Tensor]:
-    """ids, lengths and labels."""
+def on_device(part: speeches.Sentences, device: str) -> Labelled:
     return tuple(mg.tensor(a, device=device) for a in (part.ids, part.lengths, part.labels))  # type: ignore[return-value]
 
 

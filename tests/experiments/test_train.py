@@ -142,7 +142,7 @@ def test_checkpoints_come_by_time(tmp_path, monkeypatch):
     assert saved == [60, 120, 180]
 
 
-# --- what a task leaves -----------------------------------------------------------------------------
+# --- what a task leaves ---------------------------------------------------------------------------
 class LeavingTask(LineTask):
     """Leaves how often it has left something, and whether its model was as in evaluation."""
 
