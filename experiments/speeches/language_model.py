@@ -32,9 +32,7 @@ HIDDEN = WIDE, NARROW = (
 SAMPLED = {"train": "train_loss"} | {name: f"{key}_sampled" for key, name in TEXTS.items()}
 COLUMNS = {name: perplexity(key, name) for name, key in SAMPLED.items()}
 WHOLE = [perplexity(f"{key}_loss", f"{name}, whole") for key, name in TEXTS.items()]
-FIRST = [
-    perplexity(f"{key}_first", f"{name}, first 200 batches") for key, name in TEXTS.items()
-]
+FIRST = [perplexity(f"{key}_first", f"{name}, first 200 batches") for key, name in TEXTS.items()]
 KNOWN = [perplexity(f"{key}_known", f"{name}, known words") for key, name in TEXTS.items()]
 COLORS = dict(zip(SAMPLED, ("#000000", "#0072B2", "#D55E00", "#009E73"), strict=True))
 
@@ -65,7 +63,9 @@ def results(trials: Trials) -> Results:
         "shuffle gives. Known words: of all windows the tokens in the vocabulary."
     )
     title = "On whole texts, and on the words that the model knows"
-    tables.append(spread_table("whole", title, trials, HIDDEN, {}, [*WHOLE, *FIRST, *KNOWN], note=note))
+    tables.append(
+        spread_table("whole", title, trials, HIDDEN, {}, [*WHOLE, *FIRST, *KNOWN], note=note)
+    )
     every = trials[0].settings["every"]
     panels = {
         group.label: [
