@@ -28,6 +28,7 @@ from experiments.speeches.measures import (
     LEARNED,
     LEARNT,
     NONE,
+    OF_BOTH,
     POSITIONS,
     SIGNED,
     TEST,
@@ -138,6 +139,7 @@ def results(trials: Trials) -> Results:
                         for g, of in by_group(texts, POSITIONS).items()),
             "language_model",
         ),
+        shown=OF_BOTH,
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from experiments.speeches.attention import (
     statistic,
 )
 from experiments.speeches.measures import (
+    OF_BOTH,
     Having,
     as_the_seed,
     classifiers,
@@ -81,6 +82,7 @@ def results(trials: Trials) -> Results:
         [drawing for model in (sentences, texts) for drawing in drawings(model[:1])],
         decide(CLAIMS, as_the_seed(ended)),
         Answer(f"{NEAR_FIRST.name}, in the classifier: {cell(NEAR_FIRST, read)}", "classifier"),
+        shown=OF_BOTH,
     )
 
 

@@ -24,6 +24,7 @@ from experiments.speeches.bag import Bag
 from experiments.speeches.measures import (
     GAP,
     LEARNT,
+    OF_CLASSIFIERS,
     TEST,
     TRAIN_LOSS,
     as_the_seed,
@@ -96,6 +97,7 @@ def results(trials: Trials) -> Results:
         [Drawing("accuracy", caption, figures.curves({"": curves}, "epoch", "%"))],
         decide(CLAIMS, as_the_seed(ended)),
         Answer(f"Right in the test set, %: {cell(TEST, TEST.over(SEEN.of(ended)))}", "epochs"),
+        shown=OF_CLASSIFIERS,
     )
 
 

@@ -18,7 +18,15 @@ from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell, spread_table
 from experiments.results.trials import Group, Trials, by_group, finished
 from experiments.speeches import options
-from experiments.speeches.measures import TEXTS, as_the_seed, by_record, exp, logarithm, perplexity
+from experiments.speeches.measures import (
+    OF_LANGUAGE_MODELS,
+    TEXTS,
+    as_the_seed,
+    by_record,
+    exp,
+    logarithm,
+    perplexity,
+)
 from experiments.speeches.seed import TABLES_2_3
 from experiments.speeches.task import Predict
 from experiments.sweep.experiment import Experiment, main
@@ -85,6 +93,7 @@ def results(trials: Trials) -> Results:
         [Drawing("perplexity", caption, figure)],
         decide(CLAIMS, as_the_seed(ended)),
         Answer(f"Perplexity, 256 wide: {last}", "hidden256"),
+        shown=OF_LANGUAGE_MODELS,
     )
 
 

@@ -15,6 +15,10 @@ from experiments.results.trials import Group, Trials, where
 from experiments.speeches.task import SHORT, Classify, Predict, unpacked
 from experiments.train.records import TrialRecord
 
+# numbers in the records that a page draws
+OF_CLASSIFIERS = ("test_accuracy", "learnt_accuracy", "train_accuracy", "train_loss")
+OF_LANGUAGE_MODELS = ("train_loss", "obama_loss", "hbush_loss", "wbush_loss")
+OF_BOTH = ("test_accuracy", "obama_loss", "hbush_loss", "wbush_loss")
 TEXTS = {SHORT[SPEAKERS.index(name)]: name for name in TESTS}  # by their names in records
 
 POSITIONS = LEARNED, ALIBI, NONE = (

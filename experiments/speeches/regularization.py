@@ -21,6 +21,7 @@ from experiments.speeches import options
 from experiments.speeches.measures import (
     GAP,
     LEARNT,
+    OF_CLASSIFIERS,
     TEST,
     Having,
     as_the_seed,
@@ -94,6 +95,7 @@ def results(trials: Trials) -> Results:
         [Drawing("accuracy", caption, figures.curves(panels, "epoch", "%"))],
         decide(CLAIMS, as_the_seed(ended)),
         Answer(f"Right in the test set, %: {right}", "kinds"),
+        shown=OF_CLASSIFIERS,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from experiments.speeches import options
 from experiments.speeches.measures import (
     ALIBI,
     LEARNED,
+    OF_BOTH,
     POSITIONS,
     as_the_seed,
     classifiers,
@@ -72,14 +73,15 @@ class Options(options.Options):
 
 def results(trials: Trials) -> Results:
     ended = finished(trials)
-    shown = [table(kind, title, of(ended)) for kind, (title, of) in TABLES.items()]
+    tables = [table(kind, title, of(ended)) for kind, (title, of) in TABLES.items()]
     means = {
         kind: [f"{g.label} {cell(TIME, TIME.over(found))} s"
                for g, found in by_group(of(ended), POSITIONS).items()]
         for kind, (_, of) in TABLES.items()
     }  # fmt: skip
     text = "; ".join(f"{kind}: {', '.join(each)}" for kind, each in means.items())
-    return Results(shown, [], decide(CLAIMS, as_the_seed(ended)), Answer(text, "classifier"))
+    claims = decide(CLAIMS, as_the_seed(ended))
+    return Results(tables, [], claims, Answer(text, "classifier"), shown=OF_BOTH)
 
 
 def table(kind: str, title: str, trials: Sequence[TrialRecord]) -> Table:
