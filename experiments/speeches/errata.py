@@ -36,10 +36,10 @@ def language_model(hidden: int) -> int:
 def is_share(percent: float, of: int) -> bool:
     """Whether a percentage is that of a whole number of `of` sentences.
 
-    To the decimals that the seed prints, rounded or cut off.
+    To the decimals that the seed prints, but at least two, rounded or cut off.
     """
     text = f"{percent:.4f}".rstrip("0")
-    unit = Fraction(1, 10 ** len(text.partition(".")[2]))
+    unit = Fraction(1, 10 ** max(2, len(text.partition(".")[2])))
     exact = Fraction(text) * of / 100
     nearest = [Fraction(n * 100, of) for n in (int(exact), int(exact) + 1)]
     return any(-unit / 2 <= value - Fraction(text) < unit for value in nearest)
