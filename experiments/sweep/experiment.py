@@ -93,6 +93,9 @@ class Options:
         """Every trial by the name of its folder, the most telling first."""
         raise NotImplementedError
 
+    def check(self) -> None:
+        """ValueError, before anything takes time, if what the trials need is not there."""
+
     @contextmanager
     def how(self) -> Iterator[None]:
         """How trials are computed, which no setting of theirs says; entered in each process."""

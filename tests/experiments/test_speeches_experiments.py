@@ -14,6 +14,7 @@ from experiments.speeches import measures, regularization
 from experiments.speeches.measures import Having
 from experiments.speeches.regularization import mcnemar
 from experiments.speeches.task import Classify, Predict
+from experiments.sweep import launch
 from experiments.sweep.experiment import main
 from experiments.train.records import TrialRecord
 
@@ -55,6 +56,15 @@ def test_without_data_the_command_says_so_before_anything_is_written(tmp_path, m
     assert stop.value.code == 2
     assert "no data: give the folder of" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_folder_is_told_before_kernels_are_compiled(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(launch, "use_kernels", lambda on: pytest.fail("kernels were compiled"))
+    experiment = import_module("experiments.speeches.alibi").EXPERIMENT
+    with pytest.raises(SystemExit) as stop:
+        main(experiment, ["--data", str(tmp_path), "--out", str(tmp_path / "out")], description="")
+    assert stop.value.code == 2
+    assert f"{tmp_path}: expected the speeches of CSE256" in capsys.readouterr().err
 
 
 # --- tests of claims ------------------------------------------------------------------------------
