@@ -22,11 +22,10 @@ from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell, cells_of, spread_table
 from experiments.results.trials import Trials, by_group, finished
 from experiments.speeches import options
+from experiments.speeches.accuracies import accuracies
 from experiments.speeches.measures import (
     ALIBI,
-    GAP,
     LEARNED,
-    LEARNT,
     NONE,
     OF_BOTH,
     POSITIONS,
@@ -109,14 +108,10 @@ def results(trials: Trials) -> Results:
     }
     over = "mean ± one standard deviation over seeds as a band"
     note = "After the last epoch or iteration, mean ± standard deviation over seeds."
-    shown = (TEST, LEARNT, GAP)
     ratios = [perplexity(key, name) for name, key in LOSSES.items()]
     return Results(
         [
-            spread_table(
-                "classifier", "The classifier", sentences, (*POSITIONS, SIGNED), {}, shown,
-                note=f"{note} {SIGN}",
-            ),
+            accuracies("classifier", "The classifier", sentences, (*POSITIONS, SIGNED), SIGN),
             spread_table(
                 "language_model", "The language model: perplexity on whole texts", texts,
                 POSITIONS, {}, ratios, note=note,

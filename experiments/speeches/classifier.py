@@ -17,9 +17,10 @@ from experiments.data.speeches import SPEAKERS
 from experiments.results.claims import Says, decide, mean_of, one_of
 from experiments.results.curves import Quantity, spread
 from experiments.results.results import Answer, Drawing, Results, Table
-from experiments.results.tables import cell, cells_of, spread_table
+from experiments.results.tables import cell, cells_of
 from experiments.results.trials import Group, Trials, finished
 from experiments.speeches import options
+from experiments.speeches.accuracies import accuracies
 from experiments.speeches.bag import Bag
 from experiments.speeches.measures import (
     GAP,
@@ -74,7 +75,6 @@ def results(trials: Trials) -> Results:
 
     bags, trials = where_bags(trials), classifiers(trials)
     ended = finished(trials)
-    note = "After the last epoch, mean ± standard deviation over seeds."
     title = "Padding: seen by attention and in the mean over 32 places, or not"
     curves = [
         figures.Curve(
@@ -91,7 +91,7 @@ def results(trials: Trials) -> Results:
         [
             epochs(SEEN.of(ended)),
             confusion(SEEN.of(ended)),
-            spread_table("padding", title, trials, PADDINGS, {}, (TEST, LEARNT, GAP), note=note),
+            accuracies("padding", title, ended, PADDINGS),
             baseline(SEEN.of(ended), finished(bags)),
         ],
         [Drawing("accuracy", caption, figures.curves({"": curves}, "epoch", "%"))],

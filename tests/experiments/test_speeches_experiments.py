@@ -11,8 +11,8 @@ from speech_corpus import write_corpus
 from experiments.results.claims import mean_of, one_of, paired
 from experiments.results.curves import Quantity
 from experiments.speeches import measures, regularization
+from experiments.speeches.accuracies import accuracies, mcnemar
 from experiments.speeches.measures import Having
-from experiments.speeches.regularization import mcnemar
 from experiments.speeches.task import Classify, Predict
 from experiments.sweep import launch
 from experiments.sweep.experiment import main
@@ -127,12 +127,36 @@ def test_sentences_that_changed_are_counted_in_pairs_of_a_seed():
     """Of three sentences, bits 0, 1 and 2; the trial of another seed has no partner."""
     trials = [
         trial_of(
-            {**regularization.kind("", batch_norm, 0.0).settings, "seed": seed},
-            {"step": 1, "obama_as_obama": 2, "obama_as_hbush": 1, "right_0": right},
+            {"padding": padding, "seed": seed},
+            {"step": 1, "obama_as_obama": 2, "obama_as_hbush": 1, "right_0": right,
+             "test_accuracy": accuracy, "learnt_accuracy": 1.0},
         )
-        for batch_norm, seed, right in ((False, 0, 0b011), (True, 0, 0b110), (True, 1, 0b111))
-    ]
-    assert regularization.changed(trials, regularization.BATCH_NORM) == [(1, 1)]
+        for padding, seed, right, accuracy in (
+            ("seen", 0, 0b011, 0.5), ("left out", 0, 0b110, 0.75), ("left out", 1, 0b111, 1.0)
+        )
+    ]  # fmt: skip
+    kinds = [Having(name, {"padding": name}) for name in ("seen", "left out", "unpooled")]
+    table = accuracies("kinds", "Kinds", trials, kinds)
+    (_, _, *first), (label, seeds, *_, difference, gained, lost, apart) = table.rows
+    assert first[3:] == [""] * 4
+    assert (label, seeds, gained, lost, apart) == ("left out", "2", "1.0", "1.0", "0 of 1")
+    assert difference.startswith("+25")
+    assert table.data["left out"]["changed"] == [(1, 1)]
+
+
+def test_the_best_rate_is_counted_seed_by_seed():
+    def trials(*accuracies):
+        return [
+            trial_of({**kind.settings, "seed": seed}, {"step": 1, "test_accuracy": accuracy})
+            for seed, of_seed in enumerate(accuracies)
+            for kind, accuracy in zip(regularization.BOTH, of_seed, strict=True)
+        ]
+
+    most = regularization.best_rate(trials((0.9, 0.8, 0.7, 0.6), (0.9, 0.8, 0.7, 0.6)))
+    assert most.verdict == "agrees"
+    assert most.ours.endswith("best: 0.2: 2, 0.3: 0, 0.4: 0, 0.5: 0")
+    assert regularization.best_rate(trials((0.8, 0.9, 0.7, 0.6))).verdict == "differs"
+    assert regularization.best_rate([]).verdict == "not run"
 
 
 def test_claims_are_decided_by_trials_of_the_seeds_sizes_only():
