@@ -167,8 +167,8 @@ class SpeechClassifier(nn.Module):
 class BagOfWords(nn.Module):
     """Whose sentence is it, by its words in any order?    ids (B, T) -> logits (B, classes)
 
-    A baseline: logits = Σ of the votes of the tokens, but for PAD, which is 0, + bias. The weights
-    start at 0.
+    A baseline: logits = Σ of the votes of the tokens + bias; padding, the id 0, has no vote. The
+    weights start at 0.
     """
 
     def __init__(self, vocabulary_size: int, classes: int = 3) -> None:
@@ -176,7 +176,8 @@ class BagOfWords(nn.Module):
         nn.init.zeros_(self.votes.weight)
         self.bias = nn.Parameter(mg.zeros(classes))
 
-    def forward(self, ids: mg.Tensor) -> mg.Tensor:
+    def forward(self, ids: mg.Tensor, lengths: mg.Tensor | None = None) -> mg.Tensor:
+        """Called as `SpeechClassifier` is; it needs no lengths."""
         return self.votes(ids).sum(axis=-2) + self.bias
 
 

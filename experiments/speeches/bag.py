@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 import minigrad as mg
-from experiments.speeches.task import data, on_device, scores
+from experiments.speeches.task import ClassifyTask
 from experiments.train.task import Rows, Task
 from experiments.train.trial import Trial
+from minigrad import nn
 from models import BagOfWords
 
 
@@ -49,28 +50,16 @@ class Bag(Trial):
         return BagTask(self, device)
 
 
-class BagTask(Task):
-    """The loss is the mean over all sentences; `train_loss` is without the penalty."""
+class BagTask(ClassifyTask):
+    """`train_loss` is without the penalty."""
 
-    sums = ("train_loss", "train_accuracy", "count")
-
-    def __init__(self, trial: Bag, device: str) -> None:
-        super().__init__(trial, device)
-        source = data(trial.block)
-        self.train, self.test = (on_device(s, device) for s in (source.train, source.test))
-        self.size = len(source.train)
-        self.model = BagOfWords(len(source.vocabulary)).to(device)
+    def untrained(self, vocabulary_size: int) -> nn.Module:
+        return BagOfWords(vocabulary_size)
 
     def order(self, epoch: int) -> list[Rows]:
         return [np.arange(self.size)]
 
     def loss(self, rows: mg.Tensor) -> tuple[mg.Tensor, Sequence[mg.Tensor]]:
-        ids, _, labels = (a[rows] for a in self.train)
-        logits = self.model(ids)
-        losses = mg.cross_entropy(logits, labels, reduction="none")
-        right = mg.argmax(logits.detach(), axis=-1) == labels
+        loss, sums = super().loss(rows)
         penalty = 0.5 * self.trial.penalty * mg.square(self.model.votes.weight).sum()
-        return losses.mean() + penalty, (losses.detach().sum(), right.sum(), right.size)
-
-    def measure(self) -> dict[str, Any]:
-        return scores(lambda ids, lengths: self.model(ids), self.train, self.test)
+        return loss + penalty, sums

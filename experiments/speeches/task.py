@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +23,7 @@ from experiments.data.speeches import UNKNOWN, Ints, Speeches
 from experiments.train.task import Rows, Task, shuffled
 from experiments.train.trial import Trial
 from minigrad import device as devices
+from minigrad import nn
 from models import SpeechClassifier, SpeechConfig, SpeechLanguageModel
 from models.speech import Dropped, Positions
 
@@ -112,7 +113,10 @@ class ClassifyTask(Task):
         source = data(trial.block)
         self.train, self.test = (on_device(s, device) for s in (source.train, source.test))
         self.size = len(source.train)
-        self.model = SpeechClassifier(trial.config(len(source.vocabulary))).to(device)
+        self.model = self.untrained(len(source.vocabulary)).to(device)
+
+    def untrained(self, vocabulary_size: int) -> nn.Module:
+        return SpeechClassifier(self.trial.config(vocabulary_size))
 
     def loss(self, rows: mg.Tensor) -> tuple[mg.Tensor, Sequence[mg.Tensor]]:
         ids, lengths, labels = (a[rows] for a in self.train)
@@ -122,32 +126,28 @@ class ClassifyTask(Task):
         return losses.mean(), (losses.detach().sum(), right.sum(), right.size)
 
     def measure(self) -> dict[str, Any]:
-        return scores(self.model, self.train, self.test)
-
-
-Labelled = tuple[mg.Tensor, mg.Tensor, mg.Tensor]  # ids (N, T), lengths (N,) and labels (N,)
-
-
-def scores(model: Callable[..., Any], train: Labelled, test: Labelled) -> dict[str, Any]:
-    """What is measured of a classifier, (ids, lengths) -> logits, in evaluation."""
-    record: dict[str, Any] = {}
-    for name, (ids, lengths, labels) in (("learnt", train), ("test", test)):
-        parts = [slice(i, i + AT_ONCE) for i in range(0, len(ids), AT_ONCE)]
-        logits = np.concatenate([devices.to_numpy(model(ids[p], lengths[p]).data) for p in parts])
-        wanted, predicted = devices.to_numpy(labels.data), logits.argmax(axis=-1)
-        losses = mg.cross_entropy(mg.tensor(logits), mg.tensor(wanted), reduction="none")
-        record[f"{name}_loss"] = float(losses.numpy().mean(dtype=np.float64))
-        record[f"{name}_accuracy"] = float((predicted == wanted).mean())
-    for i, speaker in enumerate(SHORT):  # the confusion matrix of the test set
-        for j, other in enumerate(SHORT):
-            record[f"{speaker}_as_{other}"] = int(((wanted == i) & (predicted == j)).sum())
-    return record | packed("right", predicted == wanted)
+        """Loss and accuracy on both sets, and which sentences of the test set are right."""
+        record: dict[str, Any] = {}
+        for name, (ids, lengths, labels) in (("learnt", self.train), ("test", self.test)):
+            parts = [slice(i, i + AT_ONCE) for i in range(0, len(ids), AT_ONCE)]
+            logits = np.concatenate(
+                [devices.to_numpy(self.model(ids[p], lengths[p]).data) for p in parts]
+            )
+            wanted, predicted = devices.to_numpy(labels.data), logits.argmax(axis=-1)
+            losses = mg.cross_entropy(mg.tensor(logits), mg.tensor(wanted), reduction="none")
+            record[f"{name}_loss"] = float(losses.numpy().mean(dtype=np.float64))
+            record[f"{name}_accuracy"] = float((predicted == wanted).mean())
+        for i, speaker in enumerate(SHORT):  # the confusion matrix of the test set
+            for j, other in enumerate(SHORT):
+                record[f"{speaker}_as_{other}"] = int(((wanted == i) & (predicted == j)).sum())
+        return record | packed("right", predicted == wanted)
 
 
 SHORT = ("obama", "wbush", "hbush")  # speakers by label, in names of records
 
 
-def on_device(part: speeches.Sentences, device: str) -> Labelled:
+def on_device(part: speeches.Sentences, device: str) -> tuple[mg.Tensor, mg.Tensor, mg.Tensor]:
+    """ids (N, T), lengths (N,) and labels (N,)."""
     return tuple(mg.tensor(a, device=device) for a in (part.ids, part.lengths, part.labels))  # type: ignore[return-value]
 
 
