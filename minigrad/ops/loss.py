@@ -20,6 +20,7 @@ from minigrad.ops.elementwise import exp, logistic, mul, square
 from minigrad.ops.elementwise import where as where_op
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.nn import log_softmax
+from minigrad.ops.products import row_sum
 from minigrad.ops.reduce import mean, sum
 from minigrad.ops.shape import unsqueeze
 from minigrad.rules import check_constant
@@ -157,13 +158,15 @@ def cross_entropy(
             raise ValueError("ignore_index is for class ids, and the target is probabilities")
         return soft_cross_entropy(logits, target, weight, label_smoothing, reduction)
     target, place, counted = class_weights(logits, target, weight, ignore_index)
-    x = np.where(counted[..., None], logits, 0.0)  # ignored logits may be infinite or NaN
+    x = logits
+    if not isinstance(counted, np.ndarray) or not counted.all():  # a GPU's host would have to wait
+        x = np.where(counted[..., None], logits, 0.0)  # ignored logits may be infinite or NaN
     with np.errstate(invalid="ignore"):
         p = x - x.max(axis=-1, keepdims=True) if x.size else x
     picked = np.take_along_axis(p, target[..., None], axis=-1)[..., 0]
     spread = (p if weight is None else p * weight).sum(axis=-1) if label_smoothing else 0.0
     np.exp(p, out=p)
-    total = p.sum(axis=-1, keepdims=True)
+    total = row_sum(p)
     p /= total
     log_total = np.log(total[..., 0])
     weight_sum = float(classes) if weight is None else weight.sum()
@@ -175,16 +178,16 @@ def cross_entropy(
         scale = 1.0 / place.sum() if reduction == "mean" else 1.0
 
     def pull(g: Array) -> Array:
-        hit = (1.0 - label_smoothing) * place[..., None]
+        each = np.where(counted, g * scale, 0.0)
+        hit = ((1.0 - label_smoothing) * place * each)[..., None]
         if label_smoothing:
-            smooth = share[..., None]
+            smooth = (share * each)[..., None]
             gx = p * (hit + smooth * weight_sum)
             gx -= smooth if weight is None else smooth * weight
         else:
             gx = p * hit
         at = target[..., None]
         np.put_along_axis(gx, at, np.take_along_axis(gx, at, axis=-1) - hit, axis=-1)
-        gx *= np.where(counted, g * scale, 0.0)[..., None]
         return gx
 
     with np.errstate(invalid="ignore"):
