@@ -1,4 +1,5 @@
-"""The two models of seed 003 (CSE256, assignment 2): a sentence classifier and a language model.
+"""The two models of seed 003 (CSE256, assignment 2), a sentence classifier and a language model,
+and a linear baseline of the first.
 
 Both are embeddings, positions and pre-norm blocks without a last norm (`Trunk`); in the classifier
 every position looks at all others, in the language model at earlier ones only.
@@ -161,6 +162,23 @@ class SpeechClassifier(nn.Module):
             h = self.norm(h)
         logits = self.classifier(self.dropout(mg.relu(h)))
         return (logits, attentions) if return_weights else logits
+
+
+class BagOfWords(nn.Module):
+    """Whose sentence is it, by its words in any order?    ids (B, T) -> logits (B, classes)
+
+    A baseline: logits = Σ of the votes of the tokens + bias; padding, the id 0, has no vote. The
+    weights start at 0.
+    """
+
+    def __init__(self, vocabulary_size: int, classes: int = 3) -> None:
+        self.votes = nn.Embedding(vocabulary_size, classes, padding_idx=0)
+        nn.init.zeros_(self.votes.weight)
+        self.bias = nn.Parameter(mg.zeros(classes))
+
+    def forward(self, ids: mg.Tensor, lengths: mg.Tensor | None = None) -> mg.Tensor:
+        """Called as `SpeechClassifier` is; it needs no lengths."""
+        return self.votes(ids).sum(axis=-2) + self.bias
 
 
 class SpeechLanguageModel(nn.Module):

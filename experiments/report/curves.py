@@ -22,22 +22,31 @@ PANELS = 4  # quantities that are drawn side by side
 NOT_VARIED = ("seed", "steps", "version", "share_prefixes")
 
 
-def curves_of(trials: Sequence[TrialRecord], groups: Sequence[Group]) -> dict[str, Any]:
-    """What page.js draws.
+def curves_of(
+    trials: Sequence[TrialRecord], groups: Sequence[Group], shown: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What page.js draws, of trials of one kind or several.
 
+    shown:      the numbers in the records that it offers, if not all.
     quantities: pairs of a name in the records and its label.
     panels:     names of those that are drawn side by side: the first that were recorded.
     runs:       of each trial name, group, what is varied in words, colours, dash, and `values`: a
                 list for each quantity and for "step".
     """
-    quantities = list(dict.fromkeys(k for t in trials for k in t.records[0] if k != "step"))
+    recorded = dict.fromkeys(k for t in trials for k in t.records[0] if k != "step")
+    quantities = [*(shown or recorded)]
     apart = {*NOT_VARIED, *(group.setting for group in groups)}
-    first = trials[0].settings
-    varied = [k for k in first if k not in apart and any(t.settings[k] != first[k] for t in trials)]
+    names = dict.fromkeys(name for t in trials for name in t.settings if name not in apart)
+    varied = [
+        name
+        for name in names
+        if len({frozen(t.settings[name]) for t in trials if name in t.settings}) > 1
+    ]
 
     def setting(trial: TrialRecord) -> tuple[Any, ...]:
-        values = (trial.settings[name] for name in varied)
-        return tuple(tuple(v) if isinstance(v, list) else v for v in values)
+        """What is varied; () where a kind of trial lacks it, which comes before all values."""
+        given = (trial.settings.get(name, ()) for name in varied)
+        return tuple(() if value == () else (frozen(value),) for value in given)
 
     settings = sorted({setting(trial) for trial in trials})
     runs = [
@@ -59,10 +68,18 @@ def curves_of(trials: Sequence[TrialRecord], groups: Sequence[Group]) -> dict[st
     return {"quantities": labels, "panels": quantities[:PANELS], "runs": runs}
 
 
+def frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def in_words(names: Sequence[str], values: Sequence[Any]) -> str:
-    """Such as "layers 2, d 128"."""
-    texts = ["+".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values]
-    return ", ".join(map(" ".join, zip(names, texts, strict=True)))
+    """Such as "layers 2, d 128"; each value in a tuple, or () where there is none."""
+    texts = [
+        (name, "+".join(map(str, v)) if isinstance(v, tuple) else str(v))
+        for name, given in zip(names, values, strict=True)
+        for v in given
+    ]
+    return ", ".join(map(" ".join, texts))
 
 
 def colors(group: Group, i: int, n: int) -> list[str]:

@@ -8,4 +8,5 @@ results     tables, drawings and claims, and the files made of them
 tables      numbers as people read them, mean ± std
 figures     the look of figures, and how they are written
 panels      figures that all sweeps share
+maps        figures of attention
 """

@@ -67,6 +67,7 @@ class Results:
     claims: Sequence[Claim] = ()
     answer: Answer | None = None  # for the head of a report
     groups: Sequence[Group] = ()  # such as models, which a report's live curves tell apart
+    shown: Sequence[str] = ()  # numbers in the records that the page draws, if not all
 
     def all_tables(self) -> list[Table]:
         """The tables, and last that of the claims."""
