@@ -1,7 +1,7 @@
-"""The sides of the benchmark: what one training step of each is.
+"""The sides of the benchmark: one training step in minigrad, PyTorch and JAX.
 
 Every side starts from minigrad's weights and trains on one batch: forward, mean loss over the
-positions that count, backward, clip, AdamW. `check_agreement` compares what they compute.
+positions that count, backward, clip, AdamW. `check_agreement` compares their losses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from experiments.grokking.task import Grokking, GrokkingTask, data_of, model_of
 from experiments.train import loop, records
 
 Model = Literal["lstm", "gpt"]
-Step = Callable[[], Any]  # one update; gives the loss before it
+Step = Callable[[], Any]  # one update; returns the loss before it
 FLOAT32 = float(np.finfo(np.float32).eps)
 
 
@@ -32,15 +32,15 @@ class Unavailable(Exception):
 
 
 class BenchmarkError(Exception):
-    """The numbers would mean nothing, or cannot be had; the message says why."""
+    """The sides do not agree, or a measurement failed; the message says why."""
 
 
 # --- what is trained ------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Problem:
-    """A model, and the batch that every side trains it on.
+    """A model, and the batch on which every side trains it.
 
-    In every row the same positions count, all from `start` on; PAD does not occur.
+    In every sequence the loss counts the positions from `start` on; PAD does not occur.
     """
 
     trial: Grokking
@@ -72,10 +72,10 @@ class Problem:
 
 
 def sums(model: Model, batch: int = 480, d: int = 128) -> Problem:
-    """Training sums a + b mod p of the sanity experiment: `Problem` for all of them by default.
+    """Training sums a + b mod p of the sanity experiment; by default all of them.
 
-    p is 31, or for a larger batch the least p of which half of all sums fill it. The loss counts
-    the answer and EOS.
+    p is 31, or for a larger batch the least p with enough training sums, which are half of all. The
+    loss counts the answer and EOS.
     """
     p = next(p for p in range(31, 2 * batch + 32) if round(p * p / 2) >= batch)
     trial = Grokking(model=model, d=d, p=p, batch_size=batch)
@@ -101,14 +101,14 @@ def minigrad_model(problem: Problem) -> Any:
 
 
 def weights_of(problem: Problem) -> dict[str, np.ndarray[Any, Any]]:
-    """What every side starts from."""
+    """The initial weights of every side."""
     return {k: v.copy() for k, v in minigrad_model(problem).state_dict().items()}
 
 
 def minigrad_step(problem: Problem, shared: bool = False) -> Step:
-    """One step as the experiment makes it, which takes the batch from the training set each time.
+    """One step as in the experiment, which takes the batch from the training set each time.
 
-    shared: as a tree of prefixes, so each step also makes the tree.
+    shared: with shared prefixes; each step also builds the tree of prefixes.
     """
     trial, data = problem.trial, problem.equations
     mg.random.seed(trial.seed)
@@ -128,10 +128,11 @@ def torch_step(
     mode: str | None = None,
     optimizer: Mapping[str, bool] = MappingProxyType({}),
 ) -> Step:
-    """The same in PyTorch.
+    """The step in PyTorch.
 
-    compiled:  forward and loss by `torch.compile`, in a `mode` of its own, without a graph break.
-    optimizer: options of AdamW that only change how it is computed.
+    compiled:  forward and loss are compiled by `torch.compile` with this `mode`, without graph
+               breaks.
+    optimizer: options of AdamW that change only how it is computed.
     """
     import torch
     from torch.nn import functional as F
@@ -158,7 +159,7 @@ def torch_step(
         loss_of = torch.compile(loss_of, fullgraph=True, mode=mode)
         try:
             loss_of(inputs, targets).backward()
-        except Exception as error:  # of the compiler, of which there are many
+        except Exception as error:  # the compiler raises many kinds
             reason = str(error).strip().split("\n")[0]
             raise Unavailable(f"torch.compile: {type(error).__name__}: {reason}") from None
 
@@ -175,7 +176,7 @@ def torch_step(
 
 # --- JAX ------------------------------------------------------------------------------------------
 def jax_step(problem: Problem) -> Step:
-    """The same in JAX: the whole step is one compiled program."""
+    """The step in JAX, as one compiled program."""
     try:
         import jax
     except ImportError as error:
@@ -204,20 +205,20 @@ def jax_step(problem: Problem) -> Step:
 # --- all of them ----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Side:
-    """A name and a step, to be run with minigrad's kernels on or off."""
+    """A name and a step, run with minigrad's kernels on or off."""
 
     name: str
     step: Step
     kernels: bool = False
 
     def switch(self) -> None:
-        """To be called before the first step of each turn; the threads of BLAS follow."""
+        """Call this before the first step of each turn; it also sets the threads of BLAS."""
         mg.use_kernels(self.kernels)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How a side is made. compiled: for this one problem, so its memory says nothing."""
+    """How a side is made. compiled: the compiler's memory would be measured too, so it is not."""
 
     make: Callable[[Problem], Step]
     kernels: bool = False
@@ -254,7 +255,7 @@ KINDS: dict[Model, dict[str, Kind]] = {
 
 
 def make_side(name: str, problem: Problem) -> Side:
-    """ValueError for an unknown name; Unavailable if it cannot run here."""
+    """The side of this name. ValueError if it is unknown, Unavailable if it cannot run here."""
     kinds = KINDS[problem.trial.model]
     if name not in kinds:
         raise ValueError(f"side: expected one of {', '.join(map(repr, kinds))}, got {name!r}")
@@ -268,7 +269,7 @@ def make_side(name: str, problem: Problem) -> Side:
 
 
 def make_sides(names: Sequence[str], problem: Problem) -> list[Side]:
-    """Those of the sides that run here; a line on stderr says why another does not."""
+    """The sides that can run here; for each other, one line on stderr says why it cannot."""
     sides: list[Side] = []
     for name in names:
         try:
@@ -286,16 +287,16 @@ def say_once(line: str) -> None:
 def check_agreement(sides: Sequence[Side], problem: Problem, steps: int = 3) -> None:
     """Run the first steps of all sides. BenchmarkError unless their losses agree.
 
-    The first loss shows that the models are the same, the next ones that the updates are, but for
-    the clipping: a factor common to all gradients does not change Adam's steps. The tolerance is
-    eps of float32 times 4 d, the terms of the longest sum in a product.
+    The first loss shows that the models are the same, the next ones that the updates are the same,
+    except for clipping: a common factor of all gradients does not change Adam's steps. The
+    tolerance is eps of float32 times 4 d, the number of terms of the longest sum in a product.
     """
     losses: list[list[float]] = []
     for side in sides:
         side.switch()
         losses.append([float(side.step()) for _ in range(steps)])
-    for side, found in zip(sides, losses, strict=True):
-        for n, (a, b) in enumerate(zip(losses[0], found, strict=True), start=1):
+    for side, of_side in zip(sides, losses, strict=True):
+        for n, (a, b) in enumerate(zip(losses[0], of_side, strict=True), start=1):
             if not abs(a - b) <= 4 * problem.trial.d * FLOAT32 * abs(a):
                 raise BenchmarkError(
                     f"{problem.trial.model}: loss {n} of {sides[0].name} is {a:.7g}, that of "
@@ -304,11 +305,11 @@ def check_agreement(sides: Sequence[Side], problem: Problem, steps: int = 3) -> 
 
 
 def environment() -> dict[str, Any]:
-    """Where the sides ran: that of `experiments.train.records`, and the versions of the peers."""
-    found = records.environment("cpu")
+    """The environment of `experiments.train.records`, with the versions of PyTorch, JAX, Numba."""
+    result = records.environment("cpu")
     for package in ("torch", "jax", "numba"):
         try:
-            found[package] = version(package)
+            result[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return found
+            result[package] = None
+    return result

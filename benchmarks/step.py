@@ -1,11 +1,11 @@
-"""A training step side by side with its peers: `python -m benchmarks.step`.
+"""The time of a training step, compared with PyTorch and JAX: `python -m benchmarks.step`.
 
 Every side trains the same model, from the same weights, on the 480 training sequences of the sanity
 experiment in float32: forward, loss on the right-hand side, backward, clip at norm 1, AdamW. First
-their losses are compared. Then they take turns within one process, so that a drift of the machine
-meets all, and pause before each turn, since threads that still spin after one would slow the next.
-The matrix products that such a step needs take turns with them, alone. Memory is measured in
-processes of its own. Also the cost of recording and running a tiny op.
+their losses are compared. Then they take turns within one process, so that changes in the speed of
+the machine affect all. Before each turn is a pause, since threads that still spin would slow the
+next. Only the matrix products of a step take turns too: the floor. Memory is measured in separate
+processes. Last comes the time to run and record a tiny op.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ class Settings:
     turns: int = 40
     """Turns of each side that are counted, after 2 that are not."""
     models: tuple[Model, ...] = ("lstm", "gpt")
-    """Which models."""
+    """The models."""
     compiled: bool = True
-    """Also torch.compile, which compiles for a minute, and JAX, where it is installed."""
+    """Also torch.compile, which compiles for a minute, and JAX if it is installed."""
     memory: bool = True
     """Also measure memory."""
     keep_memory: bool = True
-    """Let the process keep freed memory, as the experiments do; it serves all sides."""
+    """Let the process keep freed memory, as the experiments do; this helps all sides."""
     out: Path | None = None
-    """A JSON file for all numbers and where they were measured."""
+    """A JSON file for all numbers and the environment."""
 
     def __post_init__(self) -> None:
         if self.turns < 2:
@@ -82,15 +82,15 @@ def alternate(
     pause: float = PAUSE,
     seconds: float = float("inf"),
 ) -> dict[str, list[float]]:
-    """Milliseconds of a step in each turn, the sides taking turns.
+    """Milliseconds of a step in each turn; the sides take turns.
 
-    A turn is a pause, one step that is not counted, since the other sides have had the caches, and
-    some that are, as in training, where step follows step.
+    A turn is a pause, one step that is not counted, because the caches contain the data of other
+    sides, and then steps that are counted, one after the other as in training.
 
-    uncounted: turns of each side that come first and are not counted.
-    steps:     counted in each turn.
-    pause:     seconds.
-    seconds:   no new turns after so long, once three are counted.
+    uncounted: turns of each side at the start that are not counted.
+    steps:     counted steps in each turn.
+    pause:     seconds before each turn.
+    seconds:   after this time, and three counted turns, no new turn begins.
     """
     times: dict[str, list[float]] = {side.name: [] for side in sides}
     begin = time.perf_counter()
@@ -141,11 +141,11 @@ def rows(
     floors: Mapping[str, Sequence[float]],
     memory: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """One row a side, from the milliseconds of its turns; None where a column does not apply.
+    """One row per side, from the milliseconds of its turns; None where a column does not apply.
 
     eager, fused: the median of PyTorch eager, of torch.nn.LSTM, divided by that of this side.
-    outside:      1 - floor / step, of minigrad's sides: the part of the step that is not the
-                  matrix products, if they run as fast as NumPy's BLAS runs them alone.
+    outside:      1 - floor / step, for minigrad's sides: the part of the step outside of matrix
+                  products, if these take the time of the floor.
     """
     median = {name: statistics.median(times) for name, times in {**floors, **sides}.items()}
 
@@ -171,7 +171,7 @@ def rows(
 
 
 def spread(times: Sequence[float]) -> dict[str, float]:
-    """Median and deciles of the milliseconds."""
+    """Median, first and last decile of the milliseconds."""
     deciles = statistics.quantiles(times, n=10, method="inclusive")
     return {"ms": statistics.median(times), "low": deciles[0], "high": deciles[-1]}
 
@@ -179,10 +179,10 @@ def spread(times: Sequence[float]) -> dict[str, float]:
 def floor_row(
     name: str, times: Sequence[float], products: Mapping[str, Sequence[gemm.Product]]
 ) -> dict[str, Any]:
-    """One line of the floors: also what was computed, and how fast."""
+    """The row of a floor: times, GFLOP, and GFLOP/s."""
     gflop = gemm.flops(products[SHARED if name.endswith(SHARED) else ""]) / 1e9
-    found = spread(times)
-    return {"side": name, **found, "gflop": gflop, "gflop_a_second": 1e3 * gflop / found["ms"]}
+    ms = spread(times)
+    return {"side": name, **ms, "gflop": gflop, "gflop_a_second": 1e3 * gflop / ms["ms"]}
 
 
 def table(record: Mapping[str, Any]) -> str:
@@ -239,14 +239,14 @@ def main(args: Sequence[str] | None = None) -> int:
         cli.fail(PROG, error)
     if settings.keep_memory:
         keep_memory()
-    where = environment()
-    found: list[dict[str, Any]] = []
+    measured_on = environment()
+    models: list[dict[str, Any]] = []
     for model in settings.models:
         try:
-            found.append(race(sums(model), settings))
+            models.append(race(sums(model), settings))
         except BenchmarkError as error:
             cli.fail(PROG, error, status=1)
-        print(table(found[-1]), end="\n\n", flush=True)
+        print(table(models[-1]), end="\n\n", flush=True)
     print(
         "Outside products: 1 - floor / step, the part of a step that is not its matrix products, "
         "at the speed of NumPy's BLAS on all cores.\n"
@@ -261,7 +261,7 @@ def main(args: Sequence[str] | None = None) -> int:
         options = {k: v for k, v in asdict(settings).items() if k != "out"}
         records.write_json(
             settings.out,
-            {"settings": options, "environment": where, "models": found, "tiny_us": tiny},
+            {"settings": options, "environment": measured_on, "models": models, "tiny_us": tiny},
         )
     return 0
 
