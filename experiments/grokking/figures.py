@@ -1,4 +1,4 @@
-"""Figures of the seven experiments, but for those that all sweeps share (`results.panels`)."""
+"""Figures of the seven experiments, without those that all sweeps share (`results.panels`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def curves(
     head: str = "",
     name: str = "",
 ) -> list[Drawing]:
-    """For each model its curves against the step, coloured by a setting.
+    """One figure per model: its curves against the step, coloured by a setting.
 
     head, name: added to the model's label in the caption, and to the name of the figure.
     """
@@ -44,7 +44,7 @@ def curves(
 
 
 def best(trials: Trials, setting: Setting, caption: str, *, head: str = "") -> list[Drawing]:
-    """Best values of both models against a setting; nothing before a trial has ended."""
+    """Best values of both models against a setting; no figure before a trial has ended."""
     if not (ended := finished(trials)):
         return []
     lines = panels.lines_of_groups(ended, MODELS, setting.name)
@@ -55,7 +55,7 @@ def best(trials: Trials, setting: Setting, caption: str, *, head: str = "") -> l
 # --- question 4.7: the norm -----------------------------------------------------------------------
 @mpl.rc_context(STYLE)
 def norms(trials: Trials) -> Figure:
-    """The norm against the step: a row a model, a column a weight decay, a line a trial."""
+    """The norm against the step: rows are models, columns weight decays, lines trials."""
     models = by_group(trials, MODELS)
     decays = [*by_value(trials, "weight_decay")]
     markers = {"flat": ("o", "flat from here"), "learnt": ("^", f"A_val ≥ {LEARNT} from here")}
@@ -64,11 +64,11 @@ def norms(trials: Trials) -> Figure:
     for row, (model, group) in zip(axes, models.items(), strict=True):
         for ax, decay in zip(row, decays, strict=True):
             for trial in where(group, weight_decay=decay):
-                at, norm = {r["step"]: r["norm"] for r in trial.records}, norm_of(trial)
-                ax.plot([*at], [*at.values()], color=model.color, linewidth=0.8)
+                curve, norm = {r["step"]: r["norm"] for r in trial.records}, norm_of(trial)
+                ax.plot([*curve], [*curve.values()], color=model.color, linewidth=0.8)
                 for name, (marker, _) in markers.items():
                     if (step := getattr(norm, name)) is not None:
-                        ax.plot(step, at[step], marker, color="black", markersize=5)
+                        ax.plot(step, curve[step], marker, color="black", markersize=5)
             draw_grid(ax)
             ax.set_title(f"{model.label}, weight decay {decay:g}", loc="left")
             ax.xaxis.set_major_formatter("{x:,.0f}")
@@ -86,7 +86,7 @@ def norms(trials: Trials) -> Figure:
 # --- question 4.8: attention ----------------------------------------------------------------------
 @mpl.rc_context(STYLE)
 def attention_maps(weights: Any, tokens: Sequence[str], caption: str) -> Figure:
-    """Every head of every layer: queries x keys. weights: (L, heads, S, S)."""
+    """One panel per head and layer, queries x keys. weights: (L, heads, S, S)."""
     layers, heads, n, _ = weights.shape
     side = 0.33 * n + 0.35  # inches, so that the numbers fit into their cells
     size = (side * heads + 0.9, side * layers + 0.3 * layers + 0.7)
@@ -108,7 +108,7 @@ def attention_maps(weights: Any, tokens: Sequence[str], caption: str) -> Figure:
 
 
 def draw_map(ax: Any, weights: np.ndarray[Any, Any], tokens: Sequence[str]) -> Any:
-    """One head: a square of colours with the numbers in it; the future, which is hidden, blank."""
+    """One head: coloured cells with their numbers; later keys, which are masked, are blank."""
     n = len(tokens)
     hidden = np.triu(np.ones((n, n), dtype=bool), 1)
     image = ax.imshow(np.ma.array(weights, mask=hidden), cmap="cividis", vmin=0, vmax=1)
@@ -117,7 +117,7 @@ def draw_map(ax: Any, weights: np.ndarray[Any, Any], tokens: Sequence[str]) -> A
             shade = "black" if weights[i, j] > 0.45 else "white"
             number = f"{weights[i, j]:.2f}".removeprefix("0")
             style = {"ha": "center", "va": "center", "color": shade, "fontsize": 7}
-            ax.text(j, i, number, in_layout=False, **style)  # its cell is; that spares much time
+            ax.text(j, i, number, in_layout=False, **style)  # fits into its cell; this is faster
     ax.set_xticks(range(n), tokens)
     ax.set_yticks(range(n), tokens)
     ax.tick_params(length=0)
