@@ -1,7 +1,7 @@
-"""Every run of an experiment as numbers, for the page to draw.
+"""The curves of all runs of an experiment as numbers, which the page draws.
 
-A curve is coloured by what its experiment varies, apart from groups and seed; dashes tell groups
-apart, such as models. Where nothing else is varied, colours tell them apart too.
+The colour of a curve shows the settings that the experiment varies, except groups and seed; dashes
+show the group, such as the model. If nothing else is varied, colours show the group too.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ from matplotlib.colors import to_hex
 from experiments.results.trials import Group, by_group
 from experiments.train.records import Record, TrialRecord
 
-MOST = 600  # evaluated steps of a run that are drawn; of more they are chosen evenly
-RANGES = ((0.0, 0.85), (0.25, 1.0))  # of viridis, without the end that is lost on light, dark paper
-ALL = Group("", "", "all runs", "#0072B2", "#56B4E9")  # where there are no groups
-PANELS = 4  # quantities that are drawn side by side
+MOST = 600  # evaluated steps drawn of a run, evenly chosen
+RANGES = ((0.0, 0.85), (0.25, 1.0))  # of viridis: colours visible on a light, on a dark background
+ALL = Group("", "", "all runs", "#0072B2", "#56B4E9")  # if there are no groups
+PANELS = 4  # quantities drawn side by side
 NOT_VARIED = ("seed", "steps", "version", "share_prefixes")
 
 
 def curves_of(trials: Sequence[TrialRecord], groups: Sequence[Group]) -> dict[str, Any]:
-    """What page.js draws.
+    """The data for page.js.
 
     quantities: pairs of a name in the records and its label.
-    panels:     names of those that are drawn side by side: the first that were recorded.
-    runs:       of each trial name, group, what is varied in words, colours, dash, and `values`: a
-                list for each quantity and for "step".
+    panels:     the names drawn side by side: the first in the records.
+    runs:       for each trial its name, group, varied settings as text, colours, dash, and
+                `values`: a list for each quantity and for "step".
     """
     quantities = list(dict.fromkeys(k for t in trials for k in t.records[0] if k != "step"))
-    apart = {*NOT_VARIED, *(group.setting for group in groups)}
+    excluded = {*NOT_VARIED, *(group.setting for group in groups)}
     first = trials[0].settings
-    varied = [k for k in first if k not in apart and any(t.settings[k] != first[k] for t in trials)]
+    varied = [
+        k for k in first if k not in excluded and any(t.settings[k] != first[k] for t in trials)
+    ]
 
     def setting(trial: TrialRecord) -> tuple[Any, ...]:
         values = (trial.settings[name] for name in varied)
@@ -60,13 +62,13 @@ def curves_of(trials: Sequence[TrialRecord], groups: Sequence[Group]) -> dict[st
 
 
 def in_words(names: Sequence[str], values: Sequence[Any]) -> str:
-    """Such as "layers 2, d 128"."""
+    """Settings as text, such as "layers 2, d 128"."""
     texts = ["+".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values]
     return ", ".join(map(" ".join, zip(names, texts, strict=True)))
 
 
 def colors(group: Group, i: int, n: int) -> list[str]:
-    """The colour of setting i of n on light and on dark paper."""
+    """The colours of setting i of n on a light and on a dark background."""
     if n == 1:
         return [group.color, group.lighter]
     place = i / (n - 1)
@@ -74,7 +76,7 @@ def colors(group: Group, i: int, n: int) -> list[str]:
 
 
 def thin(records: Sequence[Record]) -> Sequence[Record]:
-    """At most `MOST` of the records, evenly chosen, the last among them."""
+    """At most `MOST` of the records, evenly chosen, with the last."""
     if len(records) <= MOST:
         return records
     step = (len(records) - 1) / (MOST - 1)
@@ -82,12 +84,12 @@ def thin(records: Sequence[Record]) -> Sequence[Record]:
 
 
 def rounded(value: float | None) -> float | None:
-    """Five digits, more than a screen can show; steps are whole and stay so."""
+    """A value with five digits, more than a screen can show; integers (steps) are unchanged."""
     return value if value is None or isinstance(value, int) else float(f"{value:.5g}")
 
 
 def label(name: str) -> str:
-    """Such as "binary validation loss" for binary_val_loss."""
+    """The label of a quantity, such as "binary validation loss" for binary_val_loss."""
     if name == "norm":
         return "norm of parameters"
     words = {"val": "validation", "train": "training"}
