@@ -35,7 +35,7 @@ class BenchmarkError(Exception):
     """The sides do not agree, or a measurement failed; the message says why."""
 
 
-# --- what is trained ------------------------------------------------------------------------------
+# --- the problem ----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Problem:
     """A model, and the batch on which every side trains it.
@@ -202,7 +202,7 @@ def jax_step(problem: Problem) -> Step:
     return step
 
 
-# --- all of them ----------------------------------------------------------------------------------
+# --- all sides ------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Side:
     """A name and a step, run with minigrad's kernels on or off."""
@@ -218,7 +218,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Kind:
-    """How a side is made. compiled: the compiler's memory would be measured too, so it is not."""
+    """How a side is made. compiled: by a compiler, which needs memory too; so none is measured."""
 
     make: Callable[[Problem], Step]
     kernels: bool = False

@@ -206,7 +206,7 @@ def table(record: Mapping[str, Any]) -> str:
         for row in record["floors"]
     ]
     return "\n".join(
-        [*(f"| {' | '.join(line)} |" for line in lines), "", "The matrix products alone:", *floors]
+        [*(f"| {' | '.join(line)} |" for line in lines), "", "Only the matrix products:", *floors]
     )
 
 

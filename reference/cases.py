@@ -74,7 +74,7 @@ def unit(*shape):
     return Values(lambda rng, s: rng.uniform(0.05, 0.95, s), shape)
 
 
-def apart(*shape):
+def distinct(*shape):
     """Odd multiples of 0.07 in random order, for functions with kinks: all elements differ, and
     no difference quotient straddles a kink at an even multiple (0, ±0.42)."""
 
@@ -205,12 +205,12 @@ ELEMENTWISE = {
     "div": binary(x, pos),
     "pow": [*binary(pos, x), case(x(3), 3.0), case(x(3), 2), case(2.0, x(3)), case(x(3), 0.0)],
     "neg": unary(x),
-    "abs": unary(apart),
-    "sign": unary(apart),
-    "floor": unary(apart),
-    "ceil": unary(apart),
+    "abs": unary(distinct),
+    "sign": unary(distinct),
+    "floor": unary(distinct),
+    "ceil": unary(distinct),
     "round": [
-        *unary(apart),
+        *unary(distinct),
         case(x(3, 4), 1, torch=lambda t, n: torch.round(t, decimals=n)),
     ],
     "floor_divide": [
@@ -237,8 +237,8 @@ ELEMENTWISE = {
     "sigmoid": unary(x),
     "erf": unary(x),
     "erfc": unary(x),
-    "maximum": binary(apart, x),
-    "minimum": binary(apart, x),
+    "maximum": binary(distinct, x),
+    "minimum": binary(distinct, x),
     "logaddexp": binary(x, x),
     "where": [case(mask(3, 4), x(3, 4), x(4)), case(mask(4), x(), x(3, 1)), case(mask(), x(), 2.0)],
     "masked_fill": [
@@ -247,10 +247,10 @@ ELEMENTWISE = {
         case(x(3), mask(3), -np.inf, numeric=False),
     ],
     "clip": [
-        case(apart(3, 4), -0.42, 0.42),
-        case(apart(5), None, 0.14),
-        case(apart(5), 0.14, None),
-        case(apart(3, 4), unit(3, 1), 0.98, torch=lambda t, a, b: t.clamp(a, torch.tensor(b))),
+        case(distinct(3, 4), -0.42, 0.42),
+        case(distinct(5), None, 0.14),
+        case(distinct(5), 0.14, None),
+        case(distinct(3, 4), unit(3, 1), 0.98, torch=lambda t, a, b: t.clamp(a, torch.tensor(b))),
     ],
     "lerp": [case(x(3, 4), x(4), x(3, 1)), case(x(3), x(2, 1), 0.3), case(x(), x(), x(3))],
     **{
@@ -274,15 +274,15 @@ ELEMENTWISE = {
 }
 
 ACTIVATIONS = {
-    "relu": unary(apart),
+    "relu": unary(distinct),
     "gelu": [
         *unary(x),
         case(x(3, 4), approximate="tanh", torch=lambda t: F.gelu(t, approximate="tanh")),
     ],
     "silu": unary(x),
     "softplus": unary(x),
-    "elu": [*unary(apart), case(apart(7), alpha=0.5, torch=lambda t: F.elu(t, 0.5))],
-    "leaky_relu": [*unary(apart), case(apart(7), 0.2)],
+    "elu": [*unary(distinct), case(distinct(7), alpha=0.5, torch=lambda t: F.elu(t, 0.5))],
+    "leaky_relu": [*unary(distinct), case(distinct(7), 0.2)],
     "logsigmoid": unary(x),
     "glu": [case(x(3, 4)), case(x(4, 3), axis=0, torch=lambda t: F.glu(t, 0)), case(x(0, 2))],
 }
@@ -376,8 +376,8 @@ REDUCTIONS = {
     "var": spread("var"),
     "std": spread("std"),
     "logsumexp": reduction("logsumexp", terms=16),
-    "max": reduction("max", apart, "amax"),
-    "min": reduction("min", apart, "amin"),
+    "max": reduction("max", distinct, "amax"),
+    "min": reduction("min", distinct, "amin"),
     "prod": [
         case(x(3, 4)),
         case(x(3, 4), axis=1, torch=lambda t: t.prod(1)),
@@ -393,19 +393,27 @@ REDUCTIONS = {
         case(x(3, 4), torch=lambda t: t.reshape(-1).cumsum(0)),
         case(x(0, 3), 0),
     ],
-    "argmax": [case(apart(3, 4), order=0), case(apart(3, 4), 1, order=0), case(ids(2, 6), order=0)],
-    "argmin": [case(apart(3, 4), order=0), case(apart(3, 4), 1, order=0), case(ids(2, 6), order=0)],
+    "argmax": [
+        case(distinct(3, 4), order=0),
+        case(distinct(3, 4), 1, order=0),
+        case(ids(2, 6), order=0),
+    ],
+    "argmin": [
+        case(distinct(3, 4), order=0),
+        case(distinct(3, 4), 1, order=0),
+        case(ids(2, 6), order=0),
+    ],
     "norm": [
         norm_case(x(3, 4), 2.0),
         norm_case(x(3, 4), 1.0, axis=1),
         norm_case(x(3, 4), 3.0, axis=0, keepdims=True),
-        norm_case(apart(3, 4), np.inf, axis=1),
+        norm_case(distinct(3, 4), np.inf, axis=1),
         norm_case(x(2, 3, 4), 2.0, axis=(0, 2)),
     ],
     "sort": [
-        case(apart(3, 4), torch=lambda t: torch.sort(t, stable=True)),
-        case(apart(3, 4), axis=0, torch=lambda t: torch.sort(t, dim=0)),
-        case(apart(5), descending=True, torch=lambda t: torch.sort(t, descending=True)),
+        case(distinct(3, 4), torch=lambda t: torch.sort(t, stable=True)),
+        case(distinct(3, 4), axis=0, torch=lambda t: torch.sort(t, dim=0)),
+        case(distinct(5), descending=True, torch=lambda t: torch.sort(t, descending=True)),
         case(
             ids(3, 8),
             descending=True,
@@ -414,9 +422,9 @@ REDUCTIONS = {
         ),
     ],
     "topk": [
-        case(apart(3, 5), 2),
-        case(apart(4, 3), 2, axis=0, largest=False, torch=lambda t, k: t.topk(k, 0, False)),
-        case(apart(3), 0),
+        case(distinct(3, 5), 2),
+        case(distinct(4, 3), 2, axis=0, largest=False, torch=lambda t, k: t.topk(k, 0, False)),
+        case(distinct(3), 0),
     ],
 }
 

@@ -34,7 +34,7 @@ def here(module: str, name: str, seconds: float, *args: Any) -> Group:
     return Group(f"benchmarks.gpu.{module}", name, seconds, args)
 
 
-# most of the time is for compiling, so each dtype, for which kernels are compiled, has a group
+# compiling takes most of the time, so dtypes, which are compiled separately, have their own groups
 CHECKS = {
     "ops": here("parity", "ops", 200, "float32"),
     "ops-float64": here("parity", "ops", 200, "float64"),

@@ -98,20 +98,20 @@ def short() -> Iterator[Row]:
     for dtype in (dtypes()[0], dtypes()[-1]):
         for shape in SHORT:
             for backward in (False, True):
-                yield from short_one(shape, dtype, backward, beside=not missing)
+                yield from short_one(shape, dtype, backward, with_pytorch=not missing)
 
 
 def short_one(
-    shape: tuple[int, int, int, int], dtype: Any, backward: bool, *, beside: bool
+    shape: tuple[int, int, int, int], dtype: Any, backward: bool, *, with_pytorch: bool
 ) -> Iterator[Row]:
-    """The rows of one shape. beside: PyTorch's too."""
+    """The rows of one shape. with_pytorch: also time PyTorch."""
     way = "forward + backward" if backward else "forward"
     what = f"{dtype} {way}, (B, H, T, d) = {shape}"
     call = ours(shape, dtype, backward)
     call()  # compiles
     yield at_most(f"{what}: launches", launches(call), 3 if backward else 1, "")
     graphs = {"ours": replayed(call)}
-    if beside:
+    if with_pytorch:
         from benchmarks.gpu import peers
 
         try:

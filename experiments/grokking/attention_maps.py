@@ -133,7 +133,7 @@ def shares_table(trials: Trials) -> Table:
     return Table("attention", "Attention to the numbers", columns, rows, note, data)
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 Shares = dict[str, np.ndarray[Any, Any]]
 
 

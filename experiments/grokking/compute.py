@@ -120,7 +120,7 @@ def drawings(trials: Trials) -> list[Drawing]:
     return drawn
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def real_batch(trial: TrialRecord) -> int:
     """Samples per step: B, or the size of the training set if that is smaller."""
     return min(trial.settings["batch_size"], len(data_of(Grokking.of(trial.settings))[0]))

@@ -144,7 +144,7 @@ def answer(trials: Trials) -> str:
     return f"Least r at which nine in ten held-out sums are right, seed by seed: {texts}"
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def close_at_most_fractions(trials: Trials) -> Finding:
     """Whether L_val of both is within a factor of 2 at most r, in the mean over pairs."""
     gaps = {}
@@ -179,9 +179,9 @@ def noise(trials: Trials) -> Finding:
     if not (fractions := OVERFITTING.by_model(trials)):
         return Finding()
     lstm, gpt = ({r or 0.0 for r in fractions[model].values()} for model in MODELS)
-    apart = max(gpt) < min(lstm) or max(lstm) < min(gpt)
+    disjoint = max(gpt) < min(lstm) or max(lstm) < min(gpt)
     one_seed = min(map(len, fractions.values())) < 2
-    verdict = "undecided" if one_seed else "differs" if apart else "agrees"
+    verdict = "undecided" if one_seed else "differs" if disjoint else "agrees"
     return Finding(claims.seeds_in_words(fractions), verdict)
 
 

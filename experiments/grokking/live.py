@@ -23,8 +23,8 @@ def html(chapters: Sequence[Chapter]) -> str:
     trial = choose(chapters)
     if trial is None:
         return (
-            "<p>No checkpoint of a small GPT lies beside the records, so there is nothing to "
-            "compute with. Train one with <code>python -m experiments.sanity</code>.</p>"
+            "<p>No checkpoint of a small GPT is with the records, so nothing can be computed here. "
+            "Train one with <code>python -m experiments.sanity</code>.</p>"
         )
     about, numbers = pack(trial.folder)
     example = "6 + 19 =" if about["p"] > 19 else "6 + 9 ="

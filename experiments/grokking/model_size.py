@@ -125,9 +125,9 @@ def scaling_table(trials: Trials) -> Table:
         slopes |= {f"L, d = {d}": slope(number, IN_L, d=d) for d in by_value(trials, "d")}
         for along, each in slopes.items():
             lstm, gpt = (each.of(model.of(trials)) for model in MODELS)
-            apart = trends.difference(lstm, gpt)
-            values = {"lstm": lstm, "gpt": gpt, "gap": apart}
-            better = BETTER[apart.direction * number.better] if apart else "not run"
+            difference = trends.difference(lstm, gpt)
+            values = {"lstm": lstm, "gpt": gpt, "gap": difference}
+            better = BETTER[difference.direction * number.better] if difference else "not run"
             shown = [str(trend) if trend else "not run" for trend in values.values()]
             rows.append([number.name, along, each.x.unit, *shown, better])
             about = {"number": number.name, "in": along, "better": better}
@@ -147,7 +147,7 @@ def answer(trials: Trials) -> str:
     return f"Model that gets better faster with its number of parameters, {texts}"
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def ranks(trials: Trials) -> Finding:
     """Whether L_val is lower for the next larger d, at each L and seed."""
     losses: dict[Any, list[float]] = {}
@@ -183,13 +183,13 @@ def distances(trials: Trials) -> tuple[str, list[trends.Trend | None]]:
         trends.average([abs(r) for r in trends.residuals(in_p.points(model.of(trials)))])
         for model in MODELS
     )
-    apart = trends.difference(lstm, gpt)
+    difference = trends.difference(lstm, gpt)
     of_lstm = slope(LOG_L_VAL, IN_D).of(LSTM.of(trials))
     ours = (
-        f"mean distance of log10 L_val from its line in log10 P, LSTM - GPT: {apart}; slope of "
+        f"mean distance of log10 L_val from its line in log10 P, LSTM - GPT: {difference}; slope of "
         f"LSTM per doubling of d: {of_lstm}"
     )
-    return ours, [apart]
+    return ours, [difference]
 
 
 def described(exchanged: bool = False) -> dict[str, Test]:

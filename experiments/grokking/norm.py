@@ -42,7 +42,7 @@ class Norm:
     bursts:   the number of these rises with a spike of the training loss at the same evaluation or
               a neighbour: more than `BURST` times the median of the evaluations before.
     calm:     the share of the other evaluations, after the training set was learnt, with a spike.
-    falls:    the number of evaluations whose norm is smaller than by weight decay alone: less than
+    falls:    the number of evaluations whose norm is smaller than by only weight decay: less than
               the norm before times (1 - lr * weight decay) to the power of the steps between.
     """
 

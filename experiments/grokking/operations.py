@@ -193,7 +193,7 @@ def answer(trials: Trials) -> str:
     return f"First step with nine in ten held-out sums right: {texts}"
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def of_kinds(
     words: str,
     number: Callable[[TrialRecord, str], float | None],

@@ -127,7 +127,7 @@ def drawings(trials: Trials, ended: Trials) -> list[Drawing]:
     return drawn
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def better_with_more(*names: str) -> Test:
     """Whether more weight decay is better and sooner, in each pair of decays."""
 

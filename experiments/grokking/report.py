@@ -31,8 +31,8 @@ from experiments.report.report import Report
 ABOUT = (
     "Questions 4.1 to 4.8 of seeds 000 and 001, two reports on one assignment (IFT6135 W2025, "
     "assignment 2): how two language models learn to add modulo a prime, long after they know "
-    "their training set by heart. Every number here comes from the records of our own runs. "
-    "Beside it stands what both seeds say, and a verdict."
+    "their training set by heart. Every number here comes from the records of our runs, and is "
+    "compared with the claims of both seeds, each with a verdict."
 )
 MODULES = (sanity, data_size, operations, model_size, compute, regularization, attention_maps)
 REPORT = Report(

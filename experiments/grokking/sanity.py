@@ -115,7 +115,7 @@ def better(numbers: Mapping[Group, Numbers], number: Quantity) -> str:
     return (LSTM if (lstm.mean > gpt.mean) == (number.better > 0) else GPT).label
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def as_in(source: str) -> Test:
     """Whether the model that is first and lowest on the training set is that of the source.
 

@@ -90,8 +90,8 @@ def all_of(verdicts: Iterable[Verdict]) -> Verdict:
 
 def by_interval(trend: Trend, direction: int, than: float = 0.0) -> Verdict:
     """Whether a trend is more (1) or less (-1) than a number, by its confidence interval."""
-    beside = trend.beside(than)
-    return "undecided" if beside == 0 else "agrees" if beside == direction else "differs"
+    sign = trend.compared_with(than)
+    return "undecided" if sign == 0 else "agrees" if sign == direction else "differs"
 
 
 # --- numbers with an interval ---------------------------------------------------------------------
@@ -185,8 +185,8 @@ def gap(slope: Slope, a: Group, b: Group, **values: Sequence[Any]) -> Estimate:
         if values and not pairs(trials, a, b, grid(values)):
             return "", [None]
         slopes = [slope.of(group.of(trials)) for group in (a, b)]
-        apart = trends.difference(*slopes)
-        return f"{slope}: {labelled((a, b), slopes)}, {a.label} - {b.label} {apart}", [apart]
+        less = trends.difference(*slopes)
+        return f"{slope}: {labelled((a, b), slopes)}, {a.label} - {b.label} {less}", [less]
 
     return Estimate(of)
 

@@ -33,9 +33,9 @@ class Trend(NamedTuple):
     @property
     def direction(self) -> int:
         """1 up, -1 down, 0 undecided."""
-        return self.beside(0.0)
+        return self.compared_with(0.0)
 
-    def beside(self, value: float) -> int:
+    def compared_with(self, value: float) -> int:
         """1 if the interval lies above a value, -1 if below; 0 if it contains it or is None."""
         if self.interval is None:
             return 0
