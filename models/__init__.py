@@ -3,10 +3,11 @@
 from models.blocks import PostNorm, PreNorm, Residual
 from models.gpt import GPT, GPTConfig
 from models.lstm import LSTMConfig, LSTMLanguageModel
-from models.speech import SpeechClassifier, SpeechConfig, SpeechLanguageModel
+from models.speech import BagOfWords, SpeechClassifier, SpeechConfig, SpeechLanguageModel
 
 __all__ = [
     "GPT",
+    "BagOfWords",
     "GPTConfig",
     "LSTMConfig",
     "LSTMLanguageModel",

@@ -233,13 +233,13 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--d", type=positive, help="embedding and hidden size (128; 64 in 003)")
     parser.add_argument("--layers", type=positive, help="layers or blocks (2; 4 in 003)")
     parser.add_argument("--vocabulary", type=positive, help="tokens (36: p = 31; 5,755 in 003)")
-    given = parser.parse_args(args)
-    sizes = {"vocabulary_size": given.vocabulary, "d": given.d, "layers": given.layers}
+    options = parser.parse_args(args)
+    sizes = {"vocabulary_size": options.vocabulary, "d": options.d, "layers": options.layers}
     try:
-        config = config_of(given.model, {k: v for k, v in sizes.items() if v is not None})
+        config = config_of(options.model, {k: v for k, v in sizes.items() if v is not None})
     except ValueError as error:
         parser.error(str(error))
-    print(in_columns(EXPLAINED[given.model](config)))
+    print(in_columns(EXPLAINED[options.model](config)))
 
 
 def config_of(model: str, sizes: dict[str, int]) -> Any:

@@ -1,4 +1,5 @@
-"""The two models of seed 003 (CSE256, assignment 2): a sentence classifier and a language model.
+"""The two models of seed 003 (CSE256, assignment 2), a sentence classifier and a language model,
+and a linear baseline of the first.
 
 Both have embeddings, positions and pre-norm blocks without a final norm (`Trunk`). In the
 classifier every position attends to all positions, in the language model only to earlier ones.
@@ -163,6 +164,23 @@ class SpeechClassifier(nn.Module):
             h = self.norm(h)
         logits = self.classifier(self.dropout(mg.relu(h)))
         return (logits, attentions) if return_weights else logits
+
+
+class BagOfWords(nn.Module):
+    """A linear baseline that ignores the order of words.    ids (B, T) -> logits (B, classes)
+
+    logits = Σ over tokens of votes[id] + bias. Padding, id 0, has no votes. Weights are initialized
+    with 0.
+    """
+
+    def __init__(self, vocabulary_size: int, classes: int = 3) -> None:
+        self.votes = nn.Embedding(vocabulary_size, classes, padding_idx=0)
+        nn.init.zeros_(self.votes.weight)
+        self.bias = nn.Parameter(mg.zeros(classes))
+
+    def forward(self, ids: mg.Tensor, lengths: mg.Tensor | None = None) -> mg.Tensor:
+        """lengths is ignored; it is there for calls like those of `SpeechClassifier`."""
+        return self.votes(ids).sum(axis=-2) + self.bias
 
 
 class SpeechLanguageModel(nn.Module):

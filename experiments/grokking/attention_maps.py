@@ -71,7 +71,7 @@ def answer(trials: Trials) -> str:
 
 def drawings_of(trial: TrialRecord) -> list[Drawing]:
     """Attention maps for each input, and for the mean over all equations of two numbers."""
-    from experiments.grokking import figures  # matplotlib takes a second to import
+    from experiments.results.maps import attention_maps  # matplotlib takes a second to import
 
     name, s, attention = trial.folder.name, trial.settings, attention_of(trial)
     size = f"{s['layers']} layers, d = {s['d']}, p = {s['p']}"
@@ -79,7 +79,7 @@ def drawings_of(trial: TrialRecord) -> list[Drawing]:
     drawn = []
 
     def draw(slug: str, maps: dict[str, Any], text: str) -> None:
-        figure = figures.attention_maps(np.array(maps["weights"]), maps["tokens"], head + text)
+        figure = attention_maps(np.array(maps["weights"]), maps["tokens"], head + text)
         drawn.append(Drawing(f"attention_{name}_{slug}", head + text, figure))
 
     for each in attention["inputs"]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.grokking.norm import norm_of
@@ -81,45 +79,3 @@ def norms(trials: Trials) -> Figure:
     figure.legend(loc="outside lower left", ncols=len(markers))
     figure.set_size_inches(1.5 + 2.6 * len(decays), 0.8 + 2.3 * len(models))
     return figure
-
-
-# --- question 4.8: attention ----------------------------------------------------------------------
-@mpl.rc_context(STYLE)
-def attention_maps(weights: Any, tokens: Sequence[str], caption: str) -> Figure:
-    """One panel per head and layer, queries x keys. weights: (L, heads, S, S)."""
-    layers, heads, n, _ = weights.shape
-    side = 0.33 * n + 0.35  # inches, so that the numbers fit into their cells
-    size = (side * heads + 0.9, side * layers + 0.3 * layers + 0.7)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(layers, heads, sharex=True, sharey=True, squeeze=False)
-    image: Any = None
-    for layer, head in np.ndindex(layers, heads):
-        image = draw_map(axes[layer, head], weights[layer, head], tokens)
-        axes[layer, head].set_title(f"layer {layer + 1}, head {head + 1}")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("query (reads)")
-    for ax in axes[-1]:
-        ax.set_xlabel("key (is read)")
-    bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.015)
-    bar.set_label("attention weight (a row sums to 1)")
-    bar.outline.set_visible(False)
-    figure.suptitle(caption, fontsize=9, x=0.01, ha="left", wrap=True)
-    return figure
-
-
-def draw_map(ax: Any, weights: np.ndarray[Any, Any], tokens: Sequence[str]) -> Any:
-    """One head: coloured cells with their numbers; later keys, which are masked, are blank."""
-    n = len(tokens)
-    hidden = np.triu(np.ones((n, n), dtype=bool), 1)
-    image = ax.imshow(np.ma.array(weights, mask=hidden), cmap="cividis", vmin=0, vmax=1)
-    for i in range(n):
-        for j in range(i + 1):
-            shade = "black" if weights[i, j] > 0.45 else "white"
-            number = f"{weights[i, j]:.2f}".removeprefix("0")
-            style = {"ha": "center", "va": "center", "color": shade, "fontsize": 7}
-            ax.text(j, i, number, in_layout=False, **style)  # fits into its cell; this is faster
-    ax.set_xticks(range(n), tokens)
-    ax.set_yticks(range(n), tokens)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    return image

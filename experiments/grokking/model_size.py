@@ -186,8 +186,8 @@ def distances(trials: Trials) -> tuple[str, list[trends.Trend | None]]:
     difference = trends.difference(lstm, gpt)
     of_lstm = slope(LOG_L_VAL, IN_D).of(LSTM.of(trials))
     ours = (
-        f"mean distance of log10 L_val from its line in log10 P, LSTM - GPT: {difference}; slope of "
-        f"LSTM per doubling of d: {of_lstm}"
+        f"mean distance of log10 L_val from its line in log10 P, LSTM - GPT: {difference}; "
+        f"slope of LSTM per doubling of d: {of_lstm}"
     )
     return ours, [difference]
 

@@ -22,24 +22,31 @@ PANELS = 4  # quantities drawn side by side
 NOT_VARIED = ("seed", "steps", "version", "share_prefixes")
 
 
-def curves_of(trials: Sequence[TrialRecord], groups: Sequence[Group]) -> dict[str, Any]:
-    """The data for page.js.
+def curves_of(
+    trials: Sequence[TrialRecord], groups: Sequence[Group], shown: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The data for page.js, of trials of one kind or several.
 
+    shown:      the names in the records to include; () for all.
     quantities: pairs of a name in the records and its label.
     panels:     the names drawn side by side: the first in the records.
     runs:       for each trial its name, group, varied settings as text, colours, dash, and
                 `values`: a list for each quantity and for "step".
     """
-    quantities = list(dict.fromkeys(k for t in trials for k in t.records[0] if k != "step"))
+    recorded = dict.fromkeys(k for t in trials for k in t.records[0] if k != "step")
+    quantities = [*(shown or recorded)]
     excluded = {*NOT_VARIED, *(group.setting for group in groups)}
-    first = trials[0].settings
+    names = dict.fromkeys(name for t in trials for name in t.settings if name not in excluded)
     varied = [
-        k for k in first if k not in excluded and any(t.settings[k] != first[k] for t in trials)
+        name
+        for name in names
+        if len({frozen(t.settings[name]) for t in trials if name in t.settings}) > 1
     ]
 
     def setting(trial: TrialRecord) -> tuple[Any, ...]:
-        values = (trial.settings[name] for name in varied)
-        return tuple(tuple(v) if isinstance(v, list) else v for v in values)
+        """Each varied setting as a tuple of one; () if the trial lacks it, which sorts first."""
+        values = (trial.settings.get(name, ()) for name in varied)
+        return tuple(() if value == () else (frozen(value),) for value in values)
 
     settings = sorted({setting(trial) for trial in trials})
     runs = [
@@ -61,10 +68,18 @@ def curves_of(trials: Sequence[TrialRecord], groups: Sequence[Group]) -> dict[st
     return {"quantities": labels, "panels": quantities[:PANELS], "runs": runs}
 
 
+def frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def in_words(names: Sequence[str], values: Sequence[Any]) -> str:
-    """Settings as text, such as "layers 2, d 128"."""
-    texts = ["+".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values]
-    return ", ".join(map(" ".join, zip(names, texts, strict=True)))
+    """Settings as text, such as "layers 2, d 128". A value is a tuple of one, or () if not set."""
+    texts = [
+        (name, "+".join(map(str, v)) if isinstance(v, tuple) else str(v))
+        for name, optional in zip(names, values, strict=True)
+        for v in optional
+    ]
+    return ", ".join(map(" ".join, texts))
 
 
 def colors(group: Group, i: int, n: int) -> list[str]:

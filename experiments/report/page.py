@@ -41,7 +41,9 @@ def html(contents: Contents) -> str:
     """The page: the answers, and below them the tables and figures behind them."""
     report, chapters = contents
     library = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
-    curves = {c.name: curves_of(c.trials, c.results.groups) for c in chapters if c.trials}
+    curves = {
+        c.name: curves_of(c.trials, c.results.groups, c.results.shown) for c in chapters if c.trials
+    }
     paths = [HERE / "page.js", *(path for each in report.sections for path in each.scripts)]
     settings = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, **settings)

@@ -8,4 +8,5 @@ results     tables, figures and claims, and the files made of them
 tables      tables of mean ± std
 figures     the style of figures, and writing them
 panels      figures that all sweeps share
+maps        figures of attention
 """

@@ -67,6 +67,7 @@ class Results:
     claims: Sequence[Claim] = ()
     answer: Answer | None = None  # for the top of a report
     groups: Sequence[Group] = ()  # such as models, with different styles in a report's live curves
+    shown: Sequence[str] = ()  # numbers in the records that the page draws; () for all
 
     def all_tables(self) -> list[Table]:
         """The tables, and last the table of claims."""

@@ -1,1 +1,10 @@
-"""Seed 003: speeches of three presidents, a classifier of sentences and a language model."""
+"""Seed 003: speeches of three presidents, a classifier of sentences and a language model.
+
+task, bag                  what is trained: settings, batches, loss, measures; a linear baseline
+options, tokenize          what the command lines share; the data as tokens, once
+classifier ... timing      one module an experiment, each a command: docs/experiments.md
+seed, measures             the numbers of the seed; quantities of trials, and groups of these
+accuracies, figures        a table and figures that several experiments have
+attention                  what a model attends to: maps, and numbers over a test set
+errata, report             where the seed seems wrong; all experiments on one page and in one PDF
+"""

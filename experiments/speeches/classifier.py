@@ -4,7 +4,7 @@
     python -m experiments.speeches.classifier --data FOLDER
 
 15 epochs, ten seeds; and the same with padding left out of attention, of the mean over a sentence,
-or of both, which the seed does not mention.
+or of both, which the seed does not mention. Beside it a linear model of the counts of words.
 """
 
 from __future__ import annotations
@@ -17,22 +17,29 @@ from experiments.data.speeches import SPEAKERS
 from experiments.results.claims import Says, decide, mean_of, one_of
 from experiments.results.curves import Quantity, spread
 from experiments.results.results import Answer, Drawing, Results, Table
-from experiments.results.tables import cell, spread_table
+from experiments.results.tables import cell, cells_of
 from experiments.results.trials import Group, Trials, finished
 from experiments.speeches import options
+from experiments.speeches.accuracies import accuracies
+from experiments.speeches.bag import Bag
 from experiments.speeches.measures import (
     GAP,
     LEARNT,
+    OF_CLASSIFIERS,
     TEST,
     TRAIN_LOSS,
     as_the_seed,
     by_record,
+    classifiers,
     number,
+    only_one_right,
     percent,
 )
 from experiments.speeches.seed import TABLE_1
-from experiments.speeches.task import SHORT, Classify
+from experiments.speeches.task import SHORT
 from experiments.sweep.experiment import Experiment, main
+from experiments.train.records import TrialRecord
+from experiments.train.trial import Trial
 
 PADDINGS = SEEN, *_ = (
     Group("padding", "seen", "seen, as in the assignment", "#0072B2", "#56B4E9"),
@@ -52,21 +59,22 @@ COLUMNS = (
 class Options(options.Options):
     """Section 1: the classifier, and what padding does to it."""
 
-    def trials(self) -> dict[str, Classify]:
-        return {
+    def trials(self) -> dict[str, Trial]:
+        trials: dict[str, Trial] = {
             f"{group.value.replace(' ', '-')}-seed{seed}": self.classify(
                 seed=seed, padding=group.value
             )
             for seed in self.seeds
             for group in PADDINGS
         }
+        return trials | {"bag-of-words": Bag(steps=self.pick(Bag.steps, 100))}
 
 
 def results(trials: Trials) -> Results:
     from experiments.speeches import figures  # matplotlib takes a second to import
 
+    bags, trials = where_bags(trials), classifiers(trials)
     ended = finished(trials)
-    note = "After the last epoch, mean ± standard deviation over seeds."
     title = "Padding: seen by attention and in the mean over 32 places, or not"
     curves = [
         figures.Curve(
@@ -83,11 +91,13 @@ def results(trials: Trials) -> Results:
         [
             epochs(SEEN.of(ended)),
             confusion(SEEN.of(ended)),
-            spread_table("padding", title, trials, PADDINGS, {}, (TEST, LEARNT, GAP), note=note),
+            accuracies("padding", title, ended, PADDINGS),
+            baseline(SEEN.of(ended), finished(bags)),
         ],
         [Drawing("accuracy", caption, figures.curves({"": curves}, "epoch", "%"))],
         decide(CLAIMS, as_the_seed(ended)),
         Answer(f"Right in the test set, %: {cell(TEST, TEST.over(SEEN.of(ended)))}", "epochs"),
+        shown=OF_CLASSIFIERS,
     )
 
 
@@ -115,6 +125,30 @@ def confusion(trials: Trials) -> Table:
     note = "Sentences of the test set by their speaker, in columns whose the classifier says it is."
     heads = ["speaker", *(f"taken for {who}" for who in SPEAKERS)]
     return Table("confusion", "Whom it takes for whom", heads, rows, note, {"counts": counts})
+
+
+def where_bags(trials: Trials) -> list[TrialRecord]:
+    return [t for t in trials if "penalty" in t.settings]
+
+
+def baseline(trials: Trials, bags: Trials) -> Table:
+    """The classifier beside the linear baseline."""
+    rows, data = [], {}
+    for name, of in (("attention, four layers", trials), ("bag of words", bags)):
+        cells, numbers = cells_of((TEST, LEARNT, GAP), of)
+        beside = ["", ""]
+        if of is trials and bags and trials:
+            gained, lost = zip(*(only_one_right(t, bags[0]) for t in trials), strict=True)
+            beside = [f"{sum(each) / len(trials):.1f}" for each in (gained, lost)]
+        rows.append([name, str(len(of)), *cells, *beside])
+        data[name] = numbers
+    note = (
+        "Bag of words: logistic regression on the counts of words, with a penalty on the weights. "
+        "Gained: sentences of the test set that attention gets right and the bag does not, mean "
+        "over seeds; lost: the other way round."
+    )
+    heads = ["model", "trials", TEST.label, LEARNT.label, GAP.label, "gained", "lost"]
+    return Table("baseline", "Beside a linear model", heads, rows, note, data)
 
 
 CLAIMS = (

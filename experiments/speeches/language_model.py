@@ -18,7 +18,15 @@ from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell, spread_table
 from experiments.results.trials import Group, Trials, by_group, finished
 from experiments.speeches import options
-from experiments.speeches.measures import TEXTS, as_the_seed, by_record, exp, logarithm, perplexity
+from experiments.speeches.measures import (
+    OF_LANGUAGE_MODELS,
+    TEXTS,
+    as_the_seed,
+    by_record,
+    exp,
+    logarithm,
+    perplexity,
+)
 from experiments.speeches.seed import TABLES_2_3
 from experiments.speeches.task import Predict
 from experiments.sweep.experiment import Experiment, main
@@ -32,6 +40,7 @@ HIDDEN = WIDE, NARROW = (
 SAMPLED = {"train": "train_loss"} | {name: f"{key}_sampled" for key, name in TEXTS.items()}
 COLUMNS = {name: perplexity(key, name) for name, key in SAMPLED.items()}
 WHOLE = [perplexity(f"{key}_loss", f"{name}, whole") for key, name in TEXTS.items()]
+FIRST = [perplexity(f"{key}_first", f"{name}, first 200 batches") for key, name in TEXTS.items()]
 KNOWN = [perplexity(f"{key}_known", f"{name}, known words") for key, name in TEXTS.items()]
 COLORS = dict(zip(SAMPLED, ("#000000", "#0072B2", "#D55E00", "#009E73"), strict=True))
 
@@ -58,10 +67,13 @@ def results(trials: Trials) -> Results:
     ]
     note = (
         "After the last iteration, mean ± standard deviation over seeds. Whole: all windows of a "
-        "text instead of 200 random batches. Known words: of these the tokens in the vocabulary."
+        "text instead of 200 random batches. First 200 batches: those that a loader which does not "
+        "shuffle gives. Known words: of all windows the tokens in the vocabulary."
     )
     title = "On whole texts, and on the words that the model knows"
-    tables.append(spread_table("whole", title, trials, HIDDEN, {}, [*WHOLE, *KNOWN], note=note))
+    tables.append(
+        spread_table("whole", title, trials, HIDDEN, {}, [*WHOLE, *FIRST, *KNOWN], note=note)
+    )
     every = trials[0].settings["every"]
     panels = {
         group.label: [
@@ -81,6 +93,7 @@ def results(trials: Trials) -> Results:
         [Drawing("perplexity", caption, figure)],
         decide(CLAIMS, as_the_seed(ended)),
         Answer(f"Perplexity, 256 wide: {last}", "hidden256"),
+        shown=OF_LANGUAGE_MODELS,
     )
 
 

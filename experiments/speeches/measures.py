@@ -6,12 +6,19 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from experiments.data.speeches import SPEAKERS, TESTS
+from experiments.results.claims import Test
 from experiments.results.curves import Quantity
 from experiments.results.trials import Group, Trials, where
-from experiments.speeches.task import SHORT, Classify, Predict
+from experiments.speeches.task import SHORT, Classify, Predict, unpacked
 from experiments.train.records import TrialRecord
 
+# numbers in the records that a page draws
+OF_CLASSIFIERS = ("test_accuracy", "learnt_accuracy", "train_accuracy", "train_loss")
+OF_LANGUAGE_MODELS = ("train_loss", "obama_loss", "hbush_loss", "wbush_loss")
+OF_BOTH = ("test_accuracy", "obama_loss", "hbush_loss", "wbush_loss")
 TEXTS = {SHORT[SPEAKERS.index(name)]: name for name in TESTS}  # by their names in records
 
 POSITIONS = LEARNED, ALIBI, NONE = (
@@ -65,7 +72,13 @@ GAP = Quantity("gap, %", lambda t: LEARNT.of(t) - TEST.of(t), -1, (".2f", ".2f")
 TRAIN_LOSS = Quantity(
     "training loss", lambda t: number(t.records[-1].get("train_loss")), -1, (".4f", ".4f")
 )
-SECONDS = Quantity("seconds of training", lambda t: t.status["seconds"], -1, (".2f", ".2f"))
+
+
+def only_one_right(a: TrialRecord, b: TrialRecord) -> tuple[int, int]:
+    """How many sentences of the test set only a gets right, and how many only b."""
+    tested = sum(value for name, value in a.records[-1].items() if "_as_" in name)
+    right, other = (unpacked("right", t.records[-1], tested) for t in (a, b))
+    return int(np.sum(right & ~other)), int(np.sum(other & ~right))
 
 
 # --- the language model ---------------------------------------------------------------------------
@@ -86,6 +99,14 @@ def classifiers(trials: Trials) -> list[TrialRecord]:
 
 def language_models(trials: Trials) -> list[TrialRecord]:
     return [t for t in trials if "every" in t.settings]
+
+
+def of_classifiers(test: Test) -> Test:
+    return lambda trials: test(classifiers(trials))
+
+
+def of_language_models(test: Test) -> Test:
+    return lambda trials: test(language_models(trials))
 
 
 def as_the_seed(trials: Trials) -> list[TrialRecord]:

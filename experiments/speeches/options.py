@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.data.place import data_in
+from experiments.data import speeches
+from experiments.data.place import data_folder, data_in
 from experiments.speeches.task import EPOCHS, PER_EPOCH, Classify, Predict
 from experiments.sweep import experiment
 
@@ -36,6 +37,10 @@ class Options(experiment.Options):
         return Predict(
             **{**self.pick({}, small), **settings, "steps": self.steps or self.pick(500, 40)}
         )
+
+    def check(self) -> None:
+        with data_in(self.data):
+            speeches.find(data_folder(speeches.SOURCE))
 
     @contextmanager
     def how(self) -> Iterator[None]:

@@ -9,20 +9,18 @@ added both at once; here each is also measured without the other.
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import dataclass
 
-import numpy as np
-
-from experiments.results.claims import Says, decide, one_of, paired
-from experiments.results.results import Answer, Drawing, Results, Table
-from experiments.results.tables import cell, cells_of
-from experiments.results.trials import Trials, finished, pairs
+from experiments.results.claims import Finding, Says, by_share, decide, one_of, paired
+from experiments.results.results import Answer, Drawing, Results
+from experiments.results.tables import cell
+from experiments.results.trials import Trials, finished
 from experiments.speeches import options
+from experiments.speeches.accuracies import accuracies
 from experiments.speeches.measures import (
     GAP,
-    LEARNT,
+    OF_CLASSIFIERS,
     TEST,
     Having,
     as_the_seed,
@@ -30,9 +28,8 @@ from experiments.speeches.measures import (
     percent,
 )
 from experiments.speeches.seed import BEST_REGULARIZED
-from experiments.speeches.task import Classify, unpacked
+from experiments.speeches.task import Classify
 from experiments.sweep.experiment import Experiment, main
-from experiments.train.records import TrialRecord
 from models.speech import Dropped
 
 RATES = (0.2, 0.3, 0.4, 0.5)
@@ -55,7 +52,6 @@ KINDS = PLAIN, *_ = [
     kind("both, 0.2, in attention of output", True, 0.2, "output"),
 ]
 BATCH_NORM, DROPOUT, BOTH = KINDS[1], KINDS[2:6], KINDS[6:10]
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -92,60 +88,23 @@ def results(trials: Trials) -> Results:
     )
     right = ", ".join(f"{k.label} {cell(TEST, TEST.over(k.of(ended)))}" for k in (PLAIN, BOTH[0]))
     return Results(
-        [table(ended)],
+        [accuracies("kinds", "Each by itself, and both", ended, KINDS)],
         [Drawing("accuracy", caption, figures.curves(panels, "epoch", "%"))],
         decide(CLAIMS, as_the_seed(ended)),
         Answer(f"Right in the test set, %: {right}", "kinds"),
+        shown=OF_CLASSIFIERS,
     )  # fmt: skip
 
 
-def table(trials: Trials) -> Table:
-    """Accuracies of each kind, and the sentences on which it differs from the plain one."""
-    rows, data = [], {}
-    for kind in KINDS:
-        cells, numbers = cells_of((TEST, LEARNT, GAP), kind.of(trials))
-        if not any(numbers):
-            continue
-        counts = changed(trials, kind)
-        beside = ["", "", ""]
-        if kind is not PLAIN and counts:
-            gained, lost = zip(*counts, strict=True)
-            apart = sum(mcnemar(*pair) < LEVEL for pair in counts)
-            n = len(counts)
-            beside = [f"{sum(gained) / n:.1f}", f"{sum(lost) / n:.1f}", f"{apart} of {n}"]
-        rows.append([kind.label, str(len(kind.of(trials))), *cells, *beside])
-        data[kind.label] = {"spreads": numbers, "changed": counts}
-    heads = ["", "seeds", TEST.label, LEARNT.label, GAP.label, "gained", "lost", "seeds apart"]
-    note = (
-        "After the last epoch, mean ± standard deviation over seeds. Gained: sentences of the test "
-        "set that the kind gets right and the plain model of the same seed does not, mean over "
-        "seeds; lost: the other way round. Seeds apart: those with p < .05 in McNemar's exact test."
-    )
-    return Table("kinds", "Each alone, and both", heads, rows, note, data)
-
-
-def changed(trials: Trials, kind: Having) -> list[tuple[int, int]]:
-    """For each seed how many sentences only this kind gets right, and only the plain one."""
-    counts: list[tuple[int, int]] = []
-    for pair in pairs(trials, kind, PLAIN):
-        a, b = (unpacked("right", t.records[-1], tested(t)) for t in pair)
-        counts.append((int(np.sum(a & ~b)), int(np.sum(b & ~a))))
-    return counts
-
-
-def tested(trial: TrialRecord) -> int:
-    """How many sentences the test set has."""
-    return sum(value for name, value in trial.records[-1].items() if "_as_" in name)
-
-
-def mcnemar(gained: int, lost: int) -> float:
-    """The two-sided p-value of these changes, if a change either way were equally likely.
-
-    Exact: McNemar, Note on the sampling error of the difference between correlated proportions
-    (1947), with the binomial distribution instead of its limit.
-    """
-    n, least = gained + lost, min(gained, lost)
-    return min(1.0, 2 * sum(math.comb(n, k) for k in range(least + 1)) / 2**n)
+def best_rate(trials: Trials) -> Finding:
+    """Whether .2 is the rate with the highest test accuracy, for most seeds."""
+    of_rate = [{t.settings["seed"]: TEST.of(t) for t in kind.of(trials)} for kind in BOTH]
+    seeds = set(of_rate[0]).intersection(*of_rate[1:])
+    if not seeds:
+        return Finding()
+    best = [max(range(len(RATES)), key=lambda i, s=seed: of_rate[i][s]) for seed in sorted(seeds)]
+    counts = ", ".join(f"{rate}: {best.count(i)}" for i, rate in enumerate(RATES))
+    return Finding(f"seeds in which a rate is the best: {counts}", by_share([b == 0 for b in best]))
 
 
 # --- what the seed says ---------------------------------------------------------------------------
@@ -156,6 +115,7 @@ CLAIMS = (
     ),
     Says("003, 3.2", "Both, at .2, add 2 points of test accuracy", paired(TEST, BEST, PLAIN) > 0),
     Says("003, 3.2", "Both, at .2, narrow the gap", paired(GAP, BEST, PLAIN) < 0),
+    Says("003, 3.2", "The best rate is .2", best_rate),
     Says("003, 3.2", "Dropout of .2 is better than .3", paired(TEST, BEST, BOTH[1]) > 0),
     Says("003, 3.2", "Dropout of .2 is better than .4", paired(TEST, BEST, BOTH[2]) > 0),
     Says("003, 3.2", "Dropout of .2 is better than .5", paired(TEST, BEST, BOTH[3]) > 0),

@@ -23,6 +23,7 @@ from experiments.data.speeches import UNKNOWN, Ints, Speeches
 from experiments.train.task import Rows, Task, shuffled
 from experiments.train.trial import Trial
 from minigrad import device as devices
+from minigrad import nn
 from models import SpeechClassifier, SpeechConfig, SpeechLanguageModel
 from models.speech import Dropped, Positions
 
@@ -112,7 +113,10 @@ class ClassifyTask(Task):
         source = data(trial.block)
         self.train, self.test = (on_device(s, device) for s in (source.train, source.test))
         self.size = len(source.train)
-        self.model = SpeechClassifier(trial.config(len(source.vocabulary))).to(device)
+        self.model = self.untrained(len(source.vocabulary)).to(device)
+
+    def untrained(self, vocabulary_size: int) -> nn.Module:
+        return SpeechClassifier(self.trial.config(vocabulary_size))
 
     def loss(self, rows: mg.Tensor) -> tuple[mg.Tensor, Sequence[mg.Tensor]]:
         ids, lengths, labels = (a[rows] for a in self.train)
@@ -122,33 +126,28 @@ class ClassifyTask(Task):
         return losses.mean(), (losses.detach().sum(), right.sum(), right.size)
 
     def measure(self) -> dict[str, Any]:
+        """Loss and accuracy on both sets, and which sentences of the test set are right."""
         record: dict[str, Any] = {}
-        for name, part in (("learnt", self.train), ("test", self.test)):
-            logits, labels = self.logits(part), devices.to_numpy(part[2].data)
-            losses = mg.cross_entropy(mg.tensor(logits), mg.tensor(labels), reduction="none")
-            predicted = logits.argmax(axis=-1)
+        for name, (ids, lengths, labels) in (("learnt", self.train), ("test", self.test)):
+            parts = [slice(i, i + AT_ONCE) for i in range(0, len(ids), AT_ONCE)]
+            logits = np.concatenate(
+                [devices.to_numpy(self.model(ids[p], lengths[p]).data) for p in parts]
+            )
+            wanted, predicted = devices.to_numpy(labels.data), logits.argmax(axis=-1)
+            losses = mg.cross_entropy(mg.tensor(logits), mg.tensor(wanted), reduction="none")
             record[f"{name}_loss"] = float(losses.numpy().mean(dtype=np.float64))
-            record[f"{name}_accuracy"] = float((predicted == labels).mean())
+            record[f"{name}_accuracy"] = float((predicted == wanted).mean())
         for i, speaker in enumerate(SHORT):  # the confusion matrix of the test set
             for j, other in enumerate(SHORT):
-                record[f"{speaker}_as_{other}"] = int(((labels == i) & (predicted == j)).sum())
-        return record | packed("right", predicted == labels)
-
-    def logits(self, part: Sequence[mg.Tensor]) -> np.ndarray[Any, Any]:
-        """(N, classes), of the model in evaluation, on the host."""
-        ids, lengths, _ = part
-        logits = [
-            self.model(ids[i : i + AT_ONCE], lengths[i : i + AT_ONCE])
-            for i in range(0, len(ids), AT_ONCE)
-        ]
-        return np.concatenate([devices.to_numpy(each.data) for each in logits])
+                record[f"{speaker}_as_{other}"] = int(((wanted == i) & (predicted == j)).sum())
+        return record | packed("right", predicted == wanted)
 
 
 SHORT = ("obama", "wbush", "hbush")  # speakers by label, in names of records
 
 
 def on_device(part: speeches.Sentences, device: str) -> tuple[mg.Tensor, mg.Tensor, mg.Tensor]:
-    """ids, lengths and labels."""
+    """ids (N, T), lengths (N,) and labels (N,)."""
     return tuple(mg.tensor(a, device=device) for a in (part.ids, part.lengths, part.labels))  # type: ignore[return-value]
 
 

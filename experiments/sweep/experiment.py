@@ -43,7 +43,8 @@ class Options:
     device: str = "auto"
     """Where to compute: cpu, cuda or cuda:N; auto takes the GPU if there is one."""
     out: Path | None = None
-    """Output folder; runs/NAME if not given, with -small after it at that scale."""
+    """Output folder; runs/ and the words after "experiments" in the command if not given, such as
+    runs/grokking/data_size; at small scale runs/grokking-small/data_size."""
     resume: bool = False
     """Go on with the trials in the output folder; finished ones are not run again."""
     launcher: Launcher = "here"
@@ -92,6 +93,9 @@ class Options:
         """Every trial by the name of its folder, the most telling first."""
         raise NotImplementedError
 
+    def check(self) -> None:
+        """ValueError, before anything takes time, if what the trials need is not there."""
+
     @contextmanager
     def how(self) -> Iterator[None]:
         """How trials are computed, which no setting of theirs says; entered in each process."""
@@ -126,15 +130,21 @@ class Experiment(NamedTuple):
     numbers: Callable[[TrialRecord], dict[str, Any]] = last  # of one, for its line in trials.jsonl
 
     @property
-    def prog(self) -> str:
-        """The command as it was given, or as it would be."""
+    def module(self) -> str:
+        """That of the command as it was given, or as it would be."""
         spec = sys.modules["__main__"].__spec__
         given = spec is not None and spec.name.endswith(f".{self.name}")
-        return f"python -m {spec.name if given and spec else self.options.__module__}"
+        return spec.name if given and spec else self.options.__module__
+
+    @property
+    def prog(self) -> str:
+        return f"python -m {self.module}"
 
     def folder(self, options: Options) -> Path:
+        """Where its report looks for it, too."""
+        first, *rest = [*self.module.split(".")[1:-1], self.name]
         small = "-small" if options.scale == "small" else ""
-        return options.out or Path("runs") / f"{self.name}{small}"
+        return options.out or Path("runs", f"{first}{small}", *rest)
 
 
 def main(experiment: Experiment, args: Sequence[str] | None = None, *, description: str) -> int:

@@ -53,10 +53,11 @@ def device_of(options: Options) -> str:
 
 
 def set_up(options: Options, path: Path) -> None:
-    """What a launcher needs. ValueError, in one line, before any trial is written below a folder.
+    """What trials and their launcher need. ValueError before any trial is written below a folder.
 
     OSError if the folder cannot be made.
     """
+    options.check()
     if options.launcher == "ray":
         connect(options.address)
         records.fit_for_writing(path)

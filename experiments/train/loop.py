@@ -170,7 +170,7 @@ class Session:
         records.rewrite(self.folder / "metrics.jsonl", self.records)
         records.rewrite(self.folder / "times.jsonl", self.times)
         if self.done:
-            self.write_status()
+            self.end()
         here = {"from_step": self.step, **records.environment(self.device)}
         records.write_json(self.folder / "environment.json", [*self.environments, here])
         self.started = perf_counter()
@@ -211,7 +211,10 @@ class Session:
             save_checkpoint(
                 path, model=self.task.model, optimizer=self.optimizer, step=self.step, extra=extra
             )
-        self.write_status()
+        if self.done:
+            self.end()
+        else:
+            self.write_status()
         self.started = perf_counter()
 
     # --- what these are made of
@@ -256,6 +259,13 @@ class Session:
         """Add the time since `started` to the seconds of training."""
         wait(self.device)
         self.seconds += perf_counter() - self.started
+
+    def end(self) -> None:
+        """Write what the task leaves, and then that the trial has ended."""
+        self.task.model.eval()
+        with mg.no_grad():
+            self.task.leave(self.folder)
+        self.write_status()
 
     def write_status(self) -> None:
         status = {

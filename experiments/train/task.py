@@ -64,6 +64,12 @@ class Task:
         """Take over what the trial that this one comes `after` has learnt: here all its weights."""
         load_checkpoint(checkpoint, model=self.model)
 
+    def leave(self, folder: Path) -> None:
+        """Files beside the records, for figures, once the trial has ended and has not diverged.
+
+        In evaluation mode and without gradients. If the process dies here, it is called again.
+        """
+
     @classmethod
     def stacked(cls, tasks: Sequence[Self]) -> Task:
         """Tasks of equal shape as one over `nn.stack` of their models.

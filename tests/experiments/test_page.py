@@ -65,6 +65,26 @@ def test_models_have_their_colours_where_nothing_else_is_varied() -> None:
     assert len({tuple(run["colors"]) for run in found["runs"]}) == 2
 
 
+def test_trials_of_several_kinds_are_told_apart_by_what_each_varies() -> None:
+    def trial(name: str, number: str, **settings: Any) -> TrialRecord:
+        settings = {"seed": 0, "steps": 1, **settings}
+        return TrialRecord(Path(name), settings, [{"step": 0, number: 0.5, "more": 1}], {})
+
+    trials = [
+        trial("c", "right", d=8, padding="seen"),
+        trial("a", "right", d=8, padding="left out"),
+        trial("b", "loss", d=8, lengths=[32, 64]),
+    ]
+    found = curves.curves_of(trials, (), ("right", "loss"))
+    assert [run["name"] for run in found["runs"]] == ["b", "a", "c"]
+    assert [run["setting"] for run in found["runs"]] == ["", "padding left out", "padding seen"]
+    assert found["quantities"] == [["right", "right"], ["loss", "loss"]]
+    assert found["runs"][0]["values"] == {"step": [0], "right": [None], "loss": [0.5]}
+    assert [name for name, _ in curves.curves_of(trials, ())["quantities"]] == [
+        "right", "more", "loss",
+    ]  # fmt: skip
+
+
 def test_long_runs_are_thinned_and_it_is_said() -> None:
     trial = trial_record("long", steps=5000)
     (run,) = curves.curves_of([trial], MODELS)["runs"]

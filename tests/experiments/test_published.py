@@ -10,7 +10,8 @@ from experiments.sweep import folder
 from experiments.train import records
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-SWEEPS = sorted(path.parent.name for path in RESULTS.glob("*/sweep.json"))
+# by their folders there: those of grokking lie at the top
+SWEEPS = sorted(str(path.parent.relative_to(RESULTS)) for path in RESULTS.rglob("sweep.json"))
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -20,7 +21,8 @@ def test_results_are_those_of_their_records(name, tmp_path):
         copy = tmp_path / path.relative_to(published)
         copy.parent.mkdir(exist_ok=True)
         copy.write_bytes(path.read_bytes())
-    folder.report(import_module(f"experiments.grokking.{name}").EXPERIMENT, tmp_path)
+    module = name.replace("/", ".") if "/" in name else f"grokking.{name}"
+    folder.report(import_module(f"experiments.{module}").EXPERIMENT, tmp_path)
     for file in ("results.md", "results.json", "trials.jsonl"):
         assert (tmp_path / file).read_text() == (published / file).read_text(), file
 
@@ -28,7 +30,7 @@ def test_results_are_those_of_their_records(name, tmp_path):
 def test_trials_published_twice_are_the_same():
     """Of the same settings, on the same kind of machine; a commit and hours lie between them."""
     found = {}
-    for path in sorted(RESULTS.glob("*/*/metrics.jsonl")):
+    for path in sorted(RESULTS.rglob("metrics.jsonl")):
         settings = records.read_json(path.with_name("settings.json")) | {"version": records.VERSION}
         sessions = records.read_json(path.with_name("environment.json"), list)
         for each in sessions:

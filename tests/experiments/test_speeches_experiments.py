@@ -11,13 +11,14 @@ from speech_corpus import write_corpus
 from experiments.results.claims import mean_of, one_of, paired
 from experiments.results.curves import Quantity
 from experiments.speeches import measures, regularization
+from experiments.speeches.accuracies import accuracies, mcnemar
 from experiments.speeches.measures import Having
-from experiments.speeches.regularization import mcnemar
 from experiments.speeches.task import Classify, Predict
+from experiments.sweep import launch
 from experiments.sweep.experiment import main
 from experiments.train.records import TrialRecord
 
-NAMES = ("classifier", "language_model", "alibi", "regularization")
+NAMES = ("classifier", "language_model", "alibi", "regularization", "timing", "attention_maps")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -30,16 +31,18 @@ def test_a_command_leaves_its_tables_figures_and_claims(name, tmp_path, rng, cap
     results = json.loads((out / "results.json").read_text())
     text = (out / "results.md").read_text()
     tables = {
-        "classifier": {"epochs", "confusion", "padding"},
+        "classifier": {"epochs", "confusion", "padding", "baseline"},
         "language_model": {"hidden256", "hidden100", "whole"},
         "alibi": {"classifier", "language_model", "lengths", "places"},
         "regularization": {"kinds"},
+        "attention_maps": {"classifier", "language_model"},
+        "timing": {"classifier", "language_model"},
     }
     assert results["tables"].keys() == tables[name]
     for table in tables[name]:
         assert results["tables"][table], table
     assert {c["verdict"] for c in results["claims"]} == {"not run"}  # not the seed's sizes
-    assert text.count("![") == len([*out.glob("*.png")]) >= 1
+    assert text.count("![") == len([*out.glob("*.png")]) >= (name != "timing")
     assert "nan" not in text.lower()
     assert "[575.3]" not in text  # of iteration 100, and here are others
     capsys.readouterr()
@@ -53,6 +56,15 @@ def test_without_data_the_command_says_so_before_anything_is_written(tmp_path, m
     assert stop.value.code == 2
     assert "no data: give the folder of" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_wrong_folder_is_told_before_kernels_are_compiled(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(launch, "use_kernels", lambda on: pytest.fail("kernels were compiled"))
+    experiment = import_module("experiments.speeches.alibi").EXPERIMENT
+    with pytest.raises(SystemExit) as stop:
+        main(experiment, ["--data", str(tmp_path), "--out", str(tmp_path / "out")], description="")
+    assert stop.value.code == 2
+    assert f"{tmp_path}: expected the speeches of CSE256" in capsys.readouterr().err
 
 
 # --- tests of claims ------------------------------------------------------------------------------
@@ -115,12 +127,36 @@ def test_sentences_that_changed_are_counted_in_pairs_of_a_seed():
     """Of three sentences, bits 0, 1 and 2; the trial of another seed has no partner."""
     trials = [
         trial_of(
-            {**regularization.kind("", batch_norm, 0.0).settings, "seed": seed},
-            {"step": 1, "obama_as_obama": 2, "obama_as_hbush": 1, "right_0": right},
+            {"padding": padding, "seed": seed},
+            {"step": 1, "obama_as_obama": 2, "obama_as_hbush": 1, "right_0": right,
+             "test_accuracy": accuracy, "learnt_accuracy": 1.0},
         )
-        for batch_norm, seed, right in ((False, 0, 0b011), (True, 0, 0b110), (True, 1, 0b111))
-    ]
-    assert regularization.changed(trials, regularization.BATCH_NORM) == [(1, 1)]
+        for padding, seed, right, accuracy in (
+            ("seen", 0, 0b011, 0.5), ("left out", 0, 0b110, 0.75), ("left out", 1, 0b111, 1.0)
+        )
+    ]  # fmt: skip
+    kinds = [Having(name, {"padding": name}) for name in ("seen", "left out", "unpooled")]
+    table = accuracies("kinds", "Kinds", trials, kinds)
+    (_, _, *first), (label, seeds, *_, difference, gained, lost, apart) = table.rows
+    assert first[3:] == [""] * 4
+    assert (label, seeds, gained, lost, apart) == ("left out", "2", "1.0", "1.0", "0 of 1")
+    assert difference.startswith("+25")
+    assert table.data["left out"]["changed"] == [(1, 1)]
+
+
+def test_the_best_rate_is_counted_seed_by_seed():
+    def trials(*accuracies):
+        return [
+            trial_of({**kind.settings, "seed": seed}, {"step": 1, "test_accuracy": accuracy})
+            for seed, of_seed in enumerate(accuracies)
+            for kind, accuracy in zip(regularization.BOTH, of_seed, strict=True)
+        ]
+
+    most = regularization.best_rate(trials((0.9, 0.8, 0.7, 0.6), (0.9, 0.8, 0.7, 0.6)))
+    assert most.verdict == "agrees"
+    assert most.ours.endswith("best: 0.2: 2, 0.3: 0, 0.4: 0, 0.5: 0")
+    assert regularization.best_rate(trials((0.8, 0.9, 0.7, 0.6))).verdict == "differs"
+    assert regularization.best_rate([]).verdict == "not run"
 
 
 def test_claims_are_decided_by_trials_of_the_seeds_sizes_only():

@@ -142,6 +142,56 @@ def test_checkpoints_come_by_time(tmp_path, monkeypatch):
     assert saved == [60, 120, 180]
 
 
+# --- what a task leaves ---------------------------------------------------------------------------
+class LeavingTask(LineTask):
+    """Leaves how often it has left something, and whether its model was as in evaluation."""
+
+    def leave(self, folder):
+        count = len([*folder.glob("left*.json")])
+        recorded = mg.is_grad_enabled()
+        records.write_json(folder / f"left{count}.json", [self.model.training, recorded])
+        if (folder / "die").exists():
+            raise KeyboardInterrupt
+
+
+@dataclass(frozen=True)
+class Leaving(Line):
+    def task(self, device):
+        return LeavingTask(self, device)
+
+
+def files_left(folder):
+    return [records.read_json(path, list) for path in sorted(folder.glob("left*.json"))]
+
+
+def test_a_task_leaves_files_when_its_trial_has_ended_and_not_before(tmp_path):
+    with pytest.raises(Interrupted):
+        run(Leaving(), tmp_path, watcher=StopAt(95))
+    assert files_left(tmp_path) == []
+    run(Leaving(), tmp_path)
+    assert files_left(tmp_path) == [[False, False]]
+    run(Leaving(), tmp_path)  # it has ended
+    assert len(files_left(tmp_path)) == 1
+
+
+def test_a_process_that_dies_while_it_leaves_files_leaves_them_when_it_goes_on(tmp_path):
+    (tmp_path / "die").touch()
+    with pytest.raises(KeyboardInterrupt):
+        run(Leaving(), tmp_path)
+    assert not records.read_trial(tmp_path).status["finished"]
+    (tmp_path / "die").unlink()
+    run(Leaving(), tmp_path)
+    assert len(files_left(tmp_path)) == 2
+    assert records.read_trial(tmp_path).status["finished"]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # overflows, on purpose
+def test_a_trial_that_diverged_leaves_nothing(tmp_path):
+    run(Leaving(lr=1e30, steps=30), tmp_path)
+    assert records.read_trial(tmp_path).status["diverged"]
+    assert files_left(tmp_path) == []
+
+
 # --- ending early ---------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Patient(Line):
