@@ -101,7 +101,7 @@ def main(args: Sequence[str] | None = None) -> int:
     print(table(rows))
     failed = sum(row.ok is False for _, row in rows)
     good, spent = sum(row.ok is True for _, row in rows), time.monotonic() - start
-    print(f"\n{good} as wanted, {failed} not, in {spent:.0f} s. {options.out}")
+    print(f"\n{good} passed, {failed} failed, in {spent:.0f} s. {options.out}")
     return int(failed > 0)
 
 

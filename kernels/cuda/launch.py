@@ -227,7 +227,7 @@ class Loaded:
         except RuntimeError as error:  # of the driver
             raise Unusable(
                 f"{about.name}: the GPU, of compute capability {cuda.Device().compute_capability}, "
-                f"does not take machine code for {about.target.arch}: {error}"
+                f"cannot load machine code for {about.target.arch}: {error}"
             ) from error
         self.function = module.get_function(about.name)  # keeps the module alive
         local = cuda.driver.CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES
