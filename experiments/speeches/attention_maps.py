@@ -170,8 +170,8 @@ def unshakable(trials: Trials) -> Finding:
         most.append(sentence["tokens"][int(columns.argmax())])
     if not most:
         return Finding()
-    counts = {token: most.count(token) for token in sorted({*most}, key=most.count, reverse=True)}
-    listed = ", ".join(f"“{token}” {n}" for token, n in counts.items())
+    tokens = sorted({*most}, key=lambda token: (-most.count(token), token))
+    listed = ", ".join(f"“{token}” {most.count(token)}" for token in tokens)
     return Finding(
         f"the most read token, models: {listed}", by_share([m == UNSHAKABLE for m in most])
     )
