@@ -1,34 +1,34 @@
-"""When the LSTM has learnt the sums: minigrad beside plain PyTorch, seed by seed.
+"""The steps at which the LSTM has learnt the sums, in minigrad and in plain PyTorch.
 
-    python -m benchmarks.first_steps train      # PyTorch's side, some 10 minutes a seed
-    python -m benchmarks.first_steps compare    # table, test and figure, from the records alone
-    python -m benchmarks.first_steps power      # what the test can find, by simulation
+    python -m benchmarks.first_steps train      # PyTorch's runs, some 10 minutes per seed
+    python -m benchmarks.first_steps compare    # table, test and figure, only from the records
+    python -m benchmarks.first_steps power      # the power of the test, by simulation
 
-minigrad's side, before `compare`, is `python -m experiments.sanity --model lstm --seeds 3 4 5 6 7 8
-9 10 11 12 13 14 --out runs/first_steps/minigrad`, with one thread.
+minigrad's runs, which `compare` needs, are `python -m experiments.sanity --model lstm --seeds 3 4 5
+6 7 8 9 10 11 12 13 14 --out runs/first_steps/minigrad`, with one thread.
 
-The question: the LSTM of the sanity experiment comes late to full validation accuracy, at step
-9,200 or not within 10,001, and seed 000 reports 8,100 ± 500. Is that minigrad, or the protocol?
+The question: the LSTM of the sanity experiment reaches full validation accuracy late, at step 9,200
+or not within 10,001, and seed 000 reports 8,100 ± 500. Is the cause minigrad, or the protocol?
 
 Both sides train the same model by the same protocol (`experiments.grokking.task`): data and split
-of a seed, rows of each batch, AdamW, clipping, loss, evaluated steps. The weights start from the
-same distribution, that of the seeds' code (gates Xavier-uniform over [x; h], their biases zero, the
-rest as PyTorch does by default), and each side draws them from its own generator. PyTorch computes
-all positions of all sequences, ours each distinct prefix once, which changes rounding only.
+of a seed, rows of each batch, AdamW, clipping, loss, evaluated steps. Initial weights have the same
+distribution, that of the seeds' code (gates Xavier-uniform over [x; h], their biases zero, the
+others as in PyTorch by default), and each side draws them from its own generator. PyTorch computes
+all positions of all sequences, minigrad each distinct prefix once, which changes only rounding.
 
 The test, stated before the first of these runs:
 
-- Seeds 3 to 14, 12 a side. None of them was run before: those that raised the question do not
-  answer it.
-- Of each run the first evaluated steps with a validation accuracy of at least .5, .9, .99 and 1. A
-  step that is not reached by the last, 10,001, is later than all others and equal to its like.
+- Seeds 3 to 14, 12 runs per side. None of them was run before: the runs that raised the question
+  do not answer it.
+- From each run, the first evaluated steps with a validation accuracy of at least .5, .9, .99 and 1.
+  A step that is not reached by the last, 10,001, ranks after all that are, and ties with others.
 - For each of the four, the difference of the two rank sums among all 24 values. Runs of one seed
   share their split, so they are pairs: the p-value is exact, two-sided, over the 2**12 exchanges of
   sides within pairs (`rank_tests.exchange_test`). The sides differ if one of the four, adjusted by
   Holm, is below .05.
-- Beside it, whether seed 000 fits: its two runs, at 7,600 and 8,600 (8,100 ± 500), among all 24
-  first steps with accuracy 1, two-sided, over the 325 places that two of 26 can take
-  (`rank_tests.placement_test`), at .05.
+- Also, whether seed 000 fits: its two runs, at 7,600 and 8,600 (8,100 ± 500), among all 24 first
+  steps with accuracy 1, two-sided, over the 325 choices of two of 26 (`rank_tests.placement_test`),
+  at .05.
 - Nothing is tested before all 24 runs have ended, and no run is added after.
 """
 
@@ -65,10 +65,10 @@ SEEDS = tuple(range(3, 15))
 THRESHOLDS = (0.5, 0.9, 0.99, 1.0)
 LEVEL = 0.05
 SEED_000 = (7600, 8600)  # steps: t_f(A_val) of its table is 8,100 ± 500 over two runs
-SIDES = {"minigrad": "minigrad", "torch": "PyTorch"}  # folders, and their names for people
+SIDES = {"minigrad": "minigrad", "torch": "PyTorch"}  # folder -> name in tables and figures
 SHARES = (0.25, 0.5, 0.75)  # quantiles of the table
 
-FirstSteps = Mapping[int, Sequence[float]]  # of each seed, one a threshold; inf if not reached
+FirstSteps = Mapping[int, Sequence[float]]  # seed -> one step per threshold; inf if not reached
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class Settings:
     """Options of the comparison."""
 
     command: Positional[Literal["train", "compare", "power"]]
-    """train: PyTorch's side, without the seeds that have a file. compare: results of both sides.
-    power: what the test can find."""
+    """train: PyTorch's runs, except seeds that have a file. compare: results of both sides.
+    power: the power of the test."""
     seeds: tuple[int, ...] = SEEDS
-    """Which seeds to train."""
+    """The seeds to train."""
     folder: Path = Path("runs/first_steps")
-    """Where torch/seedN.jsonl and minigrad/lstm-seedN/ are, and the results go."""
+    """The folder of torch/seedN.jsonl, minigrad/lstm-seedN/ and the results."""
 
 
 # --- PyTorch's side -------------------------------------------------------------------------------
@@ -106,10 +106,10 @@ def initial_model(trial: Grokking, vocabulary: int) -> Any:
 
 
 def train(trial: Grokking, model: Any) -> Iterator[Record]:
-    """Train a PyTorch model as `experiments.train.loop` trains ours; records of evaluated steps.
+    """Train a PyTorch model like `experiments.train.loop`, and yield records of evaluated steps.
 
-    For sums of two numbers: the right-hand side has two tokens in each, so the mean over all of
-    them is the mean over samples of their means.
+    Only for sums of two numbers: every right-hand side has two tokens, so the mean over all tokens
+    is the mean over samples of their means.
     """
     import torch
     from torch.nn import functional as F
@@ -155,10 +155,10 @@ def train(trial: Grokking, model: Any) -> Iterator[Record]:
 
 
 def write_seed(trial: Grokking, path: Path) -> None:
-    """Train one seed, and write its file when it has ended: a head, then a line a record."""
+    """Train one seed, and write its file at the end: a header, then one line per record."""
     import torch
 
-    torch.set_num_threads(1)  # sums are rounded differently with more
+    torch.set_num_threads(1)  # with more threads, sums are rounded differently
     environment = records.environment("cpu") | {"torch": torch.__version__}
     words = modular.vocabulary(trial.p, trial.operator)
     start = perf_counter()
@@ -173,7 +173,7 @@ def write_seed(trial: Grokking, path: Path) -> None:
 
 # --- reading both sides ---------------------------------------------------------------------------
 def read_torch(folder: Path) -> dict[int, TrialRecord]:
-    """The run of each seed in a folder of files. ValueError for one of other settings."""
+    """The runs in a folder of files, by seed. ValueError for a run with other settings."""
     runs: dict[int, TrialRecord] = {}
     for path in sorted(folder.glob("seed*.jsonl")):
         head, *lines = records.read_lines(path)
@@ -183,7 +183,7 @@ def read_torch(folder: Path) -> dict[int, TrialRecord]:
 
 
 def read_minigrad(folder: Path) -> dict[int, TrialRecord]:
-    """The same of a folder of trials, of those that have ended."""
+    """The finished runs in a folder of trials, by seed. ValueError for other settings."""
     runs: dict[int, TrialRecord] = {}
     for path in sorted(folder.glob("*/settings.json")):
         run = records.read_trial(path.parent)
@@ -193,7 +193,7 @@ def read_minigrad(folder: Path) -> dict[int, TrialRecord]:
 
 
 def add(runs: dict[int, TrialRecord], path: Path, run: TrialRecord) -> None:
-    """Take up the run of a seed. ValueError unless it is of the whole protocol."""
+    """Add a run under its seed. ValueError unless it has the protocol's settings and all steps."""
     expected = Grokking(seed=run.settings["seed"]).settings()
     for name, value in expected.items():
         if run.settings.get(name) != value:
@@ -205,17 +205,17 @@ def add(runs: dict[int, TrialRecord], path: Path, run: TrialRecord) -> None:
 
 
 def first_steps(runs: Mapping[int, TrialRecord]) -> FirstSteps:
-    """Of the runs of `SEEDS`, by seed, the first steps with the accuracies of `THRESHOLDS`."""
-    found: dict[int, list[float]] = {}
+    """For each run of `SEEDS`, the first steps with the accuracies of `THRESHOLDS`."""
+    by_seed: dict[int, list[float]] = {}
     for seed in sorted(runs.keys() & set(SEEDS)):
         steps = [first_step(runs[seed], "val_accuracy", at_least) for at_least in THRESHOLDS]
-        found[seed] = [math.inf if step is None else step for step in steps]
-    return found
+        by_seed[seed] = [math.inf if step is None else step for step in steps]
+    return by_seed
 
 
 # --- the results ----------------------------------------------------------------------------------
 def compare(sides: Mapping[str, FirstSteps]) -> Results:
-    """Table, figure and, if all runs of both sides are there, the test."""
+    """Tables and figure; with the test if all runs of both sides have ended."""
     tables = [quantile_table(sides)]
     if ended(sides):
         tables.append(test_table(sides))
@@ -273,21 +273,21 @@ def quantile_table(sides: Mapping[str, FirstSteps]) -> Table:
 
 
 def test_table(sides: Mapping[str, FirstSteps]) -> Table:
-    """The test of the module's docstring. For all seeds of both sides."""
+    """The test of the module's docstring, for all seeds of both sides."""
     tests = [
         exchange_test(*(column(runs, i) for runs in sides.values())) for i in range(len(THRESHOLDS))
     ]
     adjusted = holm([float(p) for _, p in tests])
     rows, data = [], {}
     for at_least, (difference, p), each in zip(THRESHOLDS, tests, adjusted, strict=True):
-        verdict = said(each)
+        verdict = verdict_of(each)
         rows.append(
             [f"A_val ≥ {at_least:g}", f"{difference:+g}", f"{p:.4f}", f"{each:.4f}", verdict]
         )
         data[f"{at_least:g}"] = {"difference": float(difference), "p": float(p), "adjusted": each}
     both = [step for runs in sides.values() for step in column(runs, len(THRESHOLDS) - 1)]
     rank_sum, p = placement_test(SEED_000, both)
-    verdict = said(p)
+    verdict = verdict_of(p)
     rows.append(
         ["seed 000 among all, A_val = 1", f"rank sum {rank_sum:g}", f"{p:.4f}", "", verdict]
     )
@@ -302,7 +302,7 @@ def test_table(sides: Mapping[str, FirstSteps]) -> Table:
     )
 
 
-def said(p: float) -> str:
+def verdict_of(p: float) -> str:
     return "different" if p < LEVEL else "no difference found"
 
 
@@ -324,7 +324,7 @@ def seed_table(sides: Mapping[str, FirstSteps]) -> Table:
 
 
 def figure(sides: Mapping[str, FirstSteps]) -> Figure:
-    """A panel a threshold: the share of seeds that are there, against the step, of both sides."""
+    """One panel per threshold: the share of seeds that have reached it, against the step."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -358,20 +358,20 @@ def figure(sides: Mapping[str, FirstSteps]) -> Figure:
     return drawn
 
 
-# --- what the test can find -----------------------------------------------------------------------
-# Mean and standard deviation over four seeds of minigrad, run earlier, whose records are published.
-# Of accuracy 1 only two were seen to come to it, at 9,400 and 9,500: the median is set to the last
-# step and the deviation to that of .9.
+# --- the power of the test ------------------------------------------------------------------------
+# Mean and standard deviation over four earlier seeds of minigrad, whose records are published. Only
+# two of them reached accuracy 1, at 9,400 and 9,500: there the median is set to the last step, and
+# the deviation to that of .9.
 EARLIER = {0.5: (4200.0, 960.0), 0.9: (6900.0, 1460.0), 1.0: (10_000.0, 1460.0)}
 
 
 def power(
     shift: float, mean: float, std: float, level: float, *, repeats: int = 2000, seed: int = 0
 ) -> float:
-    """How often `exchange_test` finds a shift, in steps, at a level.
+    """How often `exchange_test` detects a shift, in steps, at a level.
 
-    First steps are drawn as normal and independent, also within pairs, and seen at every 100th step
-    up to the last. The later side has this mean, the other is earlier by the shift.
+    First steps are normal and independent, also within pairs, and observed at every 100th step up
+    to the last. The later side has this mean; the other is earlier by the shift.
     """
     generator = np.random.default_rng(seed)
     steps = mean + std * generator.standard_normal((2, repeats, len(SEEDS)))
@@ -382,7 +382,7 @@ def power(
 
 
 def least_shift(mean: float, std: float, level: float, at_least: float = 0.8) -> int:
-    """The least shift, in hundreds of steps, that is found with a probability of `at_least`."""
+    """The least multiple of 100 steps that is detected with a probability of `at_least`."""
     return next(s for s in count(100, 100) if power(s, mean, std, level) >= at_least)
 
 
@@ -426,7 +426,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def protocol(sides: Mapping[str, FirstSteps]) -> str:
-    """What was run and what was not, in words."""
+    """A sentence on which runs have ended."""
     runs = " and ".join(f"{len(sides[side])} of {SIDES[side]}" for side in SIDES)
     text = f"Of {len(SEEDS)} seeds a side, {runs} have ended."
     return text if ended(sides) else f"{text} The test is made when all have."

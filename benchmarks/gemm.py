@@ -1,13 +1,13 @@
-"""The matrix products of a training step, and the time that they take alone: the floor.
+"""The matrix products of a training step, and the time of only these products: the floor.
 
 They are derived from the sizes of a model, as minigrad computes it: forward, the gradient of the
-input and the gradient of the weight; no product with a state of zeros; in the last block of the GPT
-and in the classifier only the positions whose prediction counts. Sums that minigrad writes as
-products with ones are not among them.
+input and the gradient of the weight. Products with a state of zeros are not counted; in the last
+block of the GPT and in the classifier, only positions with a loss are. Sums that minigrad computes
+as products with ones are not counted either.
 
-With shared prefixes a batch is several runs of chains (`experiments.grokking.prefix`);
-without, one run. Over such a tree attention has no matrix products: every query has keys of its
-own. The first block of the GPT projects each pair of token and place once.
+With shared prefixes a batch is several runs of chains (`experiments.grokking.prefix`); without, one
+run. Over such a tree attention has no matrix products, because the keys of every query are
+different. The first block of the GPT projects each pair of token and position once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from experiments.speeches.task import Classify, Speech
 
 
 class Product(NamedTuple):
-    """`calls` products one after the other, each of `stack` matrices (m, k) by (k, n)."""
+    """`calls` products in sequence, each of `stack` matrices (m, k) by (k, n)."""
 
     what: str
     m: int
@@ -38,21 +38,21 @@ class Product(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The chains of a batch, and how many distinct tokens and places they show, if that is used."""
+    """The chains of a batch; with shared prefixes also its number of distinct (token, position)."""
 
     runs: Sequence[Run]
     inputs: int | None
 
 
 class Run(NamedTuple):
-    """`chains` chains of `length` tokens, which come after `depth` others."""
+    """`chains` chains of `length` tokens, after `depth` other tokens."""
 
     chains: int
     depth: int
     length: int
 
     def counted(self, start: int) -> int:
-        """How many of the positions are `start` or later."""
+        """The number of positions from `start` on."""
         return min(self.length, max(0, self.depth + self.length - start))
 
 
@@ -97,24 +97,24 @@ def linear(what: str, rows: int, inputs: int, outputs: int) -> list[Product]:
 
 
 def lstm_products(d: int, layers: int, words: int, runs: Sequence[Run]) -> list[Product]:
-    """One product a time step for all gates, z = W u with u = [x; h]; du = Wᵀ dz; dW = dz uᵀ.
+    """One product per time step for all gates, z = W u with u = [x; h]; du = Wᵀ dz; dW = dz uᵀ.
 
-    W_ih meets every word of the first layer once, and there u = h; see
+    In the first layer W_ih is multiplied by every word once, and u = h; see
     `experiments.grokking.prefix`.
     """
-    found = linear("words", words, d, 4 * d)
+    products = linear("words", words, d, 4 * d)
     for run in runs:
         n, depth, length = run
         from_zero = int(depth == 0)  # the first step has no h
         sizes = [(d, from_zero), (2 * d, length - from_zero)] * (layers - 1)
         sizes.append((d, length - from_zero))
         for inputs, calls in sizes:
-            found += [
+            products += [
                 Product("gates", 4 * d, n, inputs, calls),
                 Product("gates, input gradient", inputs, n, 4 * d, calls),
                 Product("gates, weight gradient", 4 * d, inputs, n, calls),
             ]
-    return [product for product in found if product.calls]
+    return [product for product in products if product.calls]
 
 
 def transformer_products(
@@ -122,40 +122,40 @@ def transformer_products(
 ) -> list[Product]:
     """The linear maps of each block; the last one answers from `start` on."""
     rows = sum(run.chains * run.length for run in batch.runs)
-    found: list[Product] = []
+    products: list[Product] = []
     for layer in range(layers):
         first = start if layer == layers - 1 else 0
         late = sum(run.chains * run.counted(first) for run in batch.runs)
         if layer == 0 and batch.inputs is not None:
-            found += linear("queries, keys, values", batch.inputs, d, 3 * d)
+            products += linear("queries, keys, values", batch.inputs, d, 3 * d)
         elif late == rows:
-            found += linear("queries, keys, values", rows, d, 3 * d)
+            products += linear("queries, keys, values", rows, d, 3 * d)
         else:
-            found += linear("queries", late, d, d) + linear("keys, values", rows, d, 2 * d)
-        found += linear("attention out", late, d, d)
-        found += linear("feed-forward in", late, d, hidden)
-        found += linear("feed-forward out", late, hidden, d)
-    return found
+            products += linear("queries", late, d, d) + linear("keys, values", rows, d, 2 * d)
+        products += linear("attention out", late, d, d)
+        products += linear("feed-forward in", late, d, hidden)
+        products += linear("feed-forward out", late, hidden, d)
+    return products
 
 
 def attention_products(problem: Problem) -> list[Product]:
     """s = q kᵀ and y = p v; then gp = g vᵀ, gq = gs k, gk = gsᵀ q, gv = pᵀ g."""
     trial, keys = problem.trial, problem.length
     size, stack = trial.d // trial.heads, problem.batch * trial.heads
-    found: list[Product] = []
+    products: list[Product] = []
     for layer in range(trial.layers):
         queries = keys - problem.start if layer == trial.layers - 1 else keys
-        found += [
+        products += [
             Product("scores, and gradient of weights", queries, keys, size, 2, stack),
             Product("values, and gradient of queries", queries, size, keys, 2, stack),
             Product("gradients of keys and values", keys, size, queries, 2, stack),
         ]
-    return found
+    return products
 
 
 # --- the floor ------------------------------------------------------------------------------------
 def numpy_floor(products: Sequence[Product]) -> Callable[[], None]:
-    """All products, by NumPy's BLAS."""
+    """All products, computed by NumPy's BLAS."""
     triples = operands(products)
 
     def step() -> None:
@@ -166,7 +166,7 @@ def numpy_floor(products: Sequence[Product]) -> Callable[[], None]:
 
 
 def torch_floor(products: Sequence[Product]) -> Callable[[], None]:
-    """All products, by `torch.mm` and, for stacks, `torch.bmm`."""
+    """All products, computed by `torch.mm` and, for stacks, `torch.bmm`."""
     import torch
 
     triples = [tuple(map(torch.from_numpy, triple)) for triple in operands(products)]
@@ -182,9 +182,9 @@ Matrices = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 def operands(products: Sequence[Product]) -> list[tuple[Matrices, Matrices, Matrices]]:
-    """The factors and the room for the result of each call: in rows, each in memory of its own.
+    """Both factors and a result for each call, all separate arrays in C order.
 
-    The first factor of a product that is repeated stays the same: the weights, or the buffer of dz.
+    Repeated calls share their first factor: the weights, or the buffer of dz.
     """
     rng = np.random.default_rng(0)
 

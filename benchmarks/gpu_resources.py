@@ -2,15 +2,15 @@
 
     python -m benchmarks.gpu_resources      writes docs/results/gpu/attention.json
 
-The kernels are compiled for each architecture as for a launch, and the machine code is asked what
-it uses. A kernel that needs more registers than there are keeps numbers in memory (it spills),
-which costs far more than a smaller tile. The program ends with an error if one does.
+The kernels are compiled for each architecture as for a launch, and the numbers are read from the
+machine code. A kernel that needs more registers than there are keeps numbers in memory (it spills),
+which costs far more than a smaller tile. The program ends with an error if a kernel spills.
 
-Each tile is compiled with every option of `FEATURES`; the smallest, which serve such heads, also
-with a head size that is no multiple of 16. Some options only in bfloat16, since float16 hardly
-differs: in 309 of 314 variants compiled in both, all numbers are the same. Rows of the table that
-are still those of the source and of the compiler stay as they are, so after an interruption it is
-filled up.
+Each tile is compiled with every option of `FEATURES`; the smallest tiles also with a head size that
+is no multiple of 16, for which only they are used. Some options are compiled only in bfloat16,
+since float16 hardly differs: in 309 of 314 variants compiled in both, all numbers are the same. If
+source and compiler have not changed, existing rows of the table are kept, so an interrupted program
+can be run again.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "keys": ("KEYS",),
     "ALiBi": ("ALIBI",),
     "padded": ("CAUSAL",),  # to a power of two, from a multiple of 16
-    "everything": OPTIONS,  # padded as well
+    "everything": OPTIONS,  # also padded
     "odd": OPTIONS,  # a head size that is no multiple of 16
 }
 HEAD_SIZES = 16, 32, 64, 128
-MOST_SHARED = 99 << 10  # bytes a block: what compute capability 8.6, 8.9 and 12.0 have, 8.0 more
+MOST_SHARED = 99 << 10  # bytes per block: 8.6, 8.9 and 12.0 have this, 8.0 has more
 MOST_SHARED_WGMMA = 227 << 10  # 9.0 and 10.0
 TABLE = Path(__file__).parent.parent / "docs" / "results" / "gpu" / "attention.json"
 
 
 class Variant(NamedTuple):
-    """One kernel as it is compiled for a launch."""
+    """A kernel, and the settings with which it is compiled."""
 
     kernel: str
     kind: str
@@ -75,25 +75,25 @@ class Variant(NamedTuple):
 
     @property
     def head_size(self) -> int:
-        """Of the arrays, before it is padded to d."""
+        """The head size of the arrays, which is padded to d."""
         if self.features == "odd":
             return self.d - 1
         return between(self.d) if self.features in ("padded", "everything") else self.d
 
     @property
     def architectures(self) -> list[int]:
-        """Those that launch it."""
+        """The architectures on which it is launched."""
         kinds = {n: attention.kind_of(np.dtype(np.float16), n) for n in ARCHITECTURES}
         return [n for n in ARCHITECTURES if self.dtype == "float32" or kinds[n] == self.kind]
 
 
 def between(d: int) -> int:
-    """A multiple of 16 that is padded to d, d itself if there is none below."""
+    """A multiple of 16 that is padded to d; d itself if there is no smaller one."""
     return max(16, min(d, d // 2 + 16))
 
 
 def variants() -> Iterator[Variant]:
-    """All that is shipped."""
+    """All variants that a launch may use."""
     for kernel, kind, d in itertools.product(attention.KERNELS, DTYPES, HEAD_SIZES):
         known = attention.tiles(kernel, kind, d)
         for dtype, features, tile in itertools.product(DTYPES[kind], FEATURES, known):
@@ -144,7 +144,7 @@ def type_of(name: str, dtype: str, aligned: bool) -> str:
 
 
 def resources(cubin: bytes) -> dict[str, int]:
-    """What the CUDA toolkit says that a kernel needs: REG, STACK, LOCAL …"""
+    """The resources of a kernel, by the CUDA toolkit: REG, STACK, LOCAL …"""
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
@@ -155,7 +155,7 @@ def resources(cubin: bytes) -> dict[str, int]:
 
 
 def digest() -> str:
-    """Of the source of the kernels, and of all else that decides what the compiler is given."""
+    """A hash of the kernels' source, and of the functions that make the compiler's arguments."""
     kernels = sorted(f.src for f in vars(attention).values() if isinstance(f, JITFunction))
     others = attention.numbers, attention.padded, compile_only, least_spilled, usage, type_of
     text = "".join([*kernels, *map(inspect.getsource, others)])
@@ -168,12 +168,12 @@ def row(variant: Variant) -> dict[str, dict[str, int]]:
 
 def misfits(rows: dict[str, dict[str, dict[str, int]]]) -> list[str]:
     """The variants that spill registers or need too much shared memory."""
-    found = []
+    names = []
     for variant in map(str, variants()):
         most = MOST_SHARED_WGMMA if ", wgmma " in variant else MOST_SHARED
         if any(used["spilled"] or used["shared"] > most for used in rows[variant].values()):
-            found.append(variant)
-    return found
+            names.append(variant)
+    return names
 
 
 def main() -> None:
@@ -181,13 +181,13 @@ def main() -> None:
     known = json.loads(TABLE.read_text()) if TABLE.exists() else {}
     old = known["rows"] if head.items() <= known.items() else {}
     rows = {str(v): old[str(v)] for v in variants() if str(v) in old}
-    wanted = [v for v in variants() if str(v) not in rows]
+    missing = [v for v in variants() if str(v) not in rows]
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-            for n, (v, each) in enumerate(zip(wanted, pool.map(row, wanted), strict=True), 1):
+            for n, (v, each) in enumerate(zip(missing, pool.map(row, missing), strict=True), 1):
                 rows[str(v)] = each
-                print(f"\r{n} of {len(wanted)}", end="", file=sys.stderr, flush=True)
+                print(f"\r{n} of {len(missing)}", end="", file=sys.stderr, flush=True)
     finally:
         lines = [f"  {json.dumps(name)}: {json.dumps(each)}" for name, each in sorted(rows.items())]
         text = json.dumps(head)[:-1] + ', "rows": {\n' + ",\n".join(lines) + "\n}}\n"

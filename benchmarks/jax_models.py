@@ -1,9 +1,9 @@
-"""A whole training step of both models in plain JAX, compiled as one program, beside ours.
+"""A whole training step of both models in plain JAX, compiled as one program, for comparison.
 
-The equations and the names of the weights are minigrad's, and so is what is left out: the last
-block of the GPT and the classifier see only the positions whose prediction counts. The time steps
-of the LSTM are unrolled, which XLA runs faster than `lax.scan` on two cores (37 against 56 to 67
-ms at the sanity settings). The padding token is not treated: it must not occur.
+The equations and the names of the weights are minigrad's. As in minigrad, the last block of the GPT
+and the classifier compute only the positions with a loss. The time steps of the LSTM are unrolled,
+which XLA runs faster than `lax.scan` on two cores (37 against 56 to 67 ms at the sanity settings).
+The padding token is not handled: it must not occur.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ def initial(weights: Mapping[str, Any]) -> State:
 def training_step(
     logits: Callable[[Weights, jax.Array], jax.Array], lr: float, decay: float, clip: float
 ) -> Callable[[State, jax.Array, jax.Array], tuple[State, jax.Array]]:
-    """state, ids (B, S), targets (B, k) -> the state after one update, the loss before it.
+    """A compiled function: state, ids (B, S), targets (B, k) -> the next state, the loss before.
 
-    The mean of -log p, clipping at the norm `clip`, AdamW as minigrad's. Compiled; the memory of
-    the old state becomes that of the new.
+    The loss is the mean of -log p; gradients are clipped at the norm `clip`; AdamW is minigrad's.
+    The new state reuses the memory of the old.
     """
 
     def loss_of(w: Weights, ids: jax.Array, targets: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
-"""Peak memory of one side's steps: `python -m benchmarks.memory --model gpt --side minigrad`.
+"""Peak memory of the steps of one side: `python -m benchmarks.memory --model gpt --side minigrad`.
 
-Prints the MB by which the peak of 20 steps exceeds what was resident before the model was made. A
-step of a tiny model comes first, so that libraries and kernels are loaded by then. Linux alone.
+Prints the peak of 20 steps in MB, less the resident memory before the model was made. A step of a
+tiny model runs first, so that libraries and kernels are loaded by then. Only on Linux.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ PROG = "python -m benchmarks.memory"
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured."""
+    """Options of the measurement."""
 
     model: Model = "lstm"
-    """Which model."""
+    """The model."""
     side: str = "minigrad"
-    """Which side, by its name in the table of `benchmarks.step`."""
+    """The side, by its name in the table of `benchmarks.step`."""
     keep_memory: bool = True
     """Let the process keep freed memory, as the experiments do."""
 
@@ -53,7 +53,7 @@ def resident(field: str) -> float:
 
 
 def peak_memory_apart(model: Model, side: str, keep_memory: bool) -> float:
-    """MB, in a process of its own. BenchmarkError says what went wrong there."""
+    """`peak_memory` in a separate process. BenchmarkError with that process's error."""
     command = [sys.executable, "-m", "benchmarks.memory", "--model", model, "--side", side]
     command += [] if keep_memory else ["--no-keep-memory"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -1,7 +1,7 @@
-"""Exact tests of equal distributions by ranks, for few values of which some are infinite.
+"""Exact rank tests of equal distributions, for few values, some of which may be infinite.
 
-A value that is infinite is one beyond the end of a run: it ranks above all that were seen, and ties
-with the others beyond. Equal values share the mean of their ranks.
+An infinite value was not reached by the end of a run: it ranks above all finite values, and ties
+with other infinite ones. Equal values get the mean of their ranks.
 Source: Lehmann, Nonparametrics: Statistical Methods Based on Ranks (1975), chapters 1 and 3.
 """
 
@@ -18,7 +18,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def ranks(values: Any) -> Floats:
-    """(n,) or (..., n) values -> their ranks from 1 along the last axis, equal ones the mean."""
+    """Ranks of (..., n) values along the last axis, from 1; equal values get their mean rank."""
     x = np.asarray(values, dtype=np.float64)
     less = (x[..., None, :] < x[..., :, None]).sum(-1)
     equal = (x[..., None, :] == x[..., :, None]).sum(-1)
@@ -26,18 +26,18 @@ def ranks(values: Any) -> Floats:
 
 
 def paired_rank_differences(ours: Any, theirs: Any) -> Floats:
-    """(..., n) rank of ours less rank of theirs in each pair, among all 2 n values."""
+    """(..., n): in each pair the rank of ours minus the rank of theirs, among all 2 n values."""
     both = ranks(np.concatenate([ours, theirs], axis=-1))
     n = both.shape[-1] // 2
     return both[..., :n] - both[..., n:]
 
 
 def exchange_test(ours: Any, theirs: Any) -> tuple[Any, Any]:
-    """Rank sum of ours less that of theirs, and its exact two-sided p-value. (..., n) -> (...)
+    """Rank sum of ours minus that of theirs, and its exact two-sided p-value. (..., n) -> (...)
 
-    Values at one place are a pair, such as runs on one split of the data. If both sides are equal,
-    each pair might as well stand the other way round: p is the share of all 2**n exchanges within
-    pairs whose difference of rank sums is as far from zero as ours.
+    Values at the same index are a pair, such as runs on one split of the data. If both sides have
+    the same distribution, exchanging the values of a pair changes nothing: p is the share of all
+    2**n exchanges within pairs whose difference of rank sums is at least as far from zero as ours.
     ValueError unless both have the same number of values, 1 to 16.
     """
     if np.shape(ours) != np.shape(theirs) or not 1 <= np.shape(ours)[-1] <= 16:
@@ -54,8 +54,8 @@ def exchange_test(ours: Any, theirs: Any) -> tuple[Any, Any]:
 def placement_test(few: Sequence[float], many: Sequence[float]) -> tuple[float, float]:
     """Rank sum of a few values among many, and its exact two-sided p-value.
 
-    If all come from one distribution, the few might be any of them: p is the share of all choices
-    whose rank sum is as far from its mean as theirs (Wilcoxon, Mann and Whitney).
+    If all have the same distribution, every choice of so many values is equally likely: p is the
+    share of choices whose rank sum is at least as far from its mean (Wilcoxon, Mann and Whitney).
     """
     both = ranks([*few, *many])
     center = len(few) * (len(both) + 1) / 2
@@ -67,7 +67,7 @@ def placement_test(few: Sequence[float], many: Sequence[float]) -> tuple[float, 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values of several tests, raised so that comparing each with alpha errs once in 1 / alpha.
+    """p-values adjusted so that all tests together err with probability alpha at level alpha.
 
     Source: Holm, A Simple Sequentially Rejective Multiple Test Procedure (1979).
     """
@@ -79,5 +79,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The least of the values that at least a share of them do not exceed; it may be infinite."""
+    """The least value that at least this share of the values do not exceed; may be infinite."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

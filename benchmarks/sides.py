@@ -1,4 +1,4 @@
-"""The sides of the benchmark: what one training step of each is.
+"""The sides of the benchmark: one training step in minigrad, PyTorch and JAX.
 
 Every side starts from minigrad's weights and trains on one batch: forward, mean loss over what
 counts, backward, clip if the trial does, AdamW or Adam. `check_agreement` compares what they
@@ -32,7 +32,7 @@ class Unavailable(Exception):
 
 
 class BenchmarkError(Exception):
-    """The numbers would mean nothing, or cannot be had; the message says why."""
+    """The sides do not agree, or a measurement failed; the message says why."""
 
 
 # --- minigrad -------------------------------------------------------------------------------------
@@ -42,9 +42,9 @@ def weights_of(problem: Problem) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def minigrad_step(problem: Problem, shared: bool = False) -> Step:
-    """One step as the experiment makes it, which takes the batch from the training set each time.
+    """One step as in the experiment, which takes the batch from the training set each time.
 
-    shared: as a tree of prefixes, so each step also makes the tree.
+    shared: with shared prefixes; each step also builds the tree of prefixes.
     """
     trial = problem.trial
     with prefix.sharing(shared):
@@ -63,7 +63,7 @@ def torch_step(
     mode: str | None = None,
     optimizer: Mapping[str, bool] = MappingProxyType({}),
 ) -> Step:
-    """The same in PyTorch.
+    """The step in PyTorch.
 
     compiled:  forward and loss by `torch.compile`, in a `mode` of its own, without a graph break.
     optimizer: options of Adam or AdamW that only change how it is computed.
@@ -96,7 +96,7 @@ def torch_step(
         loss_of = torch.compile(loss_of, fullgraph=True, mode=mode)
         try:
             loss_of(inputs, targets).backward()
-        except Exception as error:  # of the compiler, of which there are many
+        except Exception as error:  # the compiler raises many kinds
             reason = str(error).strip().split("\n")[0]
             raise Unavailable(f"torch.compile: {type(error).__name__}: {reason}") from None
 
@@ -114,7 +114,7 @@ def torch_step(
 
 # --- JAX ------------------------------------------------------------------------------------------
 def jax_step(problem: Problem) -> Step:
-    """The same in JAX: the whole step is one compiled program."""
+    """The step in JAX, as one compiled program."""
     try:
         import jax
     except ImportError as error:
@@ -140,23 +140,23 @@ def jax_step(problem: Problem) -> Step:
     return step
 
 
-# --- all of them ----------------------------------------------------------------------------------
+# --- all sides ------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Side:
-    """A name and a step, to be run with minigrad's kernels on or off."""
+    """A name and a step, run with minigrad's kernels on or off."""
 
     name: str
     step: Step
     kernels: bool = False
 
     def switch(self) -> None:
-        """To be called before the first step of each turn; the threads of BLAS follow."""
+        """Call this before the first step of each turn; it also sets the threads of BLAS."""
         mg.use_kernels(self.kernels)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How a side is made. compiled: for this one problem, so its memory says nothing."""
+    """How a side is made. compiled: by a compiler, which needs memory too; so none is measured."""
 
     make: Callable[[Problem], Step]
     kernels: bool = False
@@ -217,7 +217,7 @@ def make_side(name: str, problem: Problem) -> Side:
 
 
 def make_sides(names: Sequence[str], problem: Problem) -> list[Side]:
-    """Those of the sides that run here; a line on stderr says why another does not."""
+    """The sides that can run here; for each other, one line on stderr says why it cannot."""
     sides: list[Side] = []
     for name in names:
         try:
@@ -235,16 +235,16 @@ def say_once(line: str) -> None:
 def check_agreement(sides: Sequence[Side], problem: Problem, steps: int = 3) -> None:
     """Run the first steps of all sides. BenchmarkError unless their losses agree.
 
-    The first loss shows that the models are the same, the next ones that the updates are, but for
-    the clipping: a factor common to all gradients does not change Adam's steps. The tolerance is
-    eps of float32 times 4 d, the terms of the longest sum in a product.
+    The first loss shows that the models are the same, the next ones that the updates are the same,
+    except for clipping: a common factor of all gradients does not change Adam's steps. The
+    tolerance is eps of float32 times 4 d, the number of terms of the longest sum in a product.
     """
     losses: list[list[float]] = []
     for side in sides:
         side.switch()
         losses.append([float(side.step()) for _ in range(steps)])
-    for side, found in zip(sides, losses, strict=True):
-        for n, (a, b) in enumerate(zip(losses[0], found, strict=True), start=1):
+    for side, of_side in zip(sides, losses, strict=True):
+        for n, (a, b) in enumerate(zip(losses[0], of_side, strict=True), start=1):
             if not abs(a - b) <= 4 * problem.trial.d * FLOAT32 * abs(a):
                 raise BenchmarkError(
                     f"{problem.model}: loss {n} of {sides[0].name} is {a:.7g}, that of "
@@ -253,11 +253,11 @@ def check_agreement(sides: Sequence[Side], problem: Problem, steps: int = 3) -> 
 
 
 def environment() -> dict[str, Any]:
-    """Where the sides ran: that of `experiments.train.records`, and the versions of the peers."""
-    found = records.environment("cpu")
+    """The environment of `experiments.train.records`, with the versions of PyTorch, JAX, Numba."""
+    result = records.environment("cpu")
     for package in ("torch", "jax", "numba"):
         try:
-            found[package] = version(package)
+            result[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return found
+            result[package] = None
+    return result

@@ -1,4 +1,4 @@
-"""A training step side by side with its peers: `python -m benchmarks.step`.
+"""The time of a training step, compared with PyTorch and JAX: `python -m benchmarks.step`.
 
 Every side trains the same model, from the same weights, on the same batch in float32: forward,
 loss, backward, update. For the LSTM and the GPT these are the 480 training sequences of the sanity
@@ -61,13 +61,13 @@ class Settings:
     models: tuple[Model, ...] = get_args(Model)
     """Which models."""
     compiled: bool = True
-    """Also torch.compile, which compiles for a minute, and JAX, where it is installed."""
+    """Also torch.compile, which compiles for a minute, and JAX if it is installed."""
     memory: bool = True
     """Also measure memory."""
     keep_memory: bool = True
-    """Let the process keep freed memory, as the experiments do; it serves all sides."""
+    """Let the process keep freed memory, as the experiments do; this helps all sides."""
     out: Path | None = None
-    """A JSON file for all numbers and where they were measured."""
+    """A JSON file for all numbers and the environment."""
 
     def __post_init__(self) -> None:
         if self.turns < 2:
@@ -88,15 +88,15 @@ def alternate(
     pause: float = PAUSE,
     seconds: float = float("inf"),
 ) -> dict[str, list[float]]:
-    """Milliseconds of a step in each turn, the sides taking turns.
+    """Milliseconds of a step in each turn; the sides take turns.
 
-    A turn is a pause, one step that is not counted, since the other sides have had the caches, and
-    some that are, as in training, where step follows step.
+    A turn is a pause, one step that is not counted, because the caches contain the data of other
+    sides, and then steps that are counted, one after the other as in training.
 
-    uncounted: turns of each side that come first and are not counted.
-    steps:     counted in each turn.
-    pause:     seconds.
-    seconds:   no new turns after so long, once three are counted.
+    uncounted: turns of each side at the start that are not counted.
+    steps:     counted steps in each turn.
+    pause:     seconds before each turn.
+    seconds:   after this time, and three counted turns, no new turn begins.
     """
     times: dict[str, list[float]] = {side.name: [] for side in sides}
     begin = time.perf_counter()
@@ -149,11 +149,11 @@ def rows(
     floors: Mapping[str, Sequence[float]],
     memory: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """One row a side, from the milliseconds of its turns; None where a column does not apply.
+    """One row per side, from the milliseconds of its turns; None where a column does not apply.
 
     eager, fused: the median of PyTorch eager, of torch.nn.LSTM, divided by that of this side.
-    outside:      1 - floor / step, of minigrad's sides: the part of the step that is not the
-                  matrix products, if they run as fast as NumPy's BLAS runs them alone.
+    outside:      1 - floor / step, for minigrad's sides: the part of the step outside of matrix
+                  products, if these take the time of the floor.
     """
     median = {name: statistics.median(times) for name, times in {**floors, **sides}.items()}
 
@@ -179,7 +179,7 @@ def rows(
 
 
 def spread(times: Sequence[float]) -> dict[str, float]:
-    """Median and deciles of the milliseconds."""
+    """Median, first and last decile of the milliseconds."""
     deciles = statistics.quantiles(times, n=10, method="inclusive")
     return {"ms": statistics.median(times), "low": deciles[0], "high": deciles[-1]}
 
@@ -187,10 +187,10 @@ def spread(times: Sequence[float]) -> dict[str, float]:
 def floor_row(
     name: str, times: Sequence[float], products: Mapping[str, Sequence[gemm.Product]]
 ) -> dict[str, Any]:
-    """One line of the floors: also what was computed, and how fast."""
+    """The row of a floor: times, GFLOP, and GFLOP/s."""
     gflop = gemm.flops(products[SHARED if name.endswith(SHARED) else ""]) / 1e9
-    found = spread(times)
-    return {"side": name, **found, "gflop": gflop, "gflop_a_second": 1e3 * gflop / found["ms"]}
+    ms = spread(times)
+    return {"side": name, **ms, "gflop": gflop, "gflop_a_second": 1e3 * gflop / ms["ms"]}
 
 
 def table(record: Mapping[str, Any]) -> str:
@@ -214,7 +214,7 @@ def table(record: Mapping[str, Any]) -> str:
         for row in record["floors"]
     ]
     return "\n".join(
-        [*(f"| {' | '.join(line)} |" for line in lines), "", "The matrix products alone:", *floors]
+        [*(f"| {' | '.join(line)} |" for line in lines), "", "Only the matrix products:", *floors]
     )
 
 
@@ -247,14 +247,14 @@ def main(args: Sequence[str] | None = None) -> int:
         cli.fail(PROG, error)
     if settings.keep_memory:
         keep_memory()
-    where = environment()
-    found: list[dict[str, Any]] = []
+    measured_on = environment()
+    models: list[dict[str, Any]] = []
     for model in settings.models:
         try:
-            found.append(race(problem_of(model), settings))
+            models.append(race(problem_of(model), settings))
         except BenchmarkError as error:
             cli.fail(PROG, error, status=1)
-        print(table(found[-1]), end="\n\n", flush=True)
+        print(table(models[-1]), end="\n\n", flush=True)
     print(
         "Outside products: 1 - floor / step, the part of a step that is not its matrix products, "
         "at the speed of NumPy's BLAS on all cores.\n"
@@ -269,7 +269,7 @@ def main(args: Sequence[str] | None = None) -> int:
         options = {k: v for k, v in asdict(settings).items() if k != "out"}
         records.write_json(
             settings.out,
-            {"settings": options, "environment": where, "models": found, "tiny_us": tiny},
+            {"settings": options, "environment": measured_on, "models": models, "tiny_us": tiny},
         )
     return 0
 

@@ -1,17 +1,17 @@
-"""How the speed against PyTorch depends on sizes: `python -m benchmarks.sweep`.
+"""Speed relative to PyTorch for different sizes: `python -m benchmarks.sweep`.
 
     python -m benchmarks.sweep --quick                       # some seconds: shows that it works
     python -m benchmarks.sweep --out runs/sweep              # about half an hour
     python -m benchmarks.sweep --out runs/sweep --figure     # the figure again, from the records
 
-Batch, width d and length S of the sequences vary one at a time around (480, 128, 6), for both
-models with 2 layers. Where batch and d vary, the data are training sums a + b mod p of the sanity
-experiment, p as large as the batch asks for, and the loss counts the right-hand side. Where S
-varies, they are random tokens, which share no prefixes, and the loss counts all positions. The
-sides take turns as in `benchmarks.step`, after their losses were compared.
+Batch size, width d and length S of the sequences vary one at a time around (480, 128, 6), for both
+models with 2 layers. Where batch size or d varies, the data are training sums a + b mod p of the
+sanity experiment, with p large enough for the batch, and the loss counts the right-hand side. Where
+S varies, the data are random tokens, which share no prefixes, and the loss counts all positions.
+The sides take turns as in `benchmarks.step`, after their losses were compared.
 
-The folder receives sweep.jsonl, with one line for each side at each point (or each point that was
-too large to be measured, and why), and sweep.png and sweep.pdf, drawn from these lines alone.
+The folder receives sweep.jsonl, with one line for each side at each point (or the reason why a
+point was too large to be measured), and sweep.png and sweep.pdf, drawn only from these lines.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ PROG = "python -m benchmarks.sweep"
 Axis = Literal["batch", "d", "length"]
 MODELS: tuple[SumModel, ...] = ("lstm", "gpt")
 SIDES = ("minigrad", f"minigrad{SHARED}", "minigrad, plain", EAGER)
-SLOW = 0.5  # seconds a step from which one step a turn is enough: caches matter little
+SLOW = 0.5  # seconds; from here on a turn has one step, since caches matter little
 
 
 class Point(NamedTuple):
-    """Sizes, of which one varies."""
+    """Sizes; the one named by `axis` varies."""
 
     axis: Axis
     batch: int = 480
@@ -86,11 +86,11 @@ class Settings:
     turns: int = 15
     """Turns of each side that are counted, at least 3; fewer at a point that takes long."""
     seconds: float = 60.0
-    """No new turn at a point after so long, once three are counted."""
+    """At each point, no new turn begins after this time, once three are counted."""
     limit_seconds: float = 10.0
-    """Leave out points where a step is estimated to take longer,"""
+    """Skip points where a step is estimated to take longer."""
     limit_gigabytes: float = 10.0
-    """or to need more memory."""
+    """Skip points where a step is estimated to need more memory."""
 
     def __post_init__(self) -> None:
         if self.turns < 3:
@@ -103,10 +103,10 @@ class Settings:
 
 # --- estimates ------------------------------------------------------------------------------------
 class Pace:
-    """Seconds of a step in proportion to its matrix products, from the points measured so far."""
+    """Estimates the seconds of a step from its matrix products and the last point measured."""
 
     def __init__(self) -> None:
-        self.flops_a_second = 2e10  # before the first; slower than any machine meant here
+        self.flops_a_second = 2e10  # for the first point; slower than any current machine
 
     def estimate(self, problem: Problem) -> float:
         return gemm.flops(gemm.products_of(problem)) / self.flops_a_second
@@ -116,7 +116,7 @@ class Pace:
 
 
 def gigabytes(problem: Problem) -> float:
-    """What a step of PyTorch eager keeps, about: as measured at 480 and 120 x 64 and 256 tokens."""
+    """An estimate for PyTorch eager, from measurements with 480 x 64 and 120 x 256 tokens."""
     trial = problem.trial
     a_token = 25 * trial.d
     if problem.model == "gpt":
@@ -127,7 +127,7 @@ def gigabytes(problem: Problem) -> float:
 # --- measuring ------------------------------------------------------------------------------------
 def sweep(settings: Settings) -> Iterator[records.Record]:
     """The records, point by point."""
-    where = environment()
+    measured_on = environment()
     for model in MODELS:
         for points in QUICK if settings.quick else AXES:
             pace = Pace()
@@ -135,10 +135,10 @@ def sweep(settings: Settings) -> Iterator[records.Record]:
                 problem = point.problem(model)
                 sizes = {**point._asdict(), "p": problem.trial.p}
                 why = too_large(problem, pace, settings)
-                found = [{"skipped": why}] if why else measure(problem, point, pace, settings)
-                for record in found:
-                    print(said(model, point, record), flush=True)
-                    yield {"model": model, **sizes, **record, "environment": where}
+                by_side = [{"skipped": why}] if why else measure(problem, point, pace, settings)
+                for record in by_side:
+                    print(line_of(model, point, record), flush=True)
+                    yield {"model": model, **sizes, **record, "environment": measured_on}
 
 
 def too_large(problem: Problem, pace: Pace, settings: Settings) -> str | None:
@@ -151,7 +151,7 @@ def too_large(problem: Problem, pace: Pace, settings: Settings) -> str | None:
 
 
 def measure(problem: Problem, point: Point, pace: Pace, settings: Settings) -> list[records.Record]:
-    """One record a side."""
+    """One record per side."""
     names = [s for s in SIDES if point.axis != "length" or not s.endswith(SHARED)]
     sides = make_sides(names, problem)
     slow = pace.estimate(problem) > SLOW
@@ -164,15 +164,15 @@ def measure(problem: Problem, point: Point, pace: Pace, settings: Settings) -> l
         pause=0.02 if settings.quick else PAUSE,
         seconds=settings.seconds,
     )
-    found = [
+    by_side = [
         {"side": name, **spread(of_side), "turns": len(of_side)} for name, of_side in times.items()
     ]
-    pace.learn(problem, max(record["ms"] for record in found) / 1e3)
-    return found
+    pace.learn(problem, max(record["ms"] for record in by_side) / 1e3)
+    return by_side
 
 
-def said(model: SumModel, point: Point, record: records.Record) -> str:
-    """One line of the output."""
+def line_of(model: SumModel, point: Point, record: records.Record) -> str:
+    """A record as one line of text."""
     sizes = f"{model}  batch {point.batch:>5}  d {point.d:>4}  S {point.length:>4}"
     if "skipped" in record:
         return f"{sizes}  left out: {record['skipped']}"
@@ -195,11 +195,11 @@ def main(args: Sequence[str] | None = None) -> int:
         cli.fail(PROG, error)
     if not settings.figure:
         keep_memory()
-        found: list[records.Record] = []
+        so_far: list[records.Record] = []
         try:
             for record in sweep(settings):
-                found.append(record)
-                records.rewrite(path, found)
+                so_far.append(record)
+                records.rewrite(path, so_far)
         except BenchmarkError as error:
             cli.fail(PROG, error, status=1)
     from benchmarks.sweep_figure import write_figure  # matplotlib takes a second to import

@@ -31,7 +31,7 @@ class Cell(nn.Module):
 
 
 class SeedLSTM(nn.Module):
-    """Stacked cells stepped in Python."""
+    """Stacked cells, with the time steps in Python."""
 
     def __init__(self, vocabulary: int = 36, d: int = 128, layers: int = 2) -> None:
         super().__init__()
@@ -64,9 +64,9 @@ class SeedLSTM(nn.Module):
 
 
 class FusedLSTM(nn.Module):
-    """The same with `torch.nn.LSTM`, PyTorch's own fused sequence.
+    """The same model with PyTorch's fused `torch.nn.LSTM`.
 
-    Its second bias stays zero: trained, it would double the steps of the sum of the two.
+    Its second bias stays zero: if it were trained too, the sum of both would change twice as fast.
     """
 
     def __init__(self, vocabulary: int = 36, d: int = 128, layers: int = 2) -> None:

@@ -1,11 +1,10 @@
-"""Second implementations of hot ops, held to the plain ones by parity tests.
+"""Fast implementations of ops; tests compare each with its plain op.
 
     kernels.cpu     compiled by Numba, over all cores; extra "fast"
     kernels.cuda    Triton and cuBLAS; extras "cuda12" or "cuda13", and "triton"
 
-A kernel is registered beside its op with `minigrad.kernel.kernel` and chosen while
-`minigrad.use_kernels()` is on. Nothing here is needed: without these packages every op runs as it
-is written.
+A kernel is registered for its op with `minigrad.kernel.kernel` and used while
+`minigrad.use_kernels()` is on. Kernels are optional: without these packages the plain ops run.
 """
 
 from __future__ import annotations
@@ -19,30 +18,30 @@ from minigrad.kernel import BESIDE, say_once
 
 
 def switch(on: bool) -> None:
-    """Load what can be loaded and prepare the process. ImportError if there is nothing to load.
+    """Load the kernels of all devices and prepare the process. ImportError if none can be loaded.
 
-    Where there is a GPU but no Triton, one line says so and the GPU runs the plain ops.
+    With a GPU but without Triton, one line on stderr says so, and the GPU runs the plain ops.
     """
-    found = {"cpu": loaded("cpu")}
+    problem_of = {"cpu": load("cpu")}
     if find_spec("cupy") is not None and device.available():
-        found["cuda"] = loaded("cuda")
-    problems = [problem for problem in found.values() if problem]
-    if len(problems) == len(found):
+        problem_of["cuda"] = load("cuda")
+    problems = [problem for problem in problem_of.values() if problem]
+    if len(problems) == len(problem_of):
         raise ImportError("; ".join(problems))
     for problem in problems:
         say_once(problem)
-    for name in found:
-        for module in () if found[name] else BESIDE[name]:
+    for name in problem_of:
+        for module in () if problem_of[name] else BESIDE[name]:
             import_module(module)
-    if not found["cpu"]:
+    if not problem_of["cpu"]:
         from kernels import cpu
 
         cpu.switch(on)
 
 
 @cache
-def loaded(name: str) -> str:
-    """Load the kernels of a kind of device; why that is impossible, or nothing."""
+def load(name: str) -> str:
+    """Load the kernels of a kind of device. Returns why they cannot be loaded, or ""."""
     try:
         import_module(f"kernels.{name}")
     except ImportError as error:

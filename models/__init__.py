@@ -1,4 +1,4 @@
-"""Models: plain compositions of `minigrad.nn`."""
+"""Models, composed of modules of `minigrad.nn`."""
 
 from models.blocks import PostNorm, PreNorm, Residual
 from models.gpt import GPT, GPTConfig

@@ -1,13 +1,14 @@
-"""Three blocks of a transformer, which differ in where they normalize.
+"""Three transformer blocks, which differ in the place of the layer norms.
 
     PostNorm   y = LN(x + attention(x))     z = LN(y + ffn(y))      Vaswani et al. (2017)
     PreNorm    y = x + attention(LN(x))     z = y + ffn(LN(y))      Xiong et al. (2020)
     Residual   y = x + attention(x)         z = y + ffn(y)
 
-A block is made of an attention, which is called as `nn.MultiHeadAttention` is, and of ffn, a module
-d -> d; dropout is theirs. It takes x (B, S, d) and gives (z, weights): z (B, T, d) of the T = S -
-start positions from `start` on, which look at all of x, and with return_weights=True the attention
-(B, heads, T, S), else None. Other arguments, such as causal=True or a mask, go to the attention.
+attention is a module with the arguments of `nn.MultiHeadAttention`, and ffn is a module d -> d;
+dropout, if any, is inside of them. A block takes x (B, S, d) and returns (z, weights). z (B, T, d)
+is the result at the T = S - start positions from `start` on, which attend to all of x. weights are
+the attention weights (B, heads, T, S) with return_weights=True, else None. Other arguments, such as
+causal=True or a mask, are passed to the attention.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ class PostNorm(nn.Module):
         self.ffn = ffn
         self.ffn_norm = nn.LayerNorm(d)
 
-    def forward(self, x: mg.Tensor, start: int = 0, **how: Any) -> Result:
-        a, weights = attend(self.attention, x, start, how)
-        y = self.attention_norm(late(x, start) + a)
+    def forward(self, x: mg.Tensor, start: int = 0, **options: Any) -> Result:
+        a, weights = attend(self.attention, x, start, options)
+        y = self.attention_norm(rows_from(x, start) + a)
         return self.ffn_norm(y + self.ffn(y)), weights
 
 
@@ -44,9 +45,9 @@ class PreNorm(nn.Module):
         self.ffn_norm = nn.LayerNorm(d)
         self.ffn = ffn
 
-    def forward(self, x: mg.Tensor, start: int = 0, **how: Any) -> Result:
-        a, weights = attend(self.attention, self.attention_norm(x), start, how)
-        y = late(x, start) + a
+    def forward(self, x: mg.Tensor, start: int = 0, **options: Any) -> Result:
+        a, weights = attend(self.attention, self.attention_norm(x), start, options)
+        y = rows_from(x, start) + a
         return y + self.ffn(self.ffn_norm(y)), weights
 
 
@@ -57,18 +58,18 @@ class Residual(nn.Module):
         self.attention = attention
         self.ffn = ffn
 
-    def forward(self, x: mg.Tensor, start: int = 0, **how: Any) -> Result:
-        a, weights = attend(self.attention, x, start, how)
-        y = late(x, start) + a
+    def forward(self, x: mg.Tensor, start: int = 0, **options: Any) -> Result:
+        a, weights = attend(self.attention, x, start, options)
+        y = rows_from(x, start) + a
         return y + self.ffn(y), weights
 
 
-def attend(attention: nn.Module, x: mg.Tensor, start: int, how: dict[str, Any]) -> Result:
-    """What the positions from `start` on find in x, and the weights if they are asked for."""
-    found = attention(late(x, start), None if start == 0 else x, **how)
-    return found if how.get("return_weights") else (found, None)
+def attend(attention: nn.Module, x: mg.Tensor, start: int, options: dict[str, Any]) -> Result:
+    """The attention of the positions from `start` on to x, and its weights or None."""
+    result = attention(rows_from(x, start), None if start == 0 else x, **options)
+    return result if options.get("return_weights") else (result, None)
 
 
-def late(x: mg.Tensor, start: int) -> mg.Tensor:
+def rows_from(x: mg.Tensor, start: int) -> mg.Tensor:
     """The positions of x from `start` on."""
     return x if start == 0 else x[..., start:, :]

@@ -1,12 +1,12 @@
-"""How many numbers a model learns, as a formula and with the derivation.
+"""The number of parameters of a model, as a formula with its derivation.
 
     python -m models.count --model lstm --d 128 --layers 2
     python -m models.count --model gpt --d 128 --layers 2
     python -m models.count --model speech-classifier
 
-Answers questions 1.3 (LSTM), 2.6 (multi-head attention) and 2.10 (decoder) of seeds 000 and 001,
-with and without biases, and shows where the numbers of seed 003 come from. The tests compare the
-formulas with the parameters of real models.
+It answers questions 1.3 (LSTM), 2.6 (multi-head attention) and 2.10 (decoder) of seeds 000 and 001,
+with and without biases, and derives the counts of seed 003. Tests compare the formulas with the
+parameters of real models.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def lstm_core(d_x: int, d_h: int, layers: int, bias: bool = True) -> int:
     """Question 1.3: 4 d_h [d_x + d_h + b + (L - 1)(2 d_h + b)].
 
     Each of the four gates maps the concatenation [x; h] to d_h numbers. In the first layer x has
-    d_x numbers; in the L - 1 layers above it is the hidden state below, so [x; h] has 2 d_h.
+    d_x numbers; in the L - 1 layers above, x is the hidden state of the layer below, so [x; h] has
+    2 d_h numbers.
     """
     b = int(bias)
     return 4 * d_h * (d_x + d_h + b + (layers - 1) * (2 * d_h + b))
@@ -35,7 +36,7 @@ def lstm_core(d_x: int, d_h: int, layers: int, bias: bool = True) -> int:
 def attention(d: int, bias: bool = True) -> int:
     """Question 2.6: 4 (d² + b d), where d = head size x heads.
 
-    W_Q, W_K, W_V and W_O are d x d each; dividing d among heads changes no count.
+    W_Q, W_K, W_V and W_O are d x d each; the number of heads does not change the count.
     """
     return 4 * (d * d + int(bias) * d)
 
@@ -43,7 +44,7 @@ def attention(d: int, bias: bool = True) -> int:
 def decoder(d: int, layers: int, multiplier: int = 4, bias: bool = True) -> int:
     """Question 2.10: L [(4 + 2 m) d² + (4 b + 4) d].
 
-    A block is attention, two feed-forward maps d -> m d -> d without biases, and two layer
+    A block has attention, two feed-forward layers d -> m d -> d without biases, and two layer
     norms with a gain and a bias of d numbers each.
     """
     return layers * (attention(d, bias) + 2 * multiplier * d * d + 4 * d)
@@ -55,15 +56,15 @@ def classifier(d: int, vocabulary_size: int) -> int:
 
 
 def embedding(d: int, vocabulary_size: int) -> int:
-    """V d. The row of the padding token stays zero but is counted, as PyTorch counts it."""
+    """V d. The row of the padding token stays zero but is counted, as in PyTorch."""
     return vocabulary_size * d
 
 
 def count_parameters(config: LSTMConfig | GPTConfig, *, embeddings: bool = True) -> int:
-    """The trainable parameters of a model; without its token embedding if `embeddings` is False.
+    """The number of trainable parameters of a model.
 
-    Positions of the GPT are fixed and count nothing. Without embeddings this is the P of the seeds'
-    experiment 4.5.
+    embeddings: False leaves out the token embedding; the number is then P of the seeds' experiment
+                4.5. The positions of the GPT are fixed, so they have no parameters.
     """
     if isinstance(config, LSTMConfig):
         core, width = lstm_core(config.d, config.d_hidden, config.layers), config.d_hidden
@@ -76,21 +77,21 @@ def count_parameters(config: LSTMConfig | GPTConfig, *, embeddings: bool = True)
 def speech_block(d: int, hidden: int) -> int:
     """Seed 003: (4 d² + d) + (2 h d + h + d) + 4 d.
 
-    Attention has a bias on its output only, the feed-forward part d -> h -> d has both, and there
-    are two layer norms of 2 d numbers.
+    Attention has only a bias of its output, the feed-forward part d -> h -> d has both biases, and
+    there are two layer norms of 2 d numbers.
     """
     return (4 * d * d + d) + (2 * hidden * d + hidden + d) + 4 * d
 
 
 def speech_trunk(config: SpeechConfig) -> int:
-    """V d + T d + L blocks; without T d where positions are not learned."""
+    """V d + T d + L blocks; without T d if positions are not learned."""
     c = config
     positions = c.block * c.d if c.positions == "learned" else 0
     return embedding(c.d, c.vocabulary_size) + positions + c.layers * speech_block(c.d, c.hidden)
 
 
 def speech_head(config: SpeechConfig) -> int:
-    """d n + n + n k + k for n features and k classes, and 2 n of a batch norm."""
+    """d n + n + n k + k for n features and k classes, plus 2 n with batch norm."""
     n, k = config.head, config.classes
     return config.d * n + n + n * k + k + 2 * n * config.batch_norm
 
@@ -213,7 +214,7 @@ def in_columns(lines: list[Line | str]) -> str:
 
 # --- the command --------------------------------------------------------------------------------
 class Parser(argparse.ArgumentParser):
-    """Mistakes in one line."""
+    """An argument parser that prints errors in one line, without usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
@@ -232,22 +233,22 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--d", type=positive, help="embedding and hidden size (128; 64 in 003)")
     parser.add_argument("--layers", type=positive, help="layers or blocks (2; 4 in 003)")
     parser.add_argument("--vocabulary", type=positive, help="tokens (36: p = 31; 5,755 in 003)")
-    given = parser.parse_args(args)
-    sizes = {"vocabulary_size": given.vocabulary, "d": given.d, "layers": given.layers}
+    options = parser.parse_args(args)
+    sizes = {"vocabulary_size": options.vocabulary, "d": options.d, "layers": options.layers}
     try:
-        config = config_of(given.model, {k: v for k, v in sizes.items() if v is not None})
+        config = config_of(options.model, {k: v for k, v in sizes.items() if v is not None})
     except ValueError as error:
         parser.error(str(error))
-    print(in_columns(EXPLAINED[given.model](config)))
+    print(in_columns(EXPLAINED[options.model](config)))
 
 
 def config_of(model: str, sizes: dict[str, int]) -> Any:
-    """The sizes that were given, and the seeds' for all others."""
+    """The configuration with these sizes, and the seeds' for all others."""
     if model == "lstm":
         sizes = {"d": 128, **sizes}
         return LSTMConfig(**{"d_hidden": sizes["d"], **sizes})
     kind = GPTConfig if model == "gpt" else SpeechConfig
-    heads = next(h for h in (4, 2, 1) if sizes.get("d", 128) % h == 0)  # changes no count
+    heads = next(h for h in (4, 2, 1) if sizes.get("d", 128) % h == 0)  # does not change the count
     return kind(**{"heads": heads, **sizes})
 
 

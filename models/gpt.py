@@ -23,9 +23,10 @@ class GPTConfig:
     multiplier: int = 4  # the feed-forward part is multiplier * d wide
     dropout: float = 0.0  # after the feed-forward part
     max_length: int = 64
-    padding_id: int | None = None  # the token whose embedding is zero and stays so
-    # Position t of dimension pair k turns by t / 10000^e. Vaswani et al. (2017) have e = 2k/d, the
-    # handout prints k/d ("halved"); the seeds do not say which they ran, other solutions use 2k/d.
+    padding_id: int | None = None  # the token whose embedding stays zero
+    # The angle of position t and dimension pair k is t / 10000^e. Vaswani et al. (2017) have
+    # e = 2k/d, the handout prints k/d ("halved"). The seeds do not say which they ran; other
+    # solutions use 2k/d.
     exponent: Literal["vaswani", "halved"] = "vaswani"
 
     def __post_init__(self) -> None:
@@ -39,8 +40,8 @@ class GPTConfig:
 def block(config: GPTConfig) -> PostNorm:
     """A block of the decoder. Its feed-forward part has no biases, and ends in dropout.
 
-    Every linear map starts as PyTorch's Linear does, uniform in ± 1/√fan_in, weights and biases
-    alike.
+    Weights and biases of all linear layers are initialized as in PyTorch's Linear, uniform in
+    ± 1/√fan_in.
     """
     d, wide = config.d, config.multiplier * config.d
     attention = nn.MultiHeadAttention(d, config.heads)
@@ -56,8 +57,8 @@ def block(config: GPTConfig) -> PostNorm:
 class GPT(nn.Module):
     """Embedding plus fixed positions, L blocks, one linear layer at every position.
 
-    No dropout on the embedding, no padding mask, no last layer norm (the last block ends in one).
-    `count_parameters()` agrees with `models.count`.
+    There is no dropout on the embedding, no padding mask, and no final layer norm (the last block
+    ends in one). `count_parameters()` agrees with `models.count`.
     """
 
     def __init__(self, config: GPTConfig) -> None:
@@ -71,26 +72,25 @@ class GPT(nn.Module):
     def forward(self, ids: mg.Tensor, start: int = 0, *, return_hidden: bool = False) -> Any:
         """Logits of the next token after positions start..S-1.    ids (B, S) -> (B, S - start, V)
 
-        A stacked model takes ids (R, B, S), or (B, S) for all replicas, and every result has the
-        axis R before these.
+        A stacked model takes ids (R, B, S), or (B, S) for all replicas, and every result has a
+        leading axis R.
 
-        Positions before `start` are computed as far as later ones look at them: the last block
-        needs their keys and values alone.
+        Of the positions before `start`, the last block computes only keys and values.
 
-        return_hidden: (logits, hidden, attentions) instead, for all positions: a list of the L + 1
-        hidden states (B, S, d), of the embedding and of each block, and the attention weights
-        (B, L, heads, S, S).
+        return_hidden: return (logits, hidden, attentions): hidden is a list of the L + 1 hidden
+        states (B, S, d) of the embedding and of each block, and attentions are the attention
+        weights (B, L, heads, S, S), both for all positions.
         """
         ids = ids if ids.ndim == 3 else nn.for_replicas(ids, self.replicas)
         x = self.positions(self.embedding(ids))
         if not return_hidden:
-            for i, each in enumerate(self.blocks):
-                x, _ = each(x, start if i == len(self.blocks) - 1 else 0, causal=True)
+            for i, decoder_block in enumerate(self.blocks):
+                x, _ = decoder_block(x, start if i == len(self.blocks) - 1 else 0, causal=True)
             return self.classifier(x)
         hidden: list[mg.Tensor] = [x]
         attentions: list[mg.Tensor] = []
-        for each in self.blocks:
-            x, weights = each(x, causal=True, return_weights=True)
+        for decoder_block in self.blocks:
+            x, weights = decoder_block(x, causal=True, return_weights=True)
             hidden.append(x)
             attentions.append(weights)
         return self.classifier(x[..., start:, :]), hidden, mg.stack(attentions, axis=-4)

@@ -20,7 +20,7 @@ class LSTMConfig:
     d_hidden: int = 128
     layers: int = 2
     dropout: float = 0.0  # between layers only
-    padding_id: int | None = None  # the token whose embedding is zero and stays so
+    padding_id: int | None = None  # the token whose embedding stays zero
 
     def __post_init__(self) -> None:
         check_positive(self, "vocabulary_size", "d", "d_hidden", "layers")
@@ -29,9 +29,10 @@ class LSTMConfig:
 class LSTMLanguageModel(nn.Module):
     """Embedding, stacked LSTM cells with one bias each, one linear layer at every position.
 
-    The weights of each gate start Xavier-uniform over the concatenation [x; h], which has
-    fan_in = d_x + d_h and fan_out = d_h; biases, h and c start at zero. Parameters have the names
-    of PyTorch's Embedding, LSTM and Linear; `count_parameters()` agrees with `models.count`.
+    The weights of each gate are initialized Xavier-uniform over the concatenation [x; h], with
+    fan_in = d_x + d_h and fan_out = d_h. Biases and the initial h and c are zero. Parameters have
+    the names of PyTorch's Embedding, LSTM and Linear; `count_parameters()` agrees with
+    `models.count`.
     """
 
     def __init__(self, config: LSTMConfig) -> None:
@@ -50,10 +51,10 @@ class LSTMLanguageModel(nn.Module):
     def forward(self, ids: mg.Tensor, start: int = 0, *, return_hidden: bool = False) -> Any:
         """Logits of the next token after positions start..S-1.    ids (B, S) -> (B, S - start, V)
 
-        A stacked model takes ids (R, B, S), or (B, S) for all replicas, and every result has the
-        axis R before these.
+        A stacked model takes ids (R, B, S), or (B, S) for all replicas, and every result has a
+        leading axis R.
 
-        return_hidden: (logits, hidden, (h, c)) instead, with the hidden states of the last layer
+        return_hidden: return (logits, hidden, (h, c)), with the hidden states of the last layer
         (B, S, d_hidden) and the state of every layer after the last token, (L, B, d_hidden) each.
         """
         ids = ids if ids.ndim == 3 else nn.for_replicas(ids, self.replicas)

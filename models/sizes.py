@@ -1,4 +1,4 @@
-"""What the sizes of every model must be."""
+"""Checks of the sizes of models."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def check_positive(config: Any, *names: str) -> None:
 
 
 def check_heads(config: Any) -> None:
-    """ValueError unless the heads share the width equally."""
+    """ValueError unless the number of heads divides d."""
     if config.d % config.heads:
         raise ValueError(f"d: {config.d} cannot be divided among {config.heads} heads")

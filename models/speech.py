@@ -1,8 +1,8 @@
 """The two models of seed 003 (CSE256, assignment 2), a sentence classifier and a language model,
 and a linear baseline of the first.
 
-Both are embeddings, positions and pre-norm blocks without a last norm (`Trunk`); in the classifier
-every position looks at all others, in the language model at earlier ones only.
+Both have embeddings, positions and pre-norm blocks without a final norm (`Trunk`). In the
+classifier every position attends to all positions, in the language model only to earlier ones.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from minigrad import nn
 from models.blocks import PreNorm
 from models.sizes import check_heads, check_positive
 
-# ALiBi takes the slope of a head times the distance from every score. "signed": the distance to a
-# later token counts as negative, so its score gains; a language model sees none.
+# ALiBi subtracts the distance times the slope of a head from every score. "signed": the distance to
+# a later token is negative, so its score is raised; for a language model this is the same as ALiBi.
 Positions = Literal["learned", "alibi", "signed", "none"]
-# in which places attention drops, beside the feed-forward part, the block and the head
+# where attention has dropout; the feed-forward part, the block and the head have it always
 Dropped = Literal["weights and output", "weights", "output"]
 
 
@@ -31,15 +31,16 @@ class SpeechConfig:
     layers: int = 4
     heads: int = 2
     hidden: int = 256  # width of the feed-forward part
-    block: int = 32  # the longest text, where positions are learned
+    block: int = 32  # the maximal length of texts if positions are learned
     positions: Positions = "learned"
-    # within attention, after the feed-forward part and the block, and within the head
+    # in attention, after the feed-forward part, after the block, and in the head
     dropout: float = 0.0
     attention_drops: Dropped = "weights and output"
     head: int = 100  # hidden features of the classifier's head
     classes: int = 3
     batch_norm: bool = False  # after the head's first layer
-    # the two places where a classifier can see padding; the seed says nothing of either
+    # whether a classifier's attention, and its mean over positions, include padding; the seed does
+    # not say
     attend_to_padding: bool = True
     pool_padding: bool = True
 
@@ -56,7 +57,7 @@ class SpeechConfig:
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose queries, keys and values have no bias, then dropout."""
+    """Multi-head attention without biases of queries, keys and values; then dropout."""
 
     def __init__(self, config: SpeechConfig) -> None:
         c = config
@@ -69,13 +70,13 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(of_output)
         self.positions = c.positions
 
-    def forward(self, x: mg.Tensor, *args: Any, **how: Any) -> Any:
+    def forward(self, x: mg.Tensor, *args: Any, **options: Any) -> Any:
         if self.positions == "signed":
-            how["mask"] = signed_bias(x, self.heads.num_heads)
-        found = self.heads(x, *args, alibi=self.positions == "alibi", **how)
-        if how.get("return_weights"):
-            return self.dropout(found[0]), found[1]
-        return self.dropout(found)
+            options["mask"] = signed_bias(x, self.heads.num_heads)
+        result = self.heads(x, *args, alibi=self.positions == "alibi", **options)
+        if options.get("return_weights"):
+            return self.dropout(result[0]), result[1]
+        return self.dropout(result)
 
 
 def signed_bias(x: mg.Tensor, heads: int) -> mg.Tensor:
@@ -99,8 +100,8 @@ def block(config: SpeechConfig) -> PreNorm:
 class Trunk(nn.Module):
     """Embeddings plus positions, then L pre-norm blocks.    ids (B, T) -> x (B, T, d)
 
-    ALiBi biases every attention by the distance of its ends, and adds nothing here; with it, and
-    without positions, texts may be of any length.
+    ALiBi changes the scores of every attention and adds nothing to the embeddings. With ALiBi, and
+    without positions, texts may have any length.
     """
 
     def __init__(self, config: SpeechConfig) -> None:
@@ -113,27 +114,28 @@ class Trunk(nn.Module):
         self.dropout = nn.Dropout(c.dropout)
 
     def forward(
-        self, ids: mg.Tensor, places: mg.Tensor | None = None, **how: Any
+        self, ids: mg.Tensor, places: mg.Tensor | None = None, **options: Any
     ) -> tuple[mg.Tensor, list[mg.Tensor | None]]:
-        """x and, of each block, its attention (B, heads, T, T) with return_weights=True.
+        """x, and for each block its attention weights (B, heads, T, T), or None.
 
-        places: (T,) which learned position each token has; 0, 1, ... if None.
+        places:  (T,) the position of each token, if positions are learned; 0, 1, ... if None.
+        options: arguments of attention; return_weights=True asks for the weights.
         """
         x = self.embedding(ids)
         if self.positions is not None:
             x = self.positions(x, places)
         attentions: list[mg.Tensor | None] = []
-        for each in self.blocks:
-            x, weights = each(x, **how)
+        for trunk_block in self.blocks:
+            x, weights = trunk_block(x, **options)
             x = self.dropout(x)
             attentions.append(weights)
         return x, attentions
 
 
 class SpeechClassifier(nn.Module):
-    """Whose sentence is it?    ids (B, T), lengths (B,) -> logits (B, classes)
+    """Predicts the speaker of a sentence.    ids (B, T), lengths (B,) -> logits (B, classes)
 
-    The mean over positions goes through d -> head (batch norm, ReLU, dropout) -> classes.
+    The mean over positions is the input of d -> head (batch norm, ReLU, dropout) -> classes.
     """
 
     def __init__(self, config: SpeechConfig) -> None:
@@ -147,7 +149,7 @@ class SpeechClassifier(nn.Module):
         small_normal_(self)
 
     def forward(self, ids: mg.Tensor, lengths: mg.Tensor, *, return_weights: bool = False) -> Any:
-        """With return_weights: (logits, attentions), a (B, heads, T, T) of each block."""
+        """logits; with return_weights (logits, attentions), one (B, heads, T, T) for each block."""
         c = self.config
         real = mg.arange(ids.shape[1], device=ids.device) < lengths.reshape((-1, 1))  # (B, T)
         key_mask = None if c.attend_to_padding else real
@@ -165,10 +167,10 @@ class SpeechClassifier(nn.Module):
 
 
 class BagOfWords(nn.Module):
-    """Whose sentence is it, by its words in any order?    ids (B, T) -> logits (B, classes)
+    """A linear baseline that ignores the order of words.    ids (B, T) -> logits (B, classes)
 
-    A baseline: logits = Σ of the votes of the tokens + bias; padding, the id 0, has no vote. The
-    weights start at 0.
+    logits = Σ over tokens of votes[id] + bias. Padding, id 0, has no votes. Weights are initialized
+    with 0.
     """
 
     def __init__(self, vocabulary_size: int, classes: int = 3) -> None:
@@ -177,12 +179,12 @@ class BagOfWords(nn.Module):
         self.bias = nn.Parameter(mg.zeros(classes))
 
     def forward(self, ids: mg.Tensor, lengths: mg.Tensor | None = None) -> mg.Tensor:
-        """Called as `SpeechClassifier` is; it needs no lengths."""
+        """lengths is ignored; it is there for calls like those of `SpeechClassifier`."""
         return self.votes(ids).sum(axis=-2) + self.bias
 
 
 class SpeechLanguageModel(nn.Module):
-    """What word comes next?    ids (B, T) -> logits (B, T, V)"""
+    """Predicts the next token.    ids (B, T) -> logits (B, T, V)"""
 
     def __init__(self, config: SpeechConfig) -> None:
         self.config = config
@@ -193,7 +195,7 @@ class SpeechLanguageModel(nn.Module):
     def forward(
         self, ids: mg.Tensor, places: mg.Tensor | None = None, *, return_weights: bool = False
     ) -> Any:
-        """With return_weights: (logits, attentions), a (B, heads, T, T) of each block.
+        """logits; with return_weights (logits, attentions), one (B, heads, T, T) for each block.
 
         places: see `Trunk.forward`.
         """
@@ -203,9 +205,10 @@ class SpeechLanguageModel(nn.Module):
 
 
 def small_normal_(model: nn.Module) -> None:
-    """Matrices and embeddings normal with deviation 0.02, biases 0: "like Andrej Karpathy".
+    """Initialize matrices and embeddings normal with standard deviation 0.02, biases with 0.
 
-    That is how nanoGPT starts, which the seed names. The gains of norms stay at 1.
+    This is nanoGPT's initialization, which the seed asks for: "like Andrej Karpathy". The gains of
+    norms stay at 1.
     """
     for name, p in model.named_parameters():
         if p.ndim > 1:

@@ -1,5 +1,5 @@
-"""What an op is called with, and what it has to give: for `tests/` and for `benchmarks.gpu`.
+"""Arguments of ops and the results that they must give, for `tests/` and `benchmarks.gpu`.
 
-Cases of all ops beside PyTorch, and attention in float64 with bounds of its rounding. NumPy is
-enough, so every op can be checked on a GPU where neither pytest nor PyTorch is installed.
+Cases of all ops with the same calls in PyTorch, and attention in float64 with bounds of rounding
+errors. Only NumPy is needed, so ops can be checked on a GPU without pytest and PyTorch.
 """

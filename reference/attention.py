@@ -1,4 +1,4 @@
-"""Attention in float64, and how far rounding may take a kernel from it."""
+"""Attention in float64, and bounds of the rounding errors of a kernel."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def to_float64(a):
 
 
 def finfo(dtype):
-    """`np.finfo`, also of bfloat16."""
+    """`np.finfo`, also for bfloat16."""
     if dtype.kind == "f":
         return np.finfo(dtype)
     import ml_dtypes
@@ -30,7 +30,7 @@ def alibi_bias(heads, T, S):
 
 
 def reference(q, k, v, g, mask=None, *, causal=False, alibi=False, scale=None):
-    """(y, gq, gk, gv) by the plain op in float64, and how far a kernel may be from each."""
+    """(y, gq, gk, gv) by the plain op in float64, and the other arguments of `bounds`."""
     q, k, v, g = (to_float64(x) for x in (q, k, v, g))
     T, S = q.shape[-2], k.shape[-2]
     bias = np.zeros((*q.shape[:-2], T, S))
@@ -43,11 +43,11 @@ def reference(q, k, v, g, mask=None, *, causal=False, alibi=False, scale=None):
 
 
 def bounds(exact, dtype, q, k, v, g, y, p, bias, scale):
-    """The largest errors that rounding can make in y, gq, gk and gv, to first order.
+    """The largest rounding errors of y, gq, gk and gv, to first order.
 
-    eps is float32's, of sums and functions; of n terms a sum is off by n eps Σ |term| at most. u
-    and tiny are the rounding of a number to 16 bits: what is stored, and p and gs before they enter
-    a product. TF32 is not meant.
+    eps is that of float32, for sums and functions; a sum of n terms has an error of at most
+    n eps Σ |term|. u and tiny are for rounding to 16 bits, of stored arrays and of p and gs before
+    they enter a product. Not for TF32.
     """
     half = dtype.itemsize == 2
     u = float(finfo(dtype).eps) / 2 if half else 0.0
@@ -60,16 +60,17 @@ def bounds(exact, dtype, q, k, v, g, y, p, bias, scale):
     gp, gp_size = g @ mT(v), ag @ mT(av)
     delta = total(p * gp)
     gs = p * (gp - delta)
-    # the scores' error is an exponent's, so p's is relative; 24 eps for 2^s, its sum, and log2
+    # an error of the scores is one of exponents, so that of p is relative; 24 eps for 2^s, its
+    # sum, and log2
     dp = p * eps * ((d + 8) * s + S + 24)
     dgp = (d + 2) * eps * gp_size
     ddelta = total(dp * np.abs(gp)) + (d + S) * eps * total(p * gp_size) + u * total(ag * np.abs(y))
     dgs = dp * (np.abs(gp) + np.abs(delta)) + p * (dgp + ddelta) + 4 * eps * np.abs(gs)
     dgs, p16 = dgs + u * np.abs(gs) + tiny, dp + u * p + tiny
-    found = (
+    errors = (
         p16 @ av + S * eps * (p @ av),
         scale * (dgs @ ak + S * eps * (np.abs(gs) @ ak)),
         scale * (mT(dgs) @ aq + T * eps * (mT(np.abs(gs)) @ aq)),
         mT(p16) @ ag + T * eps * (mT(p) @ ag),
     )
-    return [b + (u + 2 * eps) * np.abs(x) + tiny for b, x in zip(found, exact, strict=True)]
+    return [e + (u + 2 * eps) * np.abs(x) + tiny for e, x in zip(errors, exact, strict=True)]

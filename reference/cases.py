@@ -1,11 +1,11 @@
-"""What to try each op with, and the PyTorch function that it must agree with.
+"""Test cases of each op: arguments, and the PyTorch function that it must agree with.
 
-    "logaddexp": [case(x(3, 4), x(3, 4))]                      torch.logaddexp, found by its name
-    "sum": [case(x(3, 4), axis=1, torch=lambda t: t.sum(1))]   given, where the spelling differs
+    "logaddexp": [case(x(3, 4), x(3, 4))]                      torch.logaddexp, by its name
+    "sum": [case(x(3, 4), axis=1, torch=lambda t: t.sum(1))]   for a call that differs in PyTorch
 
-Arguments like `x(3, 4)` stand for arrays that are filled in by `Case.arrays`, from a generator
-seeded with the name of the op and the place of the argument: editing one case changes no other.
-`tests/ops/test_ops.py` runs every case through every check, and fails for an op that has none.
+Arguments like `x(3, 4)` are placeholders that `Case.arrays` replaces by arrays, from a generator
+seeded with the name of the op and the index of the argument: editing one case changes no other.
+`tests/ops/test_ops.py` runs every case through every check, and fails for an op without cases.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from minigrad.ops.norm import standardize
 
 
 class Absent:
-    """In the place of PyTorch where it is not installed: functions have names, and do nothing.
+    """Replaces PyTorch if it is not installed: its functions have names, and do nothing.
 
-    `benchmarks.gpu` runs the cases without it.
+    `benchmarks.gpu` runs the cases without PyTorch.
     """
 
     def __getattr__(self, name):
@@ -42,14 +42,14 @@ except ImportError:
 
 # ops that are not in `mg`
 INTERNAL = {"scatter": scatter, "standardize": standardize, "path_attention": path_attention}
-OPS["path_attention"] = path_attention.op  # not of minigrad, and tested as if it were
+OPS["path_attention"] = path_attention.op  # tested like the ops of minigrad
 
 # --- values ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Values:
-    """A placeholder for an array: how to draw it, and its shape."""
+    """A placeholder for an array: the function that draws it, and its shape."""
 
     draw: Callable[..., np.ndarray]
     shape: tuple[int, ...]
@@ -74,8 +74,8 @@ def unit(*shape):
     return Values(lambda rng, s: rng.uniform(0.05, 0.95, s), shape)
 
 
-def apart(*shape):
-    """Odd multiples of 0.07 in random order, for functions with kinks: no two elements tie, and
+def distinct(*shape):
+    """Odd multiples of 0.07 in random order, for functions with kinks: all elements differ, and
     no difference quotient straddles a kink at an even multiple (0, ±0.42)."""
 
     def draw(rng, s):
@@ -112,10 +112,10 @@ def logp(*shape):
 class Case:
     """One call of an op, with the same call in PyTorch.
 
-    terms: how many roundings one element of the result passes through; the tolerance is
-           terms × eps × the largest magnitude in the array (`op_checks.close`).
-    order: the derivatives that exist and are checked; 0 for an op without gradient.
-    numeric: False where the gradient is, by contract, not the derivative, or the value not finite.
+    terms:   the number of roundings of an element of the result; the tolerance is terms × eps ×
+             the largest magnitude in the array (`op_checks.close`).
+    order:   the order up to which derivatives exist and are checked; 0 for an op without gradient.
+    numeric: False if the gradient is by contract not the derivative, or the value is not finite.
     """
 
     args: tuple[Any, ...]
@@ -133,7 +133,7 @@ class Case:
         return f"{self.name}-{self.number}"
 
     def arrays(self, dtype=np.float64) -> list[Any]:
-        """The positional arguments with arrays in the place of placeholders."""
+        """The positional arguments with arrays instead of placeholders."""
         return [self.filled(a, [i], dtype) for i, a in enumerate(self.args)]
 
     def filled(self, a, place, dtype):
@@ -171,14 +171,14 @@ def unary(values, torch=None, **options) -> list[Case]:
 
 
 def binary(a, b, torch=None, **options) -> list[Case]:
-    """Cases of a broadcasting op: equal shapes, and two in which each side is repeated."""
+    """Cases of a broadcasting op: equal shapes, and two where one or both are repeated."""
     shapes = ((3, 4), (3, 4)), ((2, 1, 4), (3, 1)), ((), (3,))
     return [case(a(*s), b(*t), torch=torch, **options) for s, t in shapes]
 
 
 # --- replicas -------------------------------------------------------------------------------------
 def each_replica(function):
-    """A function of arguments with an axis of replicas in front: a call for each, stacked."""
+    """A function of arguments with a leading axis of replicas: stacks the results of each."""
 
     def part(a, r):
         if isinstance(a, list):
@@ -186,10 +186,10 @@ def each_replica(function):
         return None if a is None else a[r]
 
     def call(*args):
-        found = [function(*(part(a, r) for a in args)) for r in range(len(args[0]))]
-        if isinstance(found[0], tuple):
-            return tuple(torch.stack(ys) for ys in zip(*found, strict=True))
-        return torch.stack(found)
+        results = [function(*(part(a, r) for a in args)) for r in range(len(args[0]))]
+        if isinstance(results[0], tuple):
+            return tuple(torch.stack(ys) for ys in zip(*results, strict=True))
+        return torch.stack(results)
 
     return call
 
@@ -205,12 +205,12 @@ ELEMENTWISE = {
     "div": binary(x, pos),
     "pow": [*binary(pos, x), case(x(3), 3.0), case(x(3), 2), case(2.0, x(3)), case(x(3), 0.0)],
     "neg": unary(x),
-    "abs": unary(apart),
-    "sign": unary(apart),
-    "floor": unary(apart),
-    "ceil": unary(apart),
+    "abs": unary(distinct),
+    "sign": unary(distinct),
+    "floor": unary(distinct),
+    "ceil": unary(distinct),
     "round": [
-        *unary(apart),
+        *unary(distinct),
         case(x(3, 4), 1, torch=lambda t, n: torch.round(t, decimals=n)),
     ],
     "floor_divide": [
@@ -237,8 +237,8 @@ ELEMENTWISE = {
     "sigmoid": unary(x),
     "erf": unary(x),
     "erfc": unary(x),
-    "maximum": binary(apart, x),
-    "minimum": binary(apart, x),
+    "maximum": binary(distinct, x),
+    "minimum": binary(distinct, x),
     "logaddexp": binary(x, x),
     "where": [case(mask(3, 4), x(3, 4), x(4)), case(mask(4), x(), x(3, 1)), case(mask(), x(), 2.0)],
     "masked_fill": [
@@ -247,10 +247,10 @@ ELEMENTWISE = {
         case(x(3), mask(3), -np.inf, numeric=False),
     ],
     "clip": [
-        case(apart(3, 4), -0.42, 0.42),
-        case(apart(5), None, 0.14),
-        case(apart(5), 0.14, None),
-        case(apart(3, 4), unit(3, 1), 0.98, torch=lambda t, a, b: t.clamp(a, torch.tensor(b))),
+        case(distinct(3, 4), -0.42, 0.42),
+        case(distinct(5), None, 0.14),
+        case(distinct(5), 0.14, None),
+        case(distinct(3, 4), unit(3, 1), 0.98, torch=lambda t, a, b: t.clamp(a, torch.tensor(b))),
     ],
     "lerp": [case(x(3, 4), x(4), x(3, 1)), case(x(3), x(2, 1), 0.3), case(x(), x(), x(3))],
     **{
@@ -274,15 +274,15 @@ ELEMENTWISE = {
 }
 
 ACTIVATIONS = {
-    "relu": unary(apart),
+    "relu": unary(distinct),
     "gelu": [
         *unary(x),
         case(x(3, 4), approximate="tanh", torch=lambda t: F.gelu(t, approximate="tanh")),
     ],
     "silu": unary(x),
     "softplus": unary(x),
-    "elu": [*unary(apart), case(apart(7), alpha=0.5, torch=lambda t: F.elu(t, 0.5))],
-    "leaky_relu": [*unary(apart), case(apart(7), 0.2)],
+    "elu": [*unary(distinct), case(distinct(7), alpha=0.5, torch=lambda t: F.elu(t, 0.5))],
+    "leaky_relu": [*unary(distinct), case(distinct(7), 0.2)],
     "logsigmoid": unary(x),
     "glu": [case(x(3, 4)), case(x(4, 3), axis=0, torch=lambda t: F.glu(t, 0)), case(x(0, 2))],
 }
@@ -333,7 +333,7 @@ LINALG = {
 
 
 def reduction(name, values=x, torch_name=None, **options) -> list[Case]:
-    """All axes, one, a negative one kept, several."""
+    """Cases of a reduction: over all axes, one axis, a negative axis with keepdims, two axes."""
     function = getattr(torch, torch_name or name)
     return [
         case(values(3, 4), torch=lambda t: function(t, dim=(0, 1)), **options),
@@ -376,8 +376,8 @@ REDUCTIONS = {
     "var": spread("var"),
     "std": spread("std"),
     "logsumexp": reduction("logsumexp", terms=16),
-    "max": reduction("max", apart, "amax"),
-    "min": reduction("min", apart, "amin"),
+    "max": reduction("max", distinct, "amax"),
+    "min": reduction("min", distinct, "amin"),
     "prod": [
         case(x(3, 4)),
         case(x(3, 4), axis=1, torch=lambda t: t.prod(1)),
@@ -393,19 +393,27 @@ REDUCTIONS = {
         case(x(3, 4), torch=lambda t: t.reshape(-1).cumsum(0)),
         case(x(0, 3), 0),
     ],
-    "argmax": [case(apart(3, 4), order=0), case(apart(3, 4), 1, order=0), case(ids(2, 6), order=0)],
-    "argmin": [case(apart(3, 4), order=0), case(apart(3, 4), 1, order=0), case(ids(2, 6), order=0)],
+    "argmax": [
+        case(distinct(3, 4), order=0),
+        case(distinct(3, 4), 1, order=0),
+        case(ids(2, 6), order=0),
+    ],
+    "argmin": [
+        case(distinct(3, 4), order=0),
+        case(distinct(3, 4), 1, order=0),
+        case(ids(2, 6), order=0),
+    ],
     "norm": [
         norm_case(x(3, 4), 2.0),
         norm_case(x(3, 4), 1.0, axis=1),
         norm_case(x(3, 4), 3.0, axis=0, keepdims=True),
-        norm_case(apart(3, 4), np.inf, axis=1),
+        norm_case(distinct(3, 4), np.inf, axis=1),
         norm_case(x(2, 3, 4), 2.0, axis=(0, 2)),
     ],
     "sort": [
-        case(apart(3, 4), torch=lambda t: torch.sort(t, stable=True)),
-        case(apart(3, 4), axis=0, torch=lambda t: torch.sort(t, dim=0)),
-        case(apart(5), descending=True, torch=lambda t: torch.sort(t, descending=True)),
+        case(distinct(3, 4), torch=lambda t: torch.sort(t, stable=True)),
+        case(distinct(3, 4), axis=0, torch=lambda t: torch.sort(t, dim=0)),
+        case(distinct(5), descending=True, torch=lambda t: torch.sort(t, descending=True)),
         case(
             ids(3, 8),
             descending=True,
@@ -414,9 +422,9 @@ REDUCTIONS = {
         ),
     ],
     "topk": [
-        case(apart(3, 5), 2),
-        case(apart(4, 3), 2, axis=0, largest=False, torch=lambda t, k: t.topk(k, 0, False)),
-        case(apart(3), 0),
+        case(distinct(3, 5), 2),
+        case(distinct(4, 3), 2, axis=0, largest=False, torch=lambda t, k: t.topk(k, 0, False)),
+        case(distinct(3), 0),
     ],
 }
 
@@ -493,7 +501,7 @@ def at(*index):
 
 
 def torch_getitem(t, index):
-    """t[index] in PyTorch, which knows no negative steps: NumPy picks the places instead."""
+    """t[index] in PyTorch, which has no negative steps: NumPy picks the elements instead."""
     places = np.arange(t.numel()).reshape(t.shape)[index]
     return t.reshape(-1)[torch.tensor(places.copy())]
 
@@ -514,7 +522,7 @@ INDEXING = {
         at([]),
         at(()),
         at(slice(0, 0)),
-        at([-1, 2, 0, -1]),  # two names of one place
+        at([-1, 2, 0, -1]),  # the same row by two indices
     ],
     "scatter": [
         case(
@@ -639,16 +647,16 @@ NETWORKS = {
         case(x(3, 4), 1.0, torch=F.dropout),
     ],
 }
-TARGET = np.array([1, -100, 4, 0])  # with one place that is ignored
+TARGET = np.array([1, -100, 4, 0])  # -100 is ignored
 
-HOW = ("mean", "sum", "none")
+REDUCE = ("mean", "sum", "none")
 CLASS_WEIGHTS = np.array([0.5, 1.0, 2.0, 0.0, 1.5])
 SOFT = [(0.0, None), (0.2, None), (0.0, CLASS_WEIGHTS), (0.1, CLASS_WEIGHTS)]
 
 
-def soft(how, smoothing, weight) -> Case:
-    """Probabilities of classes as target; PyTorch does not ask that their sum is 1."""
-    options = {"label_smoothing": smoothing, "reduction": how}
+def soft(reduction, smoothing, weight) -> Case:
+    """Class probabilities as target; PyTorch does not require that their sum is 1."""
+    options = {"label_smoothing": smoothing, "reduction": reduction}
 
     def theirs(t: Any, q: Any) -> Any:
         return F.cross_entropy(t, q, None if weight is None else torch.tensor(weight), **options)
@@ -671,13 +679,13 @@ LOSSES = {
                 x(4, 5),
                 TARGET,
                 label_smoothing=smoothing,
-                reduction=how,
-                torch=lambda t, i, s=smoothing, how=how: F.cross_entropy(
-                    t, i, label_smoothing=s, reduction=how
+                reduction=reduction,
+                torch=lambda t, i, s=smoothing, r=reduction: F.cross_entropy(
+                    t, i, label_smoothing=s, reduction=r
                 ),
                 **LOSS,
             )
-            for how in HOW
+            for reduction in REDUCE
             for smoothing in (0.0, 0.2)
         ),
         case(
@@ -696,7 +704,7 @@ LOSSES = {
             torch=lambda t, i: F.cross_entropy(t.reshape(-1, 5), i.reshape(-1)),
             **LOSS,
         ),
-        *(soft(how, *options) for how in HOW for options in SOFT),
+        *(soft(reduction, *options) for reduction in REDUCE for options in SOFT),
         case(
             x(2, 3, 5),
             unit(2, 3, 5),
@@ -735,7 +743,7 @@ def attention(*shapes, torch=SDPA, **kwargs):
 
 
 def torch_alibi(q, keys, causal):
-    """Element by element: -2^(-8 (h + 1) / H) |i + S - T - j|, and -inf for a later key."""
+    """-2^(-8 (h + 1) / H) |i + S - T - j| element by element; -inf for later keys if causal."""
     heads, queries = q.shape[-3:-1]
     bias = torch.empty(heads, queries, keys, dtype=q.dtype)
     for h, i, j in np.ndindex(heads, queries, keys):
@@ -749,7 +757,7 @@ def torch_paths(q, k, v, keys):
     listed, index = (keys >= 0)[:, None], keys.clamp(min=0)
     s = torch.einsum("mhd,mshd->mhs", q, k[index]) * max(1, q.shape[-1]) ** -0.5
     e = torch.exp(s - s.detach().max(-1, keepdim=True).values) * listed
-    p = e / e.sum(-1, keepdim=True).clamp(min=1e-30)  # 0 where nothing is listed
+    p = e / e.sum(-1, keepdim=True).clamp(min=1e-30)  # 0 for a query without keys
     return torch.einsum("mhs,mshe->mhe", p, v[index])
 
 
@@ -770,7 +778,7 @@ def torch_lstm(t, h, c, weights):
 
 
 def torch_lstm_of_products(t, h, c, weights):
-    """Products with W_ih in the place of x are those of an x with W_ih = 1."""
+    """An LSTM given the products x W_ihᵀ equals one given them as x, with W_ih = 1."""
     return torch_lstm(t, h, c, [torch.eye(t.shape[-1]).to(t), *weights[1:]])
 
 

@@ -1,17 +1,18 @@
-"""Everything that needs a GPU, checked and measured within 8 minutes: `make gpu-check`.
+"""Checks and measurements of everything that needs a GPU, in 8 minutes: `make gpu-check`.
 
     python -m benchmarks.gpu                       # a table; exit status 1 if something failed
     python -m benchmarks.gpu --only ops train      # some groups of checks
-    python -m benchmarks.gpu --out runs/gpu.json   # where the record goes
+    python -m benchmarks.gpu --out runs/gpu.json   # the file of the record
 
-Needs CuPy, Triton and NumPy. PyTorch is timed beside where it is installed, and pytest runs the
-tests of the kernels on the GPU where that is. Each group is a process of its own, so that one that
-breaks the GPU's state spoils no other; those that measure no time run side by side, first.
+Needs CuPy, Triton and NumPy. If PyTorch is installed, it is timed too; if pytest is installed, it
+runs the tests of the kernels on the GPU. Each group is a separate process, so that a group that
+breaks the state of the GPU does not affect others. Groups that measure no time run first, at the
+same time.
 """
 
 from __future__ import annotations
 
-import argparse  # and not tyro, as in the experiments: this must run where nothing is installed
+import argparse  # not tyro, as in the experiments: this must run with few packages installed
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ def here(module: str, name: str, seconds: float, *args: Any) -> Group:
     return Group(f"benchmarks.gpu.{module}", name, seconds, args)
 
 
-# most of the time of the checks goes into compiling, so what is compiled for other dtypes is apart
+# compiling takes most of the time, so dtypes, which are compiled separately, have their own groups
 CHECKS = {
     "ops": here("parity", "ops", 200, "float32"),
     "ops-float64": here("parity", "ops", 200, "float64"),
@@ -56,23 +57,23 @@ GROUPS = CHECKS | TIMES
 
 
 def run(names: Sequence[str], seconds: float) -> Iterator[tuple[str, Row]]:
-    """The rows of the groups as they come: the checks side by side, then the times one by one."""
+    """(group, row) as rows arrive: from all checks at the same time, then each group of times."""
     deadline = time.monotonic() + seconds
     checks = [name for name in names if name in CHECKS]
-    for together in (checks, *([name] for name in names if name in TIMES)):
+    for concurrent in (checks, *([name] for name in names if name in TIMES)):
         left = deadline - time.monotonic()
         if left < 5:
             late = Row("the group", "no time was left", "to its end", False)
-            yield from ((name, late) for name in together)
+            yield from ((name, late) for name in concurrent)
             continue
-        with variables(threads_each(max(1, len(together)))):
-            running = [Running(name, GROUPS[name], left) for name in together]
+        with variables(threads_each(max(1, len(concurrent)))):
+            running = [Running(name, GROUPS[name], left) for name in concurrent]
         yield from rows_of(running)
 
 
 # --- the command ----------------------------------------------------------------------------------
 def main(args: Sequence[str] | None = None) -> int:
-    """0 if all is as wanted, 1 if something failed, 2 if nothing can be tried here."""
+    """The exit status: 0 if nothing failed, 1 if something did, 2 if nothing can be run here."""
     parser = argparse.ArgumentParser(
         prog=PROG, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -82,49 +83,49 @@ def main(args: Sequence[str] | None = None) -> int:
                         help="for all groups; %(default)s if not given")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/gpu-check.json"),
                         help="a JSON file for all numbers; %(default)s if not given")  # fmt: skip
-    chosen = parser.parse_args(args)
+    options = parser.parse_args(args)
     try:
         device = devices.parse("cuda")
-        records.fit_for_writing(chosen.out.parent)
+        records.fit_for_writing(options.out.parent)
     except (devices.DeviceError, OSError) as error:
         print(f"{PROG}: error: {error}", file=sys.stderr)
         return 2
-    where = environment(device)
-    print(", ".join(f"{k} {v}" for k, v in where.items() if isinstance(v, (str, int)) and v))
-    found: list[tuple[str, Row]] = []
+    measured_on = environment(device)
+    print(", ".join(f"{k} {v}" for k, v in measured_on.items() if isinstance(v, (str, int)) and v))
+    rows: list[tuple[str, Row]] = []
     start = time.monotonic()
-    for name, row in run(chosen.only, chosen.seconds):
-        found.append((name, row))
+    for name, row in run(options.only, options.seconds):
+        rows.append((name, row))
         print(f"{name}: {row.what}: {row.found}", file=sys.stderr)
-        save(chosen.out, where, found)
-    print(table(found))
-    failed = sum(row.ok is False for _, row in found)
-    good, spent = sum(row.ok is True for _, row in found), time.monotonic() - start
-    print(f"\n{good} as wanted, {failed} not, in {spent:.0f} s. {chosen.out}")
+        save(options.out, measured_on, rows)
+    print(table(rows))
+    failed = sum(row.ok is False for _, row in rows)
+    good, spent = sum(row.ok is True for _, row in rows), time.monotonic() - start
+    print(f"\n{good} passed, {failed} failed, in {spent:.0f} s. {options.out}")
     return int(failed > 0)
 
 
 def environment(device: str) -> dict[str, Any]:
-    """`experiments.train.records.environment`, and what else the numbers depend on."""
+    """`experiments.train.records.environment`, with the driver and versions of more packages."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = records.environment(device)
+    result = records.environment(device)
     for package in ("triton", "nvmath-python", "torch"):
         try:
-            found[package] = version(package)
+            result[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    found["driver"] = devices.cupy().cuda.runtime.driverGetVersion()
-    return found
+            result[package] = None
+    result["driver"] = devices.cupy().cuda.runtime.driverGetVersion()
+    return result
 
 
-def save(path: Path, where: dict[str, Any], found: Sequence[tuple[str, Row]]) -> None:
-    rows = [{"group": name, **vars(row)} for name, row in found]
-    records.write_json(path, {"environment": where, "rows": finite(rows)})
+def save(path: Path, measured_on: dict[str, Any], rows: Sequence[tuple[str, Row]]) -> None:
+    in_json = [{"group": name, **vars(row)} for name, row in rows]
+    records.write_json(path, {"environment": measured_on, "rows": finite(in_json)})
 
 
 def finite(value: Any) -> Any:
-    """Infinities and NaN, which JSON does not have, as text."""
+    """The value with infinities and NaN, which JSON lacks, as text."""
     if isinstance(value, dict):
         return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Attention in long and short sequences, beside PyTorch's."""
+"""Times of attention in long and short sequences, compared with PyTorch's."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from benchmarks.gpu.rows import Row, at_least, at_most, left_out
 from benchmarks.sides import Unavailable
 from minigrad import device as devices
 
-TOKENS, HIDDEN = 16 << 10, 2048  # of the measurements that are published for FlashAttention
+TOKENS, HIDDEN = 16 << 10, 2048  # as in the published measurements of FlashAttention
 LONG, HEADS = (4096, 16_384), (64, 128)
 GOALS = {(64, False): 360, (128, False): 380, (64, True): 250, (128, True): 280}  # TFLOP/s
 SHORT = ((480, 4, 6, 32), (64, 8, 16, 64), (32, 6, 64, 64), (32, 6, 256, 64))  # (B, H, T, d)
 
 
 def flops(shape: tuple[int, ...], backward: bool) -> float:
-    """Of causal attention, as FlashAttention counts: half of 4 T² d a head; backward 2.5 times that
-    more, for two products become five."""
+    """Operations of causal attention, counted as for FlashAttention: half of 4 T² d per head; the
+    backward pass, with five products instead of two, adds 2.5 times that."""
     batch, heads, T, d = shape
     return 2.0 * batch * heads * T * T * d * (3.5 if backward else 1.0)
 
 
 def ours(shape: tuple[int, ...], dtype: Any, backward: bool) -> Callable[[], Any]:
-    """The kernels on random q, k, v, heads beside each other, as a product leaves them."""
+    """The kernels on random q, k, v, (B, T, heads, d) in memory, as projections return them."""
     from kernels.cuda.attention import scaled_dot_product_attention as kernel
 
     batch, heads, T, d = shape
@@ -41,32 +41,32 @@ def ours(shape: tuple[int, ...], dtype: Any, backward: bool) -> Callable[[], Any
     q, k, v, g = (draw() for _ in range(4))
 
     def call() -> Any:
-        answer = kernel(q, k, v, causal=True)
-        if not isinstance(answer, tuple):
-            raise RuntimeError(f"left to the plain op: {answer.reason}")
-        y, pull = answer
+        result = kernel(q, k, v, causal=True)
+        if not isinstance(result, tuple):
+            raise RuntimeError(f"left to the plain op: {result.reason}")
+        y, pull = result
         return (y, pull(g)) if backward else y
 
     return call
 
 
 def theirs(shape: Any, dtype: Any, backward: bool) -> tuple[dict[str, Any], list[Row]]:
-    """PyTorch's attention by each backend that serves this, and rows that say which do not."""
+    """PyTorch's attention by each backend that supports this, and a row for each other."""
     from benchmarks.gpu import peers
 
-    found: dict[str, Any] = {}
+    calls: dict[str, Any] = {}
     rows: list[Row] = []
     for backend in (*peers.BACKENDS, None):
         name = f"SDPA {backend or 'default'}"
         try:
-            found[name] = peers.attention(shape, dtype.name, backend, backward)
+            calls[name] = peers.attention(shape, dtype.name, backend, backward)
         except Unavailable as reason:
             rows.append(left_out(name, reason))
-    return found, rows
+    return calls, rows
 
 
 def pytorch() -> Iterator[Row]:
-    """A row that says why PyTorch is not beside us, if so."""
+    """A row that says why PyTorch is not compared, if it cannot be."""
     try:
         importlib.import_module("benchmarks.gpu.peers")
     except ImportError as error:
@@ -93,25 +93,25 @@ def long() -> Iterator[Row]:
 
 
 def short() -> Iterator[Row]:
-    """The lengths of the experiments: launches, and microseconds as part of a CUDA graph."""
+    """Short sequences, as in the experiments: launches, and microseconds in a CUDA graph."""
     yield from (missing := list(pytorch()))
     for dtype in (dtypes()[0], dtypes()[-1]):
         for shape in SHORT:
             for backward in (False, True):
-                yield from short_one(shape, dtype, backward, beside=not missing)
+                yield from short_one(shape, dtype, backward, with_pytorch=not missing)
 
 
 def short_one(
-    shape: tuple[int, int, int, int], dtype: Any, backward: bool, *, beside: bool
+    shape: tuple[int, int, int, int], dtype: Any, backward: bool, *, with_pytorch: bool
 ) -> Iterator[Row]:
-    """beside: PyTorch's too."""
+    """The rows of one shape. with_pytorch: also time PyTorch."""
     way = "forward + backward" if backward else "forward"
     what = f"{dtype} {way}, (B, H, T, d) = {shape}"
     call = ours(shape, dtype, backward)
     call()  # compiles
     yield at_most(f"{what}: launches", launches(call), 3 if backward else 1, "")
     graphs = {"ours": replayed(call)}
-    if beside:
+    if with_pytorch:
         from benchmarks.gpu import peers
 
         try:
@@ -119,14 +119,16 @@ def short_one(
             graphs["PyTorch"] = peers.replayed(step)
         except (Unavailable, RuntimeError) as reason:
             yield left_out(f"{what}: PyTorch", reason)
-    times = {name: 50 * ms for name, ms in by_the_wall(graphs, each=10).items()}  # µs, 20 a graph
+    times = {
+        name: 50 * ms for name, ms in by_the_wall(graphs, each=10).items()
+    }  # µs, 20 calls per graph
     yield Row(what, f"{times['ours']:.1f} µs", numbers=times)
     if "PyTorch" in times:
         yield at_least(f"{what}: PyTorch / ours", times["PyTorch"] / times["ours"], 1, "×", **times)
 
 
 def launches(call: Callable[[], Any]) -> int:
-    """How many kernels of ours a call starts."""
+    """The number of minigrad's kernels that a call launches."""
     from kernels.cuda import attention
 
     count, start = 0, attention.launch

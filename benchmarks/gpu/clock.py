@@ -1,4 +1,4 @@
-"""Times on a GPU: in turns with the peers, and waiting for the GPU only at the ends."""
+"""Times on a GPU. Calls to be compared take turns; the host waits for the GPU once per turn."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Call = Callable[[], Any]
 
 
 def synchronize() -> None:
-    """Wait until the GPU has done everything, PyTorch's work included."""
+    """Wait until the GPU has finished all work, also PyTorch's."""
     devices.cupy().cuda.Device().synchronize()
 
 
 def by_the_wall(calls: Mapping[str, Call], *, turns: int = 7, each: int = 30) -> dict[str, float]:
-    """Milliseconds of a call, as a program sees them: the median of turns of `each` calls.
+    """Milliseconds of a call by the host's clock: the median of turns of `each` calls.
 
-    The sides take turns, so that clocks and temperature are the same for all. The first turn is
+    The sides take turns, so that clock rate and temperature are the same for all. The first turn is
     not counted.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -35,13 +35,13 @@ def by_the_wall(calls: Mapping[str, Call], *, turns: int = 7, each: int = 30) ->
             synchronize()
             if turn:
                 times[name].append(1e3 * (time.perf_counter() - start) / each)
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(of_call) for name, of_call in times.items()}
 
 
 def by_the_gpu(calls: Mapping[str, Call], *, turns: int = 7, each: int = 10) -> dict[str, float]:
     """Milliseconds of a call between two events on the GPU: the median of turns of `each` calls.
 
-    What the host needs is in it where the GPU has to wait for the host.
+    The time of the host is included only where the GPU has to wait for the host.
     """
     cuda = devices.cupy().cuda
     times: dict[str, list[float]] = {name: [] for name in calls}
@@ -56,11 +56,11 @@ def by_the_gpu(calls: Mapping[str, Call], *, turns: int = 7, each: int = 10) -> 
             end.synchronize()
             if turn:
                 times[name].append(cuda.get_elapsed_time(start, end) / each)
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: statistics.median(of_call) for name, of_call in times.items()}
 
 
 def replayed(call: Call, launches: int = 20) -> Call:
-    """`call`, launched so many times in one CUDA graph: what is left is the time on the GPU."""
+    """A function that launches a CUDA graph of so many calls: it takes only the time of the GPU."""
     cuda = devices.cupy().cuda
     pool, stream = cuda.MemoryPool(), cuda.Stream(non_blocking=True)
     call()
@@ -73,7 +73,7 @@ def replayed(call: Call, launches: int = 20) -> Call:
         finally:
             graph = stream.end_capture()
 
-    def launch(kept: Any = (pool, kept)) -> None:  # the graph knows addresses alone
+    def launch(kept: Any = (pool, kept)) -> None:  # the graph has only addresses
         graph.launch(cuda.get_current_stream())
 
     return launch

@@ -1,6 +1,6 @@
-"""Groups of checks, each in a process of its own, and the rows that they send.
+"""Groups of checks, each in a separate process, and the rows that they send.
 
-Not in `__main__`: a process that is started anew does not find what is defined there.
+Not in `__main__`, because a spawned process cannot import from there.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 from benchmarks.gpu.rows import Row
 
-END = None  # what a group sends when it has ended
+END = None  # sent by a group at its end
 
 
 class Group(NamedTuple):
-    """A function that yields rows: its module and name, its arguments, and how long it may take."""
+    """A function that yields rows: its module, name and arguments, and the seconds it may take."""
 
     module: str
     name: str
@@ -32,8 +32,8 @@ class Group(NamedTuple):
 
 
 def work(group: Group, pipe: Any) -> None:
-    """Send the rows of a group, an exception as the last one, and the end."""
-    os.setpgid(0, 0)  # with the processes that it starts, so that all can be stopped together
+    """Send the rows of a group, a row for an exception, and END."""
+    os.setpgid(0, 0)  # one group for all processes that it starts, to stop them together
     try:
         rows: Callable[..., Iterator[Row]] = getattr(
             importlib.import_module(group.module), group.name
@@ -48,26 +48,26 @@ def work(group: Group, pipe: Any) -> None:
 
 
 class Running:
-    """A group under way, under a name, that has so many seconds or those of the group."""
+    """A running group, with a name. It may take `seconds`, or those of the group if fewer."""
 
     def __init__(self, name: str, group: Group, seconds: float) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would share the parent's GPU
         self.name = name
         self.seconds = min(seconds, group.seconds)
-        self.pipe, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=work, args=(group, theirs), daemon=True)
+        self.pipe, child_end = context.Pipe(duplex=False)
+        self.process = context.Process(target=work, args=(group, child_end), daemon=True)
         self.start = time.monotonic()
         self.process.start()
-        theirs.close()
+        child_end.close()
         self.ended = False
 
     @property
     def left(self) -> float:
-        """Seconds until it must have ended."""
+        """Seconds left until it is stopped."""
         return max(0.0, self.start + self.seconds - time.monotonic())
 
     def receive(self) -> Iterator[Row]:
-        """What the group has sent, if anything."""
+        """The rows that the group has sent since the last call."""
         while not self.ended and self.pipe.poll():
             try:
                 row = self.pipe.recv()
@@ -82,10 +82,10 @@ class Running:
                 yield row
 
     def stop(self, problem: str = "") -> Row:
-        """End what is left of it. A row that says why."""
+        """Kill its processes. Returns a row about the problem."""
         self.ended = True
         assert self.process.pid
-        with suppress(ProcessLookupError):  # it may have ended, or not have its group yet
+        with suppress(ProcessLookupError):  # it has ended, or has no process group yet
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.kill()
         self.process.join(10)
@@ -93,7 +93,7 @@ class Running:
 
 
 def rows_of(groups: Sequence[Running]) -> Iterator[tuple[str, Row]]:
-    """Their rows as they come, until all have ended or had to be stopped."""
+    """(name, row) as rows arrive, until all groups have ended or were stopped."""
     try:
         while running := [group for group in groups if not group.ended]:
             wait([group.pipe for group in running], min(group.left for group in running))

@@ -1,9 +1,9 @@
-"""From the plain op to each kernel: bytes, operations, the bound that follows, the measurement.
+"""Plain ops and kernels: bytes, operations, the lower bound of the time, and the measured time.
 
-    python -m benchmarks.gpu.ladder      the predictions for an H200, which need no GPU
+    python -m benchmarks.gpu.ladder      the bounds for an H200, which need no GPU
 
-A kernel takes at least as long as its bytes take through memory, and its operations on the units
-that make them. Counted are the bytes that must move: what is read and what is written, once.
+A kernel takes at least the time that its bytes need at the memory's bandwidth, and the time of its
+operations at peak speed. Only bytes that must move are counted: every array read or written, once.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ OPERATIONS_A_SECOND = {"float32": 67e12, "TF32": 494e12, "16 bits": 989e12}
 class Rung(NamedTuple):
     """One way to compute something.
 
-    kind: of number that its products are made of.
-    make: gives a call to be timed, on the GPU.
+    kind: the kind of numbers in its products, a key of OPERATIONS_A_SECOND.
+    make: returns a call to be timed, on the GPU.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Rung(NamedTuple):
     make: Callable[[], Callable[[], Any]]
 
     def bound(self) -> tuple[float, str]:
-        """Milliseconds that an H200 takes at least, and what says so."""
+        """The least milliseconds on an H200, and what limits: "memory" or "products"."""
         memory = 1e3 * self.bytes / BYTES_A_SECOND
         products = 1e3 * self.operations / OPERATIONS_A_SECOND[self.kind]
         return max((memory, "memory"), (products, "products"))
@@ -54,12 +54,12 @@ def attention() -> Iterator[Rung]:
     """Forward, causal, 16k tokens of 2,048 numbers."""
     numbers, scores = B * H * T * D, B * H * T * T
     products = 4.0 * scores * D
-    # the plain op goes over all scores: product 1, scale 2, mask 2, maximum 1, difference 2,
+    # passes of the plain op over all scores: product 1, scale 2, mask 2, maximum 1, difference 2,
     # exponential 2, sum 1, quotient 2, product 1
     plain = 4.0 * (4 * numbers + 14 * scores)
     yield Rung("attention, plain op", plain, products, "float32", partial(attend, "plain"))
     for kind, size in (("float32", 4), ("TF32", 4), ("16 bits", 2)):
-        moved = 4.0 * size * numbers + 4 * B * H * T  # q, k, v, y, and a number a query
+        moved = 4.0 * size * numbers + 4 * B * H * T  # q, k, v, y, and one number per query
         name = f"attention, kernel, {kind}"
         yield Rung(name, moved, products / 2, kind, partial(attend, kind))
 
@@ -89,7 +89,7 @@ def attend(kind: str) -> Callable[[], Any]:
 # --- the fused kernels ----------------------------------------------------------------------------
 ROWS, COLUMNS = 16_384, 4096
 N = ROWS * COLUMNS
-# by name: arrays of N numbers that move forward and back, and the op
+# by name: arrays of N numbers read or written, forward and backward, and the op
 PASSES: dict[str, tuple[int, Callable[[Any], Any]]] = {
     "gelu": (6, mg.gelu),  # x y y'   g y' gx
     "layer_norm": (5, lambda x: mg.layer_norm(x, None, None)),  # x y   x g gx
@@ -99,15 +99,15 @@ PASSES: dict[str, tuple[int, Callable[[Any], Any]]] = {
 
 
 def fused() -> Iterator[Rung]:
-    """Forward and backward in float32 on 16,384 × 4,096 numbers; a step of AdamW on as many."""
+    """Forward and backward on 16,384 × 4,096 float32 numbers; a step of AdamW on as many."""
     for kernels in (False, True):
         for name, (arrays, op) in PASSES.items():
-            how = "kernel" if kernels else "plain op, in the bytes of the kernel"
-            make = partial(there_and_back, op, kernels)
-            yield Rung(f"{name}, {how}", 4.0 * arrays * N, 0, "float32", make)
-        how = "kernel" if kernels else "plain, in the bytes of the kernel"
+            kind = "kernel" if kernels else "plain op, in the bytes of the kernel"
+            make = partial(forward_and_backward, op, kernels)
+            yield Rung(f"{name}, {kind}", 4.0 * arrays * N, 0, "float32", make)
+        kind = "kernel" if kernels else "plain, in the bytes of the kernel"
         # p m v, read and written, and g
-        yield Rung(f"AdamW, {how}", 4.0 * 7 * N, 0, "float32", partial(adam_step, kernels))
+        yield Rung(f"AdamW, {kind}", 4.0 * 7 * N, 0, "float32", partial(adam_step, kernels))
 
 
 def random(*shape: int) -> Any:
@@ -121,7 +121,7 @@ def classes() -> Tensor:
     return Tensor(devices.move(np.arange(ROWS) % COLUMNS, GPU))
 
 
-def there_and_back(op: Callable[[Any], Any], kernels: bool) -> Callable[[], Any]:
+def forward_and_backward(op: Callable[[Any], Any], kernels: bool) -> Callable[[], Any]:
     x = Tensor(random(ROWS, COLUMNS)).requires_grad_()
     g = Tensor(random(ROWS, COLUMNS))
 
@@ -147,14 +147,14 @@ def switched(step: Callable[[], Any], kernels: bool) -> Callable[[], Any]:
     return call
 
 
-# --- what was measured ----------------------------------------------------------------------------
+# --- measurements ---------------------------------------------------------------------------------
 def rungs() -> Iterator[Rung]:
     yield from attention()
     yield from fused()
 
 
 def climb() -> Iterator[Row]:
-    """Every rung, measured on this GPU beside the bound of an H200."""
+    """Every rung, measured on this GPU, with the bound for an H200."""
     for rung in rungs():
         bound, why = rung.bound()
         try:
@@ -163,12 +163,12 @@ def climb() -> Iterator[Row]:
         except MemoryError as error:  # on a smaller GPU
             yield left_out(rung.name, error)
             continue
-        found = f"{ms:.3g} ms; H200: {bound:.3g} ms at least, {why}; {100 * bound / ms:.0f} %"
-        yield Row(rung.name, found, numbers={"ms": ms, "bound": bound})
+        text = f"{ms:.3g} ms; H200: {bound:.3g} ms at least, {why}; {100 * bound / ms:.0f} %"
+        yield Row(rung.name, text, numbers={"ms": ms, "bound": bound})
 
 
 def table() -> str:
-    """The predictions as Markdown."""
+    """The bounds as a Markdown table."""
     lines = ["| | GB | GFLOP | at least, on an H200 | measured |", "|---|---|---|---|---|"]
     for rung in rungs():
         ms, why = rung.bound()

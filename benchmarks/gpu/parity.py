@@ -1,6 +1,6 @@
-"""The same numbers on the GPU: every op, every kernel, training, recorded steps, replicas.
+"""Results on the GPU against the CPU: every op, every kernel, training, recorded steps, replicas.
 
-The reference is the plain op on the CPU in float64, which the tests hold to PyTorch.
+The reference is the plain op on the CPU in float64, which the tests compare with PyTorch.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from reference.attention import bounds, finfo, reference, to_float64
 from reference.cases import ALL, Case
 
 GPU = "cuda:0"
-SHOWN = 20  # problems of one kind
-SEED = 1  # of cotangents for which no sum of gradients cancels to nothing but rounding
+SHOWN = 20  # at most so many problems of one kind are shown
+SEED = 1  # of cotangents with which no gradient cancels so far that only rounding is left
 
 
 # --- one call -------------------------------------------------------------------------------------
@@ -33,7 +33,7 @@ Arrays = list[np.ndarray[Any, Any]]
 
 
 def mapped(function: Callable[[Any], Any], a: Any) -> Any:
-    """function of every array in nested lists, tuples and dicts; the rest as it is."""
+    """Nested lists, tuples and dicts with the function applied to every array."""
     if isinstance(a, (list, tuple)):
         return type(a)(mapped(function, item) for item in a)
     if isinstance(a, dict):
@@ -66,8 +66,8 @@ def results(
         if not isinstance(a, np.ndarray):
             return mapped(lambda index: devices.move(index, device), a)
         floating = a.dtype.kind == "f"
-        there = devices.move(a.astype(dtype) if floating else a, device)
-        return Tensor(there).requires_grad_(floating)
+        moved = devices.move(a.astype(dtype) if floating else a, device)
+        return Tensor(moved).requires_grad_(floating)
 
     args = prepared(list(args))
     ys = call(*args)
@@ -76,16 +76,18 @@ def results(
     cotangents = [devices.move(cotangent(y, rng), device) for y in ys]
     roots = [(y.node, c) for y, c in zip(ys, cotangents, strict=True) if y.node is not None]
     with mg.no_grad():
-        found = graph.walk(roots)
-    gradients = [found.get(leaf.node, np.zeros(leaf.shape)) for leaf in leaves_of(args)]
+        table = graph.walk(roots)
+    gradients = [table.get(leaf.node, np.zeros(leaf.shape)) for leaf in leaves_of(args)]
     return [devices.to_numpy(y.data) for y in ys], [devices.to_numpy(g) for g in gradients]
 
 
 def ratio(ours: Any, exact: Any, terms: float, unit: float | None = None) -> float:
-    """The largest error over what rounding may make it; infinite where more than that is wrong.
+    """The largest error divided by its bound from rounding.
 
-    terms: how many roundings a number passes through, each of `unit` (eps of its dtype) times the
-           largest magnitude.
+    Infinite if shapes, integers, NaN or infinities differ.
+
+    terms: the number of roundings of an element, each of at most `unit` (by default eps of the
+           dtype) times the largest magnitude.
     """
     if ours.shape != exact.shape:
         return np.inf
@@ -102,11 +104,12 @@ def ratio(ours: Any, exact: Any, terms: float, unit: float | None = None) -> flo
 
 
 def worst_ratio(ours: Any, exact: Any, terms: float, unit: float | None = None) -> float:
-    """Of values and gradients, which pass through twice as many roundings."""
-    found = 0.0
-    for mine, theirs, n in zip(ours, exact, (terms, 2 * terms), strict=True):
-        found = max([found, *(ratio(a, b, n, unit) for a, b in zip(mine, theirs, strict=True))])
-    return found
+    """The largest `ratio` of values and gradients; gradients have twice as many roundings."""
+    worst = 0.0
+    for arrays, references, n in zip(ours, exact, (terms, 2 * terms), strict=True):
+        pairs = zip(arrays, references, strict=True)
+        worst = max([worst, *(ratio(a, b, n, unit) for a, b in pairs)])
+    return worst
 
 
 class Tally:
@@ -119,21 +122,21 @@ class Tally:
     def add(self, name: str, compare: Callable[[], float]) -> None:
         self.count += 1
         try:
-            found = compare()
+            ratio = compare()
         except Exception as error:
             traceback.print_exc()
             line = " ".join(str(error).split())
             self.problems.append(f"{name}: {type(error).__name__}: {line:.200}")
             return
-        if not found <= 1:
-            self.problems.append(f"{name}: {found:.3g} of the bound")
-        elif found >= self.worst:
-            self.worst, self.name = found, name
+        if not ratio <= 1:
+            self.problems.append(f"{name}: {ratio:.3g} of the bound")
+        elif ratio >= self.worst:
+            self.worst, self.name = ratio, name
 
     def rows(self) -> Iterator[Row]:
         good = self.count - len(self.problems)
-        found = f"{good} of {self.count}, worst {self.worst:.2g} of the bound ({self.name})"
-        yield Row(self.what, found, "all within the bound", not self.problems)
+        text = f"{good} of {self.count}, worst {self.worst:.2g} of the bound ({self.name})"
+        yield Row(self.what, text, "all within the bound", not self.problems)
         for problem in self.problems[:SHOWN]:
             yield Row(self.what, problem, "", False)
         if len(self.problems) > SHOWN:
@@ -142,7 +145,7 @@ class Tally:
 
 # --- ops ------------------------------------------------------------------------------------------
 def ops(dtype: str) -> Iterator[Row]:
-    """Every case of every op, as the op stands and with kernels."""
+    """Every case of every op, plain and with kernels."""
     for kernels in (False, True):
         tally = Tally(f"ops {'with kernels' if kernels else 'plain'}, {dtype}")
         with mg.use_kernels(kernels):
@@ -153,9 +156,9 @@ def ops(dtype: str) -> Iterator[Row]:
 
 def case_ratio(case: Case, dtype: Any) -> float:
     arrays = case.arrays(dtype)
-    there = replace(case, kwargs=mapped(partial(devices.move, device=GPU), case.kwargs))
+    on_gpu = replace(case, kwargs=mapped(partial(devices.move, device=GPU), case.kwargs))
     mg.random.seed(0)
-    ours = results(there.ours, arrays, dtype, GPU)
+    ours = results(on_gpu.ours, arrays, dtype, GPU)
     mg.random.seed(0)
     return worst_ratio(ours, exactly(case.ours, arrays), case.terms)
 
@@ -168,7 +171,7 @@ def exactly(call: Callable[..., Any], arrays: Sequence[Any]) -> tuple[Arrays, Ar
 
 # --- kernels --------------------------------------------------------------------------------------
 def normal(*shape: int, scale: float = 1.0) -> Any:
-    """Normal numbers, always the same."""
+    """Normal numbers, always the same for a shape."""
     return scale * np.random.default_rng(shape).standard_normal(shape)
 
 
@@ -181,11 +184,11 @@ def lstm(x: Any, *weights: Any) -> Any:
 
 
 class KernelCall(NamedTuple):
-    """A call that a kernel should serve, in sizes that take several tiles.
+    """A call that a kernel must run, with sizes of several tiles.
 
-    terms: the roundings that an element of float32 passes through: the longest sum, and some.
-    halves: whether the kernel also takes 16 bits; sums are then of float32, and numbers are rounded
-            twice at most.
+    terms:  the number of roundings of a float32 element: the terms of its longest sum, and a few.
+    halves: whether the kernel also takes 16 bits; sums are then in float32, and elements are
+            rounded at most twice.
     """
 
     routine: str
@@ -221,7 +224,7 @@ CALLS = [
 
 
 def kernels() -> Iterator[Row]:
-    """Every kernel against the plain op, and that it ran."""
+    """Every kernel against the plain op; also checks that the kernel ran."""
     with mg.use_kernels():
         tally = Tally("fused kernels")
         for call in CALLS:
@@ -232,17 +235,17 @@ def kernels() -> Iterator[Row]:
 
 
 def dtypes() -> list[Any]:
-    """Those of the kernels that there are here."""
-    found = [np.dtype(np.float32), np.dtype(np.float16)]
+    """The dtypes of the kernels; bfloat16 only if ml_dtypes is installed."""
+    in_numpy = [np.dtype(np.float32), np.dtype(np.float16)]
     try:
         import ml_dtypes
     except ImportError:
-        return found
-    return [*found, np.dtype(ml_dtypes.bfloat16)]
+        return in_numpy
+    return [*in_numpy, np.dtype(ml_dtypes.bfloat16)]
 
 
 def kernel_of(routine: str) -> Kernel:
-    """That for a GPU."""
+    """The GPU kernel of a routine."""
     return next(k for k in KERNELS if k.device == "cuda" and k.routine.name == routine)
 
 
@@ -265,25 +268,25 @@ def kernel_ratio(call: KernelCall, dtype: Any) -> float:
 def results_of_body(
     call: Callable[..., Any], kernel: Kernel, arrays: Sequence[Any], dtype: Any
 ) -> tuple[Arrays, Arrays]:
-    """`results` without the engine, which has no bfloat16: what the kernel itself returns."""
-    there = [devices.move(a.astype(dtype), GPU) for a in arrays]
-    y, pull = kernel.routine.run(*there, **getattr(call, "keywords", {}))
+    """`results` from direct calls of the kernel, since the engine has no bfloat16."""
+    on_gpu = [devices.move(a.astype(dtype), GPU) for a in arrays]
+    y, pull = kernel.routine.run(*on_gpu, **getattr(call, "keywords", {}))
     g = devices.move(cotangent(y, np.random.default_rng(SEED)), GPU)
-    found = pull(g)
-    found = found if isinstance(found, tuple) else (found,)
-    return [devices.to_numpy(y)], [devices.to_numpy(each) for each in found]
+    grads = pull(g)
+    grads = grads if isinstance(grads, tuple) else (grads,)
+    return [devices.to_numpy(y)], [devices.to_numpy(each) for each in grads]
 
 
 def same_masks(*shape: int) -> Row:
-    """Dropout draws on the GPU what it draws on the CPU."""
+    """Whether dropout has the same masks on the GPU and on the CPU."""
     masks: list[Any] = []
     for device in ("cpu", GPU):
         mg.random.seed(7)
         x = devices.move(np.ones(shape, np.float32), device)
         masks.append(devices.to_numpy(mg.dropout(Tensor(x), 0.3).data))
     equal = np.array_equal(*masks)
-    found = f"{masks[0].size:,} numbers"
-    return Row("masks of dropout", found, "those of the CPU, bit for bit", equal)
+    text = f"{masks[0].size:,} numbers"
+    return Row("masks of dropout", text, "those of the CPU, bit for bit", equal)
 
 
 # --- attention ------------------------------------------------------------------------------------
@@ -302,7 +305,10 @@ ATTENTION: list[tuple[tuple[int, int, int, int], int, dict[str, Any]]] = [
 
 
 def attention(*kinds: str) -> Iterator[Row]:
-    """The kernels within the bound of rounding errors of each number, in some kinds of numbers."""
+    """The kernels of attention against a bound of the rounding error of each element.
+
+    kinds: names of dtypes, or "TF32".
+    """
     by_name = {dtype.name: dtype for dtype in dtypes()}
     by_name["TF32"] = by_name["float32"]
     with mg.use_kernels():
@@ -320,39 +326,39 @@ def attention(*kinds: str) -> Iterator[Row]:
 def attention_ratio(dtype: Any, tf32: bool, shape: Any, keys: int, options: Any) -> float:
     """The worst error over its bound.
 
-    TF32 rounds to 10 bits of mantissa as float16 does: of numbers that float16 has, it changes only
-    what it computes, so float16's bounds hold.
+    TF32 rounds to 10 bits of mantissa like float16. The inputs are float16 numbers, which TF32 does
+    not change, so the bounds of float16 hold.
     """
     from kernels.cuda import attention as module
 
     rng = np.random.default_rng(0)
     batch, heads, T, d = shape
     draw = lambda n: rng.standard_normal((batch, n, heads, d)).astype(np.float16).astype(dtype)
-    # heads lie beside each other, as a product leaves them
+    # (B, T, heads, d) in memory, as projections return them
     arrays = [devices.move(draw(n), GPU).swapaxes(1, 2) for n in (T, keys, keys, T)]
-    how = {k: v for k, v in options.items() if k != "mask"}
+    settings = {k: v for k, v in options.items() if k != "mask"}
     mask = rng.random((batch, 1, 1, keys)) < 0.7 if "mask" in options else None
-    there = None if mask is None else devices.move(mask, GPU)
+    mask_on_gpu = None if mask is None else devices.move(mask, GPU)
     before, module.TF32 = module.TF32, tf32
     try:
-        answer = module.scaled_dot_product_attention(*arrays[:3], there, **how)
-        if not isinstance(answer, tuple):
-            raise AssertionError(f"left to the plain op: {answer.reason}")
-        y, pull = answer
-        found = (y, *pull(arrays[3])[:3])
+        result = module.scaled_dot_product_attention(*arrays[:3], mask_on_gpu, **settings)
+        if not isinstance(result, tuple):
+            raise AssertionError(f"left to the plain op: {result.reason}")
+        y, pull = result
+        ours = (y, *pull(arrays[3])[:3])
     finally:
         module.TF32 = before
-    exact, parts = reference(*arrays, mask, **how)
+    exact, parts = reference(*arrays, mask, **settings)
     limits = bounds(exact, np.dtype(np.float16) if tf32 else dtype, *parts)
-    errors = [np.abs(to_float64(a) - b) for a, b in zip(found, exact, strict=True)]
+    errors = [np.abs(to_float64(a) - b) for a, b in zip(ours, exact, strict=True)]
     with np.errstate(invalid="ignore"):
         ratios = [np.where(e == 0, 0.0, e / limit) for e, limit in zip(errors, limits, strict=True)]
     return max(float(r.max()) if np.isfinite(r).all() else np.inf for r in ratios)
 
 
 def memory() -> Iterator[Row]:
-    """Memory of attention, forward and backward, by a fresh pool, at T and 2 T."""
-    cp, held = devices.cupy(), []
+    """Memory of attention, forward and backward, with T and 2 T: it must grow linearly."""
+    cp, sizes = devices.cupy(), []
     for T in (4096, 8192):
         pool = cp.cuda.MemoryPool()
         with cp.cuda.using_allocator(pool.malloc), mg.use_kernels():
@@ -360,9 +366,10 @@ def memory() -> Iterator[Row]:
             q, k, v = (Tensor(x.copy()).requires_grad_() for _ in range(3))
             y = mg.scaled_dot_product_attention(q, k, v, causal=True)
             y.backward(Tensor(x))
-            held.append(pool.total_bytes())
+            sizes.append(pool.total_bytes())
             del x, q, k, v, y
-    yield at_most("memory of attention at 8,192 over that at 4,096", held[1] / held[0], 2.1, "×")
+    ratio = sizes[1] / sizes[0]
+    yield at_most("memory of attention at 8,192 over that at 4,096", ratio, 2.1, "×")
 
 
 # --- training -------------------------------------------------------------------------------------
@@ -372,9 +379,9 @@ STEPS = 10
 def train() -> Iterator[Row]:
     """The first losses of both models on the CPU, on the GPU, with kernels, and recorded.
 
-    float32 differs by rounding, which training makes grow. What is allowed is ten times what one
-    unit in the last place of the weights changes on the CPU, or √d eps if that is more: what
-    rounding makes of a sum of d terms in another order.
+    float32 differs by rounding, and training amplifies the difference. Allowed is ten times the
+    change of the losses on the CPU when each weight changes by one unit in the last place, or ten
+    times √d eps if that is more: the rounding error of a sum of d terms.
     """
     for model in MODELS:
         trials = [Grokking(model=model, seed=n, lr=1e-3 * (n + 1)) for n in range(3)]
@@ -392,11 +399,11 @@ def train() -> Iterator[Row]:
             ("recorded", True, True),
         ):
             with mg.use_kernels(kernels):
-                found = furthest(losses(one, GPU, STEPS, recorded=recorded), cpu[:, :1])
-            yield at_most(f"{model} {name}: losses off the CPU's, relative", found, allowed, "")
+                off = furthest(losses(one, GPU, STEPS, recorded=recorded), cpu[:, :1])
+            yield at_most(f"{model} {name}: losses off the CPU's, relative", off, allowed, "")
         with mg.use_kernels():
-            found = furthest(losses(trials, GPU, STEPS, recorded=True), cpu)
-        yield at_most(f"{model} 3 replicas: losses off the CPU's, relative", found, allowed, "")
+            off = furthest(losses(trials, GPU, STEPS, recorded=True), cpu)
+        yield at_most(f"{model} 3 replicas: losses off the CPU's, relative", off, allowed, "")
 
 
 def furthest(a: Any, b: Any) -> float:

@@ -1,6 +1,6 @@
 """PyTorch on the same GPU: its training step in three ways, and its attention.
 
-Products of float32 are exact on both sides: PyTorch's default for `matmul`, and set for cuDNN.
+Products of float32 are exact on both sides: by PyTorch's default for `matmul`, by a flag for cuDNN.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ def ways(problem: Problem) -> dict[str, Callable[[], Step]]:
     """By name what makes a step. As users have it, compiled, and as one CUDA graph."""
     kind = "SeedGPT" if problem.model == "gpt" else "SeedLSTM"
     on_gpu = partial(torch_step, problem, device="cuda")
-    found: dict[str, Callable[[], Step]] = {
+    makers: dict[str, Callable[[], Step]] = {
         EAGER: partial(on_gpu, kind),
         "PyTorch reduce-overhead": partial(on_gpu, kind, True, mode="reduce-overhead"),
         "PyTorch CUDA graph": partial(graphed, problem, kind),
     }
     if problem.model == "lstm":
-        found[FUSED] = partial(on_gpu, "FusedLSTM")
-        found[f"{FUSED} CUDA graph"] = partial(graphed, problem, "FusedLSTM")
-    return found
+        makers[FUSED] = partial(on_gpu, "FusedLSTM")
+        makers[f"{FUSED} CUDA graph"] = partial(graphed, problem, "FusedLSTM")
+    return makers
 
 
 def graphed(problem: Problem, kind: str) -> Step:
-    """The whole step, AdamW fused, as a CUDA graph that is replayed."""
+    """A function that replays the whole step, with fused AdamW, as a CUDA graph."""
     step = torch_step(problem, kind, device="cuda", optimizer={"fused": True, "capturable": True})
     try:
         aside = torch.cuda.Stream()
@@ -70,9 +70,9 @@ BACKENDS = {"flash": SDPBackend.FLASH_ATTENTION, "cuDNN": SDPBackend.CUDNN_ATTEN
 def attention(
     shape: tuple[int, int, int, int], dtype: str, backend: str | None, backward: bool
 ) -> Step:
-    """Causal attention of q, k, v of a shape (B, H, T, d); None takes PyTorch's own choice.
+    """Causal attention of q, k, v (B, H, T, d). With None PyTorch chooses the backend.
 
-    Unavailable where the backend does not serve it.
+    Unavailable if the backend does not support these arguments.
     """
     make = partial(torch.randn, shape, device="cuda", dtype=getattr(torch, dtype))
     q, k, v = (make(requires_grad=backward) for _ in range(3))
@@ -91,7 +91,7 @@ def attention(
 
 
 def replayed(step: Step, launches: int = 20) -> Step:
-    """A step so many times in one CUDA graph."""
+    """A function that replays a CUDA graph of so many steps."""
     aside = torch.cuda.Stream()
     with torch.cuda.stream(aside):
         for _ in range(3):

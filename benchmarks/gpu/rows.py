@@ -1,4 +1,4 @@
-"""What a check has found: rows of one table."""
+"""Results of checks, as rows of one table."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
+    """One row of the table.
 
-    what:    what was looked at.
-    found:   what came out, to be read.
-    goal:    what was wanted, if anything was.
-    ok:      whether that is so; None where nothing was asked, or could not be tried.
-    numbers: what came out, to be computed with.
+    what:    the subject of the check or measurement.
+    found:   the result as text.
+    goal:    the goal as text, or "".
+    ok:      whether the goal is reached; None if there is no goal, or it was not run.
+    numbers: the result as numbers.
     """
 
     what: str
@@ -26,22 +26,22 @@ class Row:
 
 
 def at_least(what: str, value: float, goal: float, unit: str, **numbers: Any) -> Row:
-    """A measurement that should not be below a goal."""
+    """A measurement with a lower limit as its goal."""
     return Row(what, f"{value:.3g}{unit}", f"≥ {goal:g}{unit}", bool(value >= goal), numbers)
 
 
 def at_most(what: str, value: float, goal: float, unit: str, **numbers: Any) -> Row:
-    """A measurement that should not be above a goal."""
+    """A measurement with an upper limit as its goal."""
     return Row(what, f"{value:.3g}{unit}", f"≤ {goal:g}{unit}", bool(value <= goal), numbers)
 
 
 def left_out(what: str, reason: object) -> Row:
-    """Something that could not be tried here, or was not."""
+    """A row for something that was not run."""
     return Row(what, f"left out: {reason}")
 
 
 def table(rows: Sequence[tuple[str, Row]]) -> str:
-    """Rows with the names of their groups as Markdown."""
+    """Rows with the names of their groups as a Markdown table."""
     lines = ["| group | what | found | goal | |", "|---|---|---|---|---|"]
     marks = {True: "ok", False: "FAILED", None: ""}
     for group, row in rows:

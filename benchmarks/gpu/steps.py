@@ -1,4 +1,4 @@
-"""A training step of the sanity experiment beside its peers; replicas; the whole experiment."""
+"""Times of a training step of the sanity experiment against PyTorch, replicas, the experiment."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ Update = Callable[[], mg.Tensor]
 def updates(
     trials: Sequence[Grokking], device: str, *, recorded: bool = False, nudge: bool = False
 ) -> Update:
-    """What makes one step of the trials, as replicas if there are several, and gives the loss.
+    """A function that makes one step of the trials and returns the loss; several are replicas.
 
-    recorded: as the experiments do where there is a GPU; else step by step.
+    recorded: record the step, as the experiments do on a GPU.
     nudge:    change every weight by one unit in the last place, up or down.
     """
     tasks = []
@@ -61,15 +61,15 @@ def updates(
     return update
 
 
-def losses(trials: Sequence[Grokking], device: str, steps: int, **how: bool) -> Any:
-    """The first losses, (steps, trials)."""
-    update = updates(trials, device, **how)
+def losses(trials: Sequence[Grokking], device: str, steps: int, **options: bool) -> Any:
+    """The first losses, (steps, trials). options: those of `updates`."""
+    update = updates(trials, device, **options)
     return np.array([np.reshape(update().tolist(), -1) for _ in range(steps)])
 
 
 # --- the sanity step ------------------------------------------------------------------------------
 def steps() -> Iterator[Row]:
-    """A step of each model, captured and not, against PyTorch's three ways."""
+    """A step of each model, recorded and not, against PyTorch in three ways."""
     for model in MODELS:
         yield from race(model)
 
@@ -97,29 +97,29 @@ def race(model: SumModel) -> Iterator[Row]:
 
 
 def goals(model: SumModel) -> dict[str, float]:
-    """How many times as long a peer should take as the recorded step."""
+    """The goals for the time of each peer, divided by that of the recorded step."""
     found = {EAGER: 8.0, "PyTorch reduce-overhead": 1.1, "PyTorch CUDA graph": 1.1}
     return found | ({f"{FUSED} CUDA graph": 1.1} if model == "lstm" else {})
 
 
 def peers_of(problem: Problem) -> tuple[dict[str, Callable[[], Any]], list[Row]]:
-    """PyTorch's steps, as far as they can be had here."""
+    """PyTorch's steps that can run here, and rows for the others."""
     try:
         from benchmarks.gpu import peers
     except ImportError as error:
         return {}, [left_out(f"{problem.model} step: PyTorch", error)]
-    found: dict[str, Callable[[], Any]] = {}
+    steps: dict[str, Callable[[], Any]] = {}
     rows: list[Row] = []
     for name, make in peers.ways(problem).items():
         try:
-            found[name] = make()
+            steps[name] = make()
         except Unavailable as reason:
             rows.append(left_out(f"{problem.model} step: {name}", reason))
-    return found, rows
+    return steps, rows
 
 
 def many(model: SumModel, eager: float) -> Iterator[Row]:
-    """64 runs as replicas, against 64 runs of PyTorch eager one after another."""
+    """64 runs as replicas, against 64 runs of PyTorch eager in sequence."""
     trials = [Grokking(model=model, seed=n) for n in range(REPLICAS)]
     with mg.use_kernels():
         update = updates(trials, GPU, recorded=True)
@@ -131,14 +131,14 @@ def many(model: SumModel, eager: float) -> Iterator[Row]:
 
 # --- the whole experiment -------------------------------------------------------------------------
 def sanity() -> Iterator[Row]:
-    """`python -m experiments.sanity --device cuda --replicas` without its figures: 2 models of 2
-    seeds, 10,001 steps, with metrics, and with checkpoints where safetensors is installed."""
+    """The training of `python -m experiments.sanity --device cuda --replicas`: 2 models, 2 seeds,
+    10,001 steps, with metrics, and with checkpoints if safetensors is installed."""
     what = "the whole sanity experiment"
     if find_spec("safetensors") is None:
         what += ", without checkpoints"
         loop.save_checkpoint = lambda *args, **kwargs: None
     with tempfile.TemporaryDirectory() as folder, mg.use_kernels():
-        # some steps first: what is measured is not how long Triton compiles
+        # some steps first, so that the time to compile kernels is not measured
         train_all(Path(folder) / "warm", steps=10)
         synchronize()
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The tests of the kernels on the GPU, where pytest is installed."""
+"""The tests of the kernels, run on the GPU if pytest is installed."""
 
 from __future__ import annotations
 

@@ -14,27 +14,27 @@ from experiments.train import records
 from experiments.train.records import CHECKPOINT, TrialRecord
 
 EQUATIONS = ("6 + 19 = 25", "8 + 8 = 16", "0 + 3 = 3")  # 000: the first two; 001: the third
-FIRST, SECOND, EQUALS, ANSWER = 1, 3, 4, 5  # places in BOS a + b = r
+FIRST, SECOND, EQUALS, ANSWER = 1, 3, 4, 5  # positions in BOS a + b = r
 FILE = "attention.json"
 PLACES = ("BOS", "a", "+", "b", "=", "r", "EOS", "PAD")
 
-Weights = np.ndarray[Any, Any]  # (L, heads, S, S): of each head what query i reads at key j
+Weights = np.ndarray[Any, Any]  # (L, heads, S, S): attention of query i to key j
 
 
 def write_attention(trial: TrialRecord) -> bool:
-    """Keep what the checkpoint of a trial attends to in attention.json; whether there is one now.
+    """Write the attention of a trial's model to attention.json, if there is a checkpoint.
 
-    The records, and figures and tables made of them, then need no checkpoint.
+    Returns whether the file exists. Figures and tables are made from it without the checkpoint.
     """
     path = trial.folder / FILE
     if not (trial.folder / CHECKPOINT).exists():
         return path.exists()
     settings, model, words = load_model(trial.folder)
     data = data_of(settings)
-    known = [equation for equation in EQUATIONS if {*equation.split()} <= {*words}]
+    usable = [equation for equation in EQUATIONS if {*equation.split()} <= {*words}]
     attention = {
         "step": records.read_json(trial.folder / "status.json")["step"],
-        "inputs": [look(model, equation, data) for equation in known],
+        "inputs": [look(model, equation, data) for equation in usable],
         "mean": mean_over(model, data),
     }
     records.write_json(path, attention)
@@ -42,25 +42,26 @@ def write_attention(trial: TrialRecord) -> bool:
 
 
 def attention_of(trial: TrialRecord) -> dict[str, Any]:
-    """What `write_attention` has kept.
+    """The contents of attention.json.
 
     step:   of the checkpoint.
-    inputs: one dict for each of `EQUATIONS` that the model has words for: see `look`.
-    mean:   the weights averaged over all equations of two numbers; `equations` of them.
+    inputs: the result of `look` for each of `EQUATIONS` whose tokens are in the vocabulary.
+    mean:   the weights averaged over all equations of two numbers, whose count is `equations`.
     """
     return records.read_json(trial.folder / FILE)
 
 
 @mg.no_grad()
 def look(model: Any, equation: str, data: tuple[Equations, Equations]) -> dict[str, Any]:
-    """A GPT reads one equation of two numbers, such as "6 + 19 = 25", padded as in its data.
+    """The attention of a GPT that reads an equation of two numbers, such as "6 + 19 = 25".
 
-    data: the training and the validation set.
-    tokens:    what it reads.
-    set:       "training" or "validation", or "neither" where the equation is wrong.
-    predicted: what it says after "=", two words, without having read what follows.
-    weights:   (L, heads, S, S) in lists.
-    ValueError names a word outside the vocabulary.
+    data: the training and the validation set. ValueError for a token outside the vocabulary.
+
+    Returns a dict of
+    tokens:    the input, padded as in the data.
+    set:       the set of the equation, "training" or "validation"; "neither" if it is wrong.
+    predicted: the two tokens predicted after "=" and after the answer.
+    weights:   (L, heads, S, S) as nested lists.
     """
     words, length = data[0].vocabulary, data[0].inputs.shape[1]
     text = f"BOS {equation} EOS"
@@ -89,12 +90,12 @@ def mean_over(model: Any, data: tuple[Equations, Equations]) -> dict[str, Any]:
 
 
 def in_lists(weights: Weights) -> list[Any]:
-    """Six decimals, which is more than float32 can promise after a softmax."""
+    """Nested lists, rounded to six decimals: more than the accuracy of a float32 softmax."""
     return np.round(weights.astype(np.float64), 6).tolist()
 
 
 def shares(weights: Weights) -> dict[str, np.ndarray[Any, Any]]:
-    """(L, heads) parts of the attention at "=" and at the answer that fall on the two numbers."""
+    """(L, heads): the attention of the queries "=" and the answer to the two numbers."""
     parts = {}
     for name, query in (("=", EQUALS), ("r", ANSWER)):
         first, second = weights[..., query, FIRST], weights[..., query, SECOND]
@@ -103,5 +104,5 @@ def shares(weights: Weights) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def mean_shares(trial: TrialRecord) -> dict[str, np.ndarray[Any, Any]]:
-    """The `shares` of a trial in the mean over all equations of two numbers."""
+    """The `shares` of a trial, averaged over all equations of two numbers."""
     return shares(np.array(attention_of(trial)["mean"]["weights"]))

@@ -1,8 +1,8 @@
-"""Where GPTs look while they add (question 4.8 of seeds 000 and 001).
+"""The attention of GPTs that add two numbers (question 4.8 of seeds 000 and 001).
 
-Three GPTs, those of the figures of 001: `sanity`, as in 4.1; `mixed`, of 4.4, which learns sums of
-two and of three numbers modulo 11, so that a sum of two ends in padding; and `large`, the greatest
-of 4.5, with 3 layers and d = 256. Each reads the seeds' inputs, and then every sum of two.
+Three GPTs, as in the figures of 001: `sanity`, of 4.1; `mixed`, of 4.4, which learns sums of two
+and of three numbers modulo 11, so that sums of two end in padding; and `large`, the largest of 4.5,
+with 3 layers and d = 256. Each reads the seeds' inputs, and then every sum of two.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from experiments.results.trials import Trials
 from experiments.sweep.experiment import Experiment, main
 from experiments.train.records import TrialRecord
 
-UNEQUAL = 0.1  # difference between heads, in attention, that counts as one
+UNEQUAL = 0.1  # heads differ if their attention differs by more
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Options(options.Options):
 
 
 def results(trials: Trials) -> Results:
-    seen = [trial for trial in trials if write_attention(trial)]
-    general = [trial for trial in seen if best(trial, "val_accuracy")[0] >= LEARNT]
+    measured = [trial for trial in trials if write_attention(trial)]
+    general = [trial for trial in measured if best(trial, "val_accuracy")[0] >= LEARNT]
     return Results(
-        tables=[inputs_table(seen), shares_table(seen)],
-        drawings=[drawing for trial in seen for drawing in drawings_of(trial)],
+        tables=[inputs_table(measured), shares_table(measured)],
+        drawings=[drawing for trial in measured for drawing in drawings_of(trial)],
         claims=decide(CLAIMS, general),
-        answer=Answer(answer(seen), "attention"),
+        answer=Answer(answer(measured), "attention"),
         groups=MODELS,
     )
 
@@ -70,7 +70,7 @@ def answer(trials: Trials) -> str:
 
 
 def drawings_of(trial: TrialRecord) -> list[Drawing]:
-    """Maps of each input, and of the mean over all equations of two numbers."""
+    """Attention maps for each input, and for the mean over all equations of two numbers."""
     from experiments.results.maps import attention_maps  # matplotlib takes a second to import
 
     name, s, attention = trial.folder.name, trial.settings, attention_of(trial)
@@ -102,7 +102,7 @@ def predicted(each: dict[str, Any]) -> str:
 
 # --- tables ---------------------------------------------------------------------------------------
 def inputs_table(trials: Trials) -> Table:
-    """What each GPT read, and what it predicted."""
+    """The inputs of each GPT, and its predictions."""
     rows, data = [], {}
     for trial in trials:
         name, inputs = trial.folder.name, attention_of(trial)["inputs"]
@@ -114,7 +114,7 @@ def inputs_table(trials: Trials) -> Table:
 
 
 def shares_table(trials: Trials) -> Table:
-    """A row a head: what the queries that predict the answer and EOS read."""
+    """One row per head: the attention of the queries that predict the answer and EOS."""
     rows, data = [], {}
     for trial in trials:
         name, shares = trial.folder.name, mean_shares(trial)
@@ -133,17 +133,17 @@ def shares_table(trials: Trials) -> Table:
     return Table("attention", "Attention to the numbers", columns, rows, note, data)
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 Shares = dict[str, np.ndarray[Any, Any]]
 
 
 def of_heads(
     holds: Callable[[Shares], Any], show: Callable[[Shares, str], str], note: str = ""
 ) -> Test:
-    """Whether something holds of most heads, by the mean over all equations of two numbers.
+    """Whether something holds for most heads, by the mean over all equations of two numbers.
 
-    holds: of each head, or of the model.
-    show:  in words; it gets what is measured and in how many heads it holds.
+    holds: returns a boolean for each head, or one for the model.
+    show:  returns the text; its arguments are the shares, and in how many heads it holds.
     """
 
     def test(trials: Trials) -> Finding:

@@ -1,11 +1,11 @@
-"""What does compute buy? Question 4.6 of seeds 000 and 001: batch size B and training time.
+"""Scaling compute, question 4.6 of seeds 000 and 001: batch size B and training time.
 
 LSTM and GPT learn a + b mod 31 for T = 20,001 steps with batches of B = 32 ... 512. Figures: loss
 and accuracy against the step, coloured by B (4.6 a), and best values up to α T steps against B,
-coloured by α (4.6 b). Tables: these numbers. Claims: what both seeds say of it.
+coloured by α (4.6 b). Tables: these numbers. Claims: those of both seeds.
 
-B = 512 is really all 480 training samples. And T steps of a larger batch see more samples: the
-last claim compares batch sizes at equal samples too.
+With B = 512 a batch is all 480 training samples. T steps with a larger batch see more samples, so
+the last claim also compares batch sizes at equal numbers of samples.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Compute(options.Options):
     """The sweep over the batch size."""
 
     batch_sizes: tuple[int, ...] | None = None
-    """Samples a step, at most the training set. If not given 32, 64, 128, 256, 512."""
+    """Samples per step, at most the training set. By default 32, 64, 128, 256, 512."""
 
     def trials(self) -> dict[str, Grokking]:
         sizes = self.batch_sizes or self.pick(BATCH_SIZES, (8, 16, 512))
@@ -72,10 +72,10 @@ def answer(trials: Trials) -> str:
 
 # --- under a cut-off ------------------------------------------------------------------------------
 def cut(trial: TrialRecord, alpha: float) -> TrialRecord:
-    """The trial up to α T steps; where α = 1 all of it.
+    """The trial up to α T steps; for α = 1 the whole trial.
 
-    T is what was asked for: whole epochs make a trial up to 9 steps longer, all of which count
-    where α = 1. ValueError unless 0 < α <= 1.
+    T is the setting `steps`: because epochs are whole, a trial has up to 9 steps more, which count
+    for α = 1. ValueError unless 0 < α <= 1.
     """
     if not 0 < alpha <= 1:
         raise ValueError(f"α: expected a fraction in (0, 1], got {alpha}")
@@ -120,19 +120,19 @@ def drawings(trials: Trials) -> list[Drawing]:
     return drawn
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def real_batch(trial: TrialRecord) -> int:
-    """Samples in a step: B, or the whole training set if that is smaller."""
+    """Samples per step: B, or the size of the training set if that is smaller."""
     return min(trial.settings["batch_size"], len(data_of(Grokking.of(trial.settings))[0]))
 
 
 IN_B = Along("B", "per doubling of B", lambda t: math.log2(real_batch(t)))
-# t_f(L_val) among steps that all evaluate: after them trials end at T or up to 9 later
+# t_f(L_val) among steps that all trials evaluate; their last step is T or up to 9 later
 STEP_OF_BEST = Quantity("t_f(L_val)", lambda t: NAMED["t_f(L_val)"].of(until(t, STEPS - 1)))
 
 
 def longer(trials: Trials) -> Finding:
-    """By definition best values never get worse with α; so whether they still get better."""
+    """By definition best values never get worse with α; this tests whether they get better."""
     if len(by_group(trials, MODELS)) < len(MODELS):
         return Finding()
     l_half, a_half = under(L_VAL, 0.5).of, under(A_VAL, 0.5).of
@@ -151,7 +151,7 @@ def longer(trials: Trials) -> Finding:
 def at_equal_samples(trials: Trials) -> tuple[str, list[Trend | None]]:
     """Erratum 000.6: T steps of B samples are B T samples, so B and compute change together.
 
-    By how much more log10 L_val grows with B at equal samples than at equal steps.
+    The slope of log10 L_val against B at equal samples, minus the slope at equal steps.
     """
     if not trials:
         return "", [None]

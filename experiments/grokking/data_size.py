@@ -1,9 +1,9 @@
-"""How much data is enough? Question 4.3 of seeds 000 and 001: the fraction r used for training.
+"""Scaling data, question 4.3 of seeds 000 and 001: the fraction r used for training.
 
 LSTM and GPT learn a + b mod 31 from a fraction r = .1 ... .9 of all sums. Figures: loss and
-accuracy against the step, coloured by r (4.3 a), and best values with the steps at which they were
-reached against r (4.3 b). Tables: these numbers, and between which fractions a model turns from
-one that learns by heart to one that generalises (4.3 d). Claims: what both seeds say of it.
+accuracy against the step, coloured by r (4.3 a), and best values, with the steps at which they were
+reached, against r (4.3 b). Tables: these numbers, and the largest fraction at which a model only
+memorizes, the smallest at which it generalizes (4.3 d). Claims: those of both seeds.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from experiments.train.records import TrialRecord
 
 FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 FITS = 0.99  # least A_train of a model that has learnt its training set: "A_train ~ 1"
-FAILS = 0.5  # greatest A_val of one that has done no more
-PERFECT = 0.997  # in the seed's table, where one of two trials is wrong once in 481
+FAILS = 0.5  # greatest A_val of a model that only memorizes
+PERFECT = 0.997  # for the seed, whose table has one error in 481 samples in one of two trials
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class DataSize(options.Options):
     """The sweep over the fraction used for training."""
 
     fractions: tuple[float, ...] | None = None
-    """Fractions r of all sums to train on; the others validate. If not given .1 ... .9."""
+    """Fractions r of all sums to train on; the others are for validation. By default .1 ... .9."""
 
     def trials(self) -> dict[str, Grokking]:
         fractions = self.fractions or self.pick(FRACTIONS, (0.3, 0.6, 0.9))
@@ -48,7 +48,7 @@ class DataSize(options.Options):
         return {
             f"{model}-r{r:g}-seed{seed}": self.trial(model=model, seed=seed, p=p, r_train=r)
             for seed in self.seeds
-            for r in sorted(fractions, key=lambda r: abs(r - 0.5))  # near .5 it is decided
+            for r in sorted(fractions, key=lambda r: abs(r - 0.5))  # most informative first
             for model in self.models
         }
 
@@ -80,7 +80,7 @@ fraction = lambda trial: trial.settings["r_train"]
 
 
 class Threshold(NamedTuple):
-    """The smallest or the largest fraction of which something holds; choose: min or max."""
+    """The smallest or the largest fraction for which something holds; choose: min or max."""
 
     name: str
     words: str
@@ -88,14 +88,14 @@ class Threshold(NamedTuple):
     choose: Callable[..., float]
 
     def of(self, trials: Trials) -> float | None:
-        """The fraction, of trials of one model and seed; None if there is none."""
+        """The fraction among trials of one model and seed; None if it holds for none."""
         return self.choose(map(fraction, filter(self.holds, trials)), default=None)
 
     def by_seed(self, trials: Trials) -> dict[int, float | None]:
         return {seed: self.of(of_seed) for seed, of_seed in by_value(trials, "seed").items()}
 
     def by_model(self, trials: Trials) -> claims.BySeed[float]:
-        """`by_seed` of both models, where every fraction ran; empty if one has no such seed."""
+        """`by_seed` for both models, of seeds with all fractions; empty if a model has no seed."""
         with_all_fractions = [
             trial
             for of_seed in by_value(trials, "seed").values()
@@ -144,9 +144,9 @@ def answer(trials: Trials) -> str:
     return f"Least r at which nine in ten held-out sums are right, seed by seed: {texts}"
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def close_at_most_fractions(trials: Trials) -> Finding:
-    """Within a factor of 2, in the mean over pairs."""
+    """Whether L_val of both is within a factor of 2 at most r, in the mean over pairs."""
     gaps = {}
     for r in FRACTIONS:
         _, (gaps[r],) = paired(LOG_L_VAL, LSTM, GPT, r_train=[r]).of(trials)
@@ -175,13 +175,13 @@ def thresholds_near(trials: Trials) -> Finding:
 
 
 def noise(trials: Trials) -> Finding:
-    """Erratum 001.4: models cannot be told apart where their seeds overlap."""
+    """Erratum 001.4: if the fractions of both models overlap over seeds, it is noise."""
     if not (fractions := OVERFITTING.by_model(trials)):
         return Finding()
     lstm, gpt = ({r or 0.0 for r in fractions[model].values()} for model in MODELS)
-    apart = max(gpt) < min(lstm) or max(lstm) < min(gpt)
+    disjoint = max(gpt) < min(lstm) or max(lstm) < min(gpt)
     one_seed = min(map(len, fractions.values())) < 2
-    verdict = "undecided" if one_seed else "differs" if apart else "agrees"
+    verdict = "undecided" if one_seed else "differs" if disjoint else "agrees"
     return Finding(claims.seeds_in_words(fractions), verdict)
 
 

@@ -1,8 +1,7 @@
-"""Where seeds 000 and 001 are wrong, or contradict themselves or each other.
+"""Errors of seeds 000 and 001, and contradictions in and between them.
 
-Each erratum with the measurement that decides it. Some are arithmetic, done here; some are read off
-the records of an experiment, here or by that experiment itself, as a claim with the number of the
-erratum.
+Each erratum has a measurement that decides it. Some are computed here; others come from the records
+of an experiment, here or in that experiment, as a claim with the number of the erratum.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ HEAD_SIZE = D // HEADS
 
 
 def lstm_box(d_x: int, d_h: int, layers: int) -> int:
-    """The last box of question 1.3 of seed 000, as it is printed, with bias."""
+    """The last box of question 1.3 of seed 000, as printed, with bias."""
     return 4 * d_h * d_x + d_h**2 + (layers - 1) * 2 * d_h**2 + 4 * layers * d_h
 
 
-# question 2.6: matrices of head size x heads would hold few numbers; the printed formula has more
+# question 2.6: matrices of head size x heads have few numbers; the printed formula gives more
 SHAPES = 4 * HEAD_SIZE * HEADS + 4 * HEAD_SIZE * HEADS
 FORMULA = 4 * HEAD_SIZE**2 * HEADS**2 + 4 * HEAD_SIZE * HEADS
 
 
 def decoder(model: int) -> int:
-    """Question 2.10, with bias; "model" may be the multiplier, or short for the width."""
+    """Question 2.10, with bias; "model" may mean the multiplier, or the width d_model."""
     return L * (FORMULA + 2 * model * D**2)
 
 
@@ -42,12 +41,12 @@ NORMS = f"; the difference is the layer norms, L · 4 d = {4 * D * L:,}"
 
 
 def counts(printed: int, right: int, note: str = "") -> Test:
-    """A count as a seed's formula gives it, beside that of `models.count`."""
+    """Whether the count by a seed's formula equals that of `models.count`."""
     ours = f"gives {printed:,}; the model has {right:,}{note}"
     return lambda trials: Finding(ours, "agrees" if printed == right else "differs")
 
 
-# --- read off data and records --------------------------------------------------------------------
+# --- from data and records ------------------------------------------------------------------------
 TRAIN, VAL = map(len, data_of(Grokking()))  # sums in the training and the validation set
 
 
@@ -58,7 +57,7 @@ def least_losses(trial: TrialRecord) -> tuple[float, float, int] | None:
 
 
 def still_falling(trials: Trials) -> Finding:
-    """Whether both losses of the LSTM were least in the last hundredth of the training."""
+    """Whether both losses of the LSTM were least in the last 1 % of training."""
     lstms = LSTM.of(trials)
     finding = share_of(
         [LSTM],
@@ -72,7 +71,7 @@ def still_falling(trials: Trials) -> Finding:
 
 
 def fact(text: str) -> Test:
-    """That the protocol says something else."""
+    """A claim that differs from the protocol; text says how."""
     return lambda trials: Finding(text, "differs")
 
 
@@ -81,7 +80,7 @@ FEW, MANY = (math.ceil(20_001 / math.ceil(TRAIN / size)) * TRAIN for size in (32
 
 
 def spread_of_steps(trials: Trials) -> Finding:
-    """Whether the steps of best values differ between seeds by one evaluation at most."""
+    """Whether the steps of best values differ between seeds by at most one evaluation."""
     texts, near = [], []
     for model, of_model in by_group(comparable(trials), MODELS).items():
         for steps in (NAMED["t_f(L_val)"], NAMED["t_f(A_val)"]):

@@ -1,4 +1,4 @@
-"""Figures of the seven experiments, but for those that all sweeps share (`results.panels`)."""
+"""Figures of the seven experiments, without those that all sweeps share (`results.panels`)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def curves(
     head: str = "",
     name: str = "",
 ) -> list[Drawing]:
-    """For each model its curves against the step, coloured by a setting.
+    """One figure per model: its curves against the step, coloured by a setting.
 
     head, name: added to the model's label in the caption, and to the name of the figure.
     """
@@ -42,7 +42,7 @@ def curves(
 
 
 def best(trials: Trials, setting: Setting, caption: str, *, head: str = "") -> list[Drawing]:
-    """Best values of both models against a setting; nothing before a trial has ended."""
+    """Best values of both models against a setting; no figure before a trial has ended."""
     if not (ended := finished(trials)):
         return []
     lines = panels.lines_of_groups(ended, MODELS, setting.name)
@@ -53,7 +53,7 @@ def best(trials: Trials, setting: Setting, caption: str, *, head: str = "") -> l
 # --- question 4.7: the norm -----------------------------------------------------------------------
 @mpl.rc_context(STYLE)
 def norms(trials: Trials) -> Figure:
-    """The norm against the step: a row a model, a column a weight decay, a line a trial."""
+    """The norm against the step: rows are models, columns weight decays, lines trials."""
     models = by_group(trials, MODELS)
     decays = [*by_value(trials, "weight_decay")]
     markers = {"flat": ("o", "flat from here"), "learnt": ("^", f"A_val ≥ {LEARNT} from here")}
@@ -62,11 +62,11 @@ def norms(trials: Trials) -> Figure:
     for row, (model, group) in zip(axes, models.items(), strict=True):
         for ax, decay in zip(row, decays, strict=True):
             for trial in where(group, weight_decay=decay):
-                at, norm = {r["step"]: r["norm"] for r in trial.records}, norm_of(trial)
-                ax.plot([*at], [*at.values()], color=model.color, linewidth=0.8)
+                curve, norm = {r["step"]: r["norm"] for r in trial.records}, norm_of(trial)
+                ax.plot([*curve], [*curve.values()], color=model.color, linewidth=0.8)
                 for name, (marker, _) in markers.items():
                     if (step := getattr(norm, name)) is not None:
-                        ax.plot(step, at[step], marker, color="black", markersize=5)
+                        ax.plot(step, curve[step], marker, color="black", markersize=5)
             draw_grid(ax)
             ax.set_title(f"{model.label}, weight decay {decay:g}", loc="left")
             ax.xaxis.set_major_formatter("{x:,.0f}")

@@ -1,10 +1,10 @@
-// The GPT of models/gpt.py in float64, on the float32 weights of a checkpoint.
+// The GPT of models/gpt.py in float64, with the float32 weights of a checkpoint.
 //
-// It touches nothing of the page, so that tests can compare its numbers with minigrad's.
+// It does not use the page, so that tests can compare its numbers with minigrad's.
 "use strict";
 
 class GPT {
-  // about: see weights.pack.    numbers: Float32Array, all tensors in a row
+  // about: see pack in live.py.    numbers: Float32Array, all tensors one after the other
   constructor(about, numbers) {
     Object.assign(this, about);
     this.tensor = {};
@@ -15,21 +15,21 @@ class GPT {
     this.ids = new Map(this.words.map((word, id) => [word, id]));
   }
 
-  // The ids of what was typed, BOS first.    An Error says, for people, what is wrong with it.
+  // The ids of the typed text, BOS first. The message of an Error is for the reader of the page.
   encode(text) {
-    const found = text.match(/\d+|[A-Za-z]+|\S/g) || [];
-    if (found[0] !== "BOS") found.unshift("BOS");
-    const unknown = found.find((word) => !this.ids.has(word));
+    const words = text.match(/\d+|[A-Za-z]+|\S/g) || [];
+    if (words[0] !== "BOS") words.unshift("BOS");
+    const unknown = words.find((word) => !this.ids.has(word));
     if (unknown !== undefined) {
       throw new Error(
         `“${unknown}” is no token of this model. It knows the numbers 0 to ${this.p - 1}, ` +
         `${this.words.slice(this.p).join(" ")}.`);
     }
-    if (found.length > this.length) {
+    if (words.length > this.length) {
       throw new Error(
-        `These are ${found.length} tokens, BOS among them; the model reads ${this.length} at most.`);
+        `These are ${words.length} tokens, BOS among them; the model reads ${this.length} at most.`);
     }
-    return found.map((word) => this.ids.get(word));
+    return words.map((word) => this.ids.get(word));
   }
 
   // ids (S) -> logits (S, V) and attentions (L, heads, S, S), as nested arrays
@@ -111,7 +111,7 @@ function gelu(x) {
   return 0.5 * x * (1 + erf(x * Math.SQRT1_2));
 }
 
-// erf x = 2/√π e^(-x²) Σ (2x²)^n x / (1·3·5 ... (2n+1)): all terms of one sign, so nothing cancels.
+// erf x = 2/√π e^(-x²) Σ (2x²)^n x / (1·3·5 ... (2n+1)): all terms have one sign, so none cancel.
 function erf(x) {
   if (Math.abs(x) > 6) return Math.sign(x); // 1 - erf 6 is below half a unit in the last place
   let term = x, sum = x;

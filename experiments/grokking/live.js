@@ -1,4 +1,4 @@
-// The attention of a small GPT, which gpt.js computes, to an equation that is typed.
+// The form for an equation, and the attention and predictions of a small GPT (gpt.js) for it.
 "use strict";
 
 const CIVIDIS = [[0, 34, 78], [67, 78, 108], [125, 124, 120], [188, 175, 111], [254, 232, 56]];
@@ -20,24 +20,24 @@ async function startAttention() {
   return gpt;
 }
 
-// Show what the model makes of an equation, or what is wrong with the equation.
+// Show the model's predictions and attention for an equation, or what is wrong with the equation.
 function read(gpt, text) {
-  const [said, predictions, maps] =
+  const [message, predictions, maps] =
     ["said", "predictions", "maps"].map((id) => document.getElementById(id));
   let ids;
   try {
     ids = gpt.encode(text);
   } catch (error) {
-    said.textContent = error.message;
-    said.className = "error";
+    message.textContent = error.message;
+    message.className = "error";
     predictions.replaceChildren();
     maps.replaceChildren();
     return;
   }
   const { logits, attentions } = gpt.forward(ids), tokens = ids.map((id) => gpt.words[id]);
   const next = continued(gpt, ids);
-  said.className = "";
-  said.textContent = next.length
+  message.className = "";
+  message.textContent = next.length
     ? `After “${tokens.join(" ")}” it says: ` +
       next.map(({ word, chance }) => `${word} (${percent(chance)})`).join(", ") + "."
     : `After “${tokens.join(" ")}” it says nothing: the equation is over.`;
@@ -46,24 +46,24 @@ function read(gpt, text) {
     attentionMap(`Layer ${layer + 1}, head ${head + 1}`, tokens, weights))));
 }
 
-// The most likely word, then the most likely after that, up to EOS or as far as the model reads.
+// Greedy decoding: the most likely word, then the most likely after it, up to EOS or the length.
 function continued(gpt, ids) {
-  const found = [];
+  const words = [];
   let last = gpt.words[ids[ids.length - 1]];
   while (last !== "EOS" && last !== "PAD" && ids.length <= gpt.length) {
     const { logits } = gpt.forward(ids);
     const [best] = likely(gpt, logits[ids.length - 1]);
-    found.push(best);
+    words.push(best);
     last = best.word;
     ids = [...ids, gpt.ids.get(last)];
   }
-  return found;
+  return words;
 }
 
-// Words with their chances, the most likely first.
+// Words with their probabilities, the most likely first.
 function likely(gpt, logits) {
-  const found = softmax(logits).map((chance, id) => ({ word: gpt.words[id], chance }));
-  return found.sort((a, b) => b.chance - a.chance);
+  const words = softmax(logits).map((chance, id) => ({ word: gpt.words[id], chance }));
+  return words.sort((a, b) => b.chance - a.chance);
 }
 
 function percent(chance) {
@@ -83,7 +83,7 @@ function predictionTable(gpt, tokens, logits) {
   return element("div", { className: "scroll", tabIndex: 0 }, table);
 }
 
-// Rows read, columns are read; what comes later is hidden from a query.
+// Rows are queries, columns are keys; later keys are masked.
 function attentionMap(title, tokens, weights) {
   const rows = weights.map((row, i) => element("tr", {},
     element("th", { scope: "row", textContent: tokens[i] }),

@@ -1,4 +1,4 @@
-"""The section of the page in which an equation can be typed: a small GPT computes in it."""
+"""The section of the page with a form for an equation, which a small GPT reads in the browser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from experiments.report.report import Chapter, Section
 from experiments.train import records
 from experiments.train.records import CHECKPOINT, TrialRecord
 
-MOST = 500_000  # numbers of a model that goes into a page: 2 MB
+MOST = 500_000  # parameters of a model in the page: 2 MB
 
 
 def html(chapters: Sequence[Chapter]) -> str:
@@ -23,8 +23,8 @@ def html(chapters: Sequence[Chapter]) -> str:
     trial = choose(chapters)
     if trial is None:
         return (
-            "<p>No checkpoint of a small GPT lies beside the records, so there is nothing to "
-            "compute with. Train one with <code>python -m experiments.sanity</code>.</p>"
+            "<p>No checkpoint of a small GPT is with the records, so nothing can be computed here. "
+            "Train one with <code>python -m experiments.sanity</code>.</p>"
         )
     about, numbers = pack(trial.folder)
     example = "6 + 19 =" if about["p"] > 19 else "6 + 9 ="
@@ -44,9 +44,9 @@ def html(chapters: Sequence[Chapter]) -> str:
 
 
 def choose(chapters: Sequence[Chapter]) -> TrialRecord | None:
-    """Of the GPTs that have a checkpoint and are small enough, the one that generalizes best.
+    """The GPT with the best last validation accuracy, of those small enough with a checkpoint.
 
-    Of equals the first in the order of the report.
+    If several are equal, the first in the order of the report.
     """
     fitting = [
         trial
@@ -60,10 +60,10 @@ def choose(chapters: Sequence[Chapter]) -> TrialRecord | None:
 
 
 def pack(folder: Path) -> tuple[dict[str, Any], bytes]:
-    """What gpt.js computes with: a description in JSON, and all numbers as float32 in a row.
+    """The model for gpt.js: a description for JSON, and all tensors as consecutive float32.
 
-    The description has the vocabulary, the sizes, and for each tensor by name where it begins and
-    its shape. The table of positions is among them, so that the page has the very same.
+    The description has the vocabulary, the sizes, and by name the offset and shape of each tensor.
+    The table of positions is a tensor too, so that the page uses the same numbers.
     """
     trial, model, words = load_model(folder)
     tensors = {**model.state_dict(), "positions.table": model.positions.table.numpy()}

@@ -1,10 +1,10 @@
-"""Does a larger model do better? Question 4.5 of seeds 000 and 001: layers L and width d.
+"""Scaling the model, question 4.5 of seeds 000 and 001: layers L and width d.
 
 LSTM and GPT of L = 1, 2, 3 layers with embedding and hidden size d = 64, 128, 256 learn a + b mod
 31. Figures: loss and accuracy against the step for each L, coloured by d (4.5 a); best values for
 each L and d, and against the number P of parameters outside the embedding (4.5 b). Tables: these
-numbers, and which model scales better, by slopes with their intervals (4.5 c). Claims: what both
-seeds say of it.
+numbers, and which model scales better, by slopes with their intervals (4.5 c). Claims: those of
+both seeds.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class ModelSize(options.Options):
     """The sweep over layers and width."""
 
     layers: tuple[int, ...] | None = None
-    """Numbers of layers L. If not given 1, 2, 3."""
+    """Numbers of layers L. By default 1, 2, 3."""
     d: tuple[int, ...] | None = None
-    """Embedding and hidden sizes; for the GPT multiples of its 4 heads. If not given 64, 128,
+    """Embedding and hidden sizes; for the GPT multiples of its 4 heads. By default 64, 128,
     256."""
 
     def trials(self) -> dict[str, Grokking]:
@@ -68,7 +68,7 @@ def results(trials: Trials) -> Results:
 
 
 def parameters(trial: TrialRecord) -> int:
-    """P: what the model learns outside its token embedding."""
+    """P: the number of parameters outside the token embedding."""
     return parameters_of(Grokking.of(trial.settings), embeddings=False)
 
 
@@ -125,9 +125,9 @@ def scaling_table(trials: Trials) -> Table:
         slopes |= {f"L, d = {d}": slope(number, IN_L, d=d) for d in by_value(trials, "d")}
         for along, each in slopes.items():
             lstm, gpt = (each.of(model.of(trials)) for model in MODELS)
-            apart = trends.difference(lstm, gpt)
-            values = {"lstm": lstm, "gpt": gpt, "gap": apart}
-            better = BETTER[apart.direction * number.better] if apart else "not run"
+            difference = trends.difference(lstm, gpt)
+            values = {"lstm": lstm, "gpt": gpt, "gap": difference}
+            better = BETTER[difference.direction * number.better] if difference else "not run"
             shown = [str(trend) if trend else "not run" for trend in values.values()]
             rows.append([number.name, along, each.x.unit, *shown, better])
             about = {"number": number.name, "in": along, "better": better}
@@ -147,9 +147,9 @@ def answer(trials: Trials) -> str:
     return f"Model that gets better faster with its number of parameters, {texts}"
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def ranks(trials: Trials) -> Finding:
-    """At each L and seed, d and the next larger one."""
+    """Whether L_val is lower for the next larger d, at each L and seed."""
     losses: dict[Any, list[float]] = {}
     for _, loss, layers_and_seed in sorted(slope(LOG_L_VAL, IN_D).points(LSTM.of(trials))):
         losses.setdefault(layers_and_seed, []).append(loss)
@@ -161,7 +161,7 @@ def ranks(trials: Trials) -> Finding:
 
 
 def least_accuracy(groups: Sequence[Group], holds: Callable[..., bool], note: str = "") -> Test:
-    """Whether something holds of each group's least A_val of all sizes, in the mean over seeds."""
+    """Whether something holds for each group's least A_val over all sizes, in the mean of seeds."""
 
     def test(trials: Trials) -> Finding:
         if len(by_group(trials, groups)) < len(groups):
@@ -177,23 +177,23 @@ def least_accuracy(groups: Sequence[Group], holds: Callable[..., bool], note: st
 
 
 def distances(trials: Trials) -> tuple[str, list[trends.Trend | None]]:
-    """Erratum 000.5: d cannot help LSTM consistently if its loss is volatile in size."""
+    """Erratum 000.5: d cannot help the LSTM consistently if its loss is volatile in size."""
     in_p = slope(LOG_L_VAL, IN_P)
     lstm, gpt = (
         trends.average([abs(r) for r in trends.residuals(in_p.points(model.of(trials)))])
         for model in MODELS
     )
-    apart = trends.difference(lstm, gpt)
+    difference = trends.difference(lstm, gpt)
     of_lstm = slope(LOG_L_VAL, IN_D).of(LSTM.of(trials))
     ours = (
-        f"mean distance of log10 L_val from its line in log10 P, LSTM - GPT: {apart}; slope of "
-        f"LSTM per doubling of d: {of_lstm}"
+        f"mean distance of log10 L_val from its line in log10 P, LSTM - GPT: {difference}; "
+        f"slope of LSTM per doubling of d: {of_lstm}"
     )
-    return ours, [apart]
+    return ours, [difference]
 
 
 def described(exchanged: bool = False) -> dict[str, Test]:
-    """What 001 says of how each model scales; with the models exchanged, if that is asked."""
+    """Tests of what 001 says about how each model scales, also with the models exchanged."""
     lstm, gpt = (GPT, LSTM) if exchanged else (LSTM, GPT)
     return {
         "L fixed: L_val of GPT falls with d": trend(slope(LOG_L_VAL, IN_D), gpt) < 0,
@@ -236,7 +236,7 @@ CLAIMS = (
          gap(slope(LOG_L_VAL, IN_L, d=256), LSTM, GPT) < 0),
     Says("000, 4.5 (c)", "L_val, d = 64: GPT scales better with L",
          gap(slope(LOG_L_VAL, IN_L, d=64), LSTM, GPT) > 0),
-    # poorly: not for the better; that neither direction shows is no proof of it
+    # poorly: for the worse; an undecided slope does not prove it
     Says("000, 4.5 (c)", "A_val, d = 128: both models scale poorly with L",
          trend(slope(A_VAL, IN_L, d=128), LSTM, GPT) < 0),
     Says("000, 4.5 (c)", "L_val, d = 128: both models scale poorly with L",

@@ -1,8 +1,8 @@
-"""What is measured of the norm of the parameters in one trial (question 4.7 of seeds 000 and 001).
+"""Measurements of the parameters' norm in one trial (question 4.7 of seeds 000 and 001).
 
-Measured at the regular evaluations, 100 steps apart. The median norm is the median over `WINDOW`
-evaluations, in which spikes do not show. Its trend at a step is the change of its logarithm in
-1,000 steps, over as many evaluations around it.
+They use the regular evaluations, 100 steps apart. The median norm is the running median over
+`WINDOW` evaluations, which removes spikes. Its trend at a step is the change of its logarithm per
+1,000 steps, over as many evaluations around the step.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from experiments.grokking.seeds import LEARNT
 from experiments.results.curves import first_step
 from experiments.train.records import TrialRecord
 
-WINDOW = 11  # evaluations of the running median, which leaves spikes out
+WINDOW = 11  # evaluations of the running median
 REACH = WINDOW // 2
-TREND = 0.01  # change of the norm in 1,000 steps, of itself, up to which it counts as flat
-RISE = 0.02  # of the norm from one evaluation to the next, from which it is a spike
-BURST = 10.0  # times as much as before: a spike of the training loss
-LEAST = float(np.finfo(np.float32).eps)  # of the losses that are compared: others are rounding
+TREND = 0.01  # largest relative change of the norm in 1,000 steps that is flat
+RISE = 0.02  # relative rise from one evaluation to the next above which it is a spike
+BURST = 10.0  # the training loss has a spike if it is so many times its median before
+LEAST = float(np.finfo(np.float32).eps)  # losses below are rounding, and compared as this
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -33,17 +33,17 @@ class Norm:
     """The measurements of one trial.
 
     learnt:   the first step with a validation accuracy of `LEARNT`; None if there is none.
-    trend:    that of the median norm at `learnt`.
-    flat:     the first step from which the trend has been `TREND` at most until `learnt`; None if
-              it is more there.
+    trend:    the trend of the median norm at `learnt`.
+    flat:     the first step from which the trend is at most `TREND` until `learnt`; None if it is
+              larger at `learnt`.
     greatest: the step of the greatest norm.
-    rises:    evaluations whose norm is greater by more than `RISE` than that of the one before,
-              after the training set was first learnt. Weight decay makes no norm greater.
-    bursts:   how many of them come with a spike of the training loss, at their evaluation or the
-              ones beside it: more than `BURST` times the median of the evaluations before.
-    calm:     what part of the other evaluations since then do.
-    falls:    evaluations whose norm is less than weight decay by itself would have left of the one
-              before, (1 - lr * weight decay) to the power of the steps between.
+    rises:    the number of evaluations, after the training set was learnt, whose norm is more than
+              `RISE` above the norm before. Weight decay cannot raise the norm.
+    bursts:   the number of these rises with a spike of the training loss at the same evaluation or
+              a neighbour: more than `BURST` times the median of the evaluations before.
+    calm:     the share of the other evaluations, after the training set was learnt, with a spike.
+    falls:    the number of evaluations whose norm is smaller than by only weight decay: less than
+              the norm before times (1 - lr * weight decay) to the power of the steps between.
     """
 
     learnt: int | None
@@ -89,21 +89,24 @@ def norm_of(trial: TrialRecord) -> Norm:
 
 
 def medians(values: Floats, before: int, after: int) -> Floats:
-    """(n,) the median of each value with so many before and after it, of fewer at the ends."""
+    """(n,) the median of each value with `before` values before and `after` after it.
+
+    At the ends there are fewer.
+    """
     padded = np.pad(values.astype(float), (before, after), constant_values=math.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, before + 1 + after)
     return np.nanmedian(windows, axis=1)
 
 
 def trends_of(steps: Floats, median: Floats) -> Floats:
-    """(n,) d log(norm) in 1,000 steps, from half a window before each to half a window after."""
+    """(n,) the change of log(median) per 1,000 steps, over a window around each."""
     i = np.arange(len(steps))
     a, b = np.maximum(0, i - REACH), np.minimum(len(steps) - 1, i + REACH)
     return 1000 * np.log(median[b] / median[a]) / np.maximum(steps[b] - steps[a], 1)
 
 
 def flat_until(flat: Flags, at: int) -> int | None:
-    """The first index from which all are flat up to `at`; None if that is not."""
+    """The first index from which all are flat up to `at`; None if `at` is not flat."""
     if not flat[at]:
         return None
     steep = np.flatnonzero(~flat[:at])
@@ -111,6 +114,6 @@ def flat_until(flat: Flags, at: int) -> int | None:
 
 
 def near(flags: Flags) -> Flags:
-    """Whether a flag or one beside it is set."""
+    """Whether a flag or one of its neighbours is set."""
     padded = np.pad(flags, 1)
     return padded[:-2] | padded[1:-1] | padded[2:]

@@ -1,9 +1,9 @@
 """Loss and accuracy on the right-hand side of an equation.
 
 Seeds 000 and 001 (IFT6135 W2025, assignment 2), Problem 3: only the tokens after "=" count, in
-training and in evaluation. The loss of a sample is the mean of -log p over these
-tokens, and a batch is the mean over its samples; where samples differ in length that is not the
-mean over tokens. A sample is right if all of these tokens have the greatest logit.
+training and in evaluation. The loss of a sample is the mean of -log p over these tokens, and the
+loss of a batch is the mean over its samples, which is not the mean over tokens if samples differ in
+length. A sample is right if all of these tokens have the greatest logit.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ EVALUATION_BATCH = 2**12  # released code, trainer.py
 
 @dataclass(frozen=True)
 class Batch:
-    """Equations on a device, cut to the positions that count: k = S - start of them.
+    """Equations on a device, with targets for the k = S - start positions that may count.
 
-    ids:     (B, S) what the model reads, or the tree of its prefixes.
+    ids:     (B, S) the input, or the tree of its prefixes.
     start:   the first position whose prediction may count.
-    targets: (B, k) what it should predict there.
+    targets: (B, k) the correct next tokens.
     rhs:     (B, k) bool, whether that target is on the right-hand side.
     weights: (B, k) rhs divided by its row sum, so that a weighted sum is the mean of a sample.
 
-    For R replicas every array has an axis of R before these, and B is the samples of each.
+    For R replicas every array has a leading axis R, and B is the number of samples of each.
     """
 
     ids: mg.Tensor | PrefixTree
@@ -50,30 +50,30 @@ class Batch:
 
     @cached_property
     def orders(self) -> np.ndarray[Any, Any]:
-        """(B,) or (R, B) how many operands each sample has, on the host: n put "=" at 2 n - 1."""
+        """(B,) or (R, B): the number of operands, on the host; with n of them "=" is at 2 n - 1."""
         return (self.start + devices.to_numpy(self.rhs).argmax(axis=-1)) // 2
 
     def take(self, rows: Any) -> Batch:
-        """The samples at a slice, an index array on the host, or a tensor of indices beside them.
+        """The samples at a slice, an index array on the host, or a tensor on the batch's device.
 
-        Of a tree, a tree. For replicas an index array is (R, n): a row of samples for each.
+        A batch with a tree gives one with a tree. For replicas an index array is (R, n).
         """
         ids, device = self.ids, self.ids.device
         rows = rows if isinstance(rows, slice) else devices.move(raw(rows), device)
-        here = rows
+        index = rows
         if self.targets.ndim == 3:
-            every = devices.namespace(self.targets).arange(len(self.targets))[:, None]
-            here = (slice(None) if isinstance(rows, slice) else every), rows
+            replicas = devices.namespace(self.targets).arange(len(self.targets))[:, None]
+            index = (slice(None) if isinstance(rows, slice) else replicas), rows
         return replace(
             self,
-            ids=ids.take(rows) if isinstance(ids, PrefixTree) else mg.Tensor(ids.data[here]),
-            targets=self.targets[here],
-            rhs=self.rhs[here],
-            weights=self.weights[here],
+            ids=ids.take(rows) if isinstance(ids, PrefixTree) else mg.Tensor(ids.data[index]),
+            targets=self.targets[index],
+            rhs=self.rhs[index],
+            weights=self.weights[index],
         )
 
     def parts(self, size: int) -> list[Batch]:
-        """The samples in parts of `size`: the batch itself, with the tree it has, if it is one."""
+        """The samples in parts of `size`; the batch itself, with its tree, if it is one part."""
         if len(self) <= size:
             return [self]
         return [self.take(slice(i, i + size)) for i in range(0, len(self), size)]
@@ -86,10 +86,10 @@ def batch_of(
     *,
     share_prefixes: bool = False,
 ) -> Batch:
-    """All equations as one batch on `device`, with weights in the dtype of the model.
+    """All equations as one batch on `device`. dtype: of the weights, that of the model.
 
     share_prefixes: the ids as a `PrefixTree`.
-    ValueError if one has no right-hand side.
+    ValueError if an equation has no right-hand side.
     """
     rhs = equations.rhs
     counts = rhs.sum(axis=1, keepdims=True)
@@ -108,7 +108,7 @@ def batch_of(
 
 
 def check_alike(batches: Sequence[Batch]) -> None:
-    """ValueError unless all have one shape."""
+    """ValueError unless all have the same shape and start."""
     for other in batches:
         shapes = [(*batch.ids.shape, batch.start) for batch in (batches[0], other)]
         if shapes[0] != shapes[1]:
@@ -119,7 +119,7 @@ def check_alike(batches: Sequence[Batch]) -> None:
 
 
 def stacked(batches: Sequence[Batch]) -> Batch:
-    """Plain batches, one a replica, as one. ValueError if they differ in shape."""
+    """Plain batches, one for each replica, as one. ValueError if they differ in shape."""
     check_alike(batches)
     return Batch(
         ids=mg.stack([batch.ids for batch in batches]),
@@ -133,7 +133,7 @@ def stacked(batches: Sequence[Batch]) -> Batch:
 def loss(logits: mg.Tensor, batch: Batch, reduction: str = "mean") -> mg.Tensor:
     """-log p of the right-hand sides.    logits (B, k, V) -> () or, with "none", (B,)
 
-    reduction: over samples: "mean", "sum" or "none". ValueError for another word.
+    reduction: over samples: "mean", "sum" or "none". ValueError for any other.
     For replicas, logits (R, B, k, V) -> (R,) or (R, B).
     """
     nll = mg.cross_entropy(logits, batch.targets, reduction="none")
@@ -152,7 +152,7 @@ def correct(logits: mg.Tensor, batch: Batch) -> Array:
 
 
 def accuracy(logits: mg.Tensor, batch: Batch, reduction: str = "mean") -> Any:
-    """How many samples are right: "sum" an int, "mean" that int / B, "none" the (B,) booleans.
+    """The samples that are right: "sum" their number, "mean" their share, "none" (B,) booleans.
 
     For replicas, a list of R numbers, or (R, B) booleans.
     """
@@ -167,9 +167,9 @@ def accuracy(logits: mg.Tensor, batch: Batch, reduction: str = "mean") -> Any:
 
 @mg.no_grad()
 def evaluate(model: Model, batch: Batch) -> tuple[Any, Any]:
-    """(mean loss, accuracy) of all samples, in parts of 4,096. The caller switches to eval mode.
+    """(mean loss, accuracy) of all samples, computed in parts of 4,096.
 
-    Two floats; for replicas, two lists of R.
+    The model must be in evaluation mode. Two floats; for replicas, two lists of R.
     """
     if len(batch) == 0:
         raise ValueError("evaluate: expected at least one sample")
@@ -183,7 +183,7 @@ def evaluate(model: Model, batch: Batch) -> tuple[Any, Any]:
 
 @mg.no_grad()
 def evaluate_each(model: Model, batch: Batch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """(loss, whether right) of every sample as `evaluate` sees it, on the host: (B,) or (R, B)."""
+    """(loss, whether right) of every sample, on the host: (B,) or (R, B). As in `evaluate`."""
     losses, right = [], []
     for part in batch.parts(EVALUATION_BATCH):
         words = logits(model, part.ids, part.start)

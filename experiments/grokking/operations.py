@@ -1,9 +1,9 @@
 """Sums of two and of three numbers at once (question 4.4 of seeds 000 and 001).
 
 Both models learn a + b and a + b + c modulo 11 from half of each kind. Which is learnt faster?
-Sums of two are padded to the length of the others, and there are two readings of the mask over
-their right-hand side: that of the assignment's text, {r, EOS}, and that of the released code, which
-the seeds ran and which counts one PAD as well. Both are run, so that the difference is measured.
+Sums of two are padded to the length of the others. The mask over their right-hand side is {r, EOS}
+in the assignment's text, but in the released code, which the seeds ran, it includes one PAD. Both
+masks are run, so that the difference is measured.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from experiments.results.trials import Group, Trials, by_group, finished, pairs,
 from experiments.sweep.experiment import Experiment, main
 from experiments.train.records import TrialRecord
 
-MASKS = OF_CODE, OF_TEXT = (  # the seeds' first; Okabe and Ito, and no model's or set's colours
+MASKS = OF_CODE, OF_TEXT = (  # the seeds' first; colours that no model or set has
     Group("mask", "code", "mask of the released code", "#009E73", "#009E73"),
     Group("mask", "handout", "mask of the assignment's text", "#CC79A7", "#CC79A7"),
 )
 P = 11  # the seeds' modulus
-KINDS = {kind: f"{kind}_" for kind in ORDERS.values()}  # how names in their records begin
+KINDS = {kind: f"{kind}_" for kind in ORDERS.values()}  # kind -> prefix of its record keys
 ALL_KINDS = {"all": "", **KINDS}
 NAMES = ("L_train", "L_val", "A_train", "A_val", "t_f(L_val)", "t_f(A_val)")
 FIRST = f"step of A_val ≥ {LEARNT}"
-ALIKE = 0.05  # difference in accuracy up to which two are called alike
+ALIKE = 0.05  # accuracies are alike if they differ by at most this
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,19 @@ def results(trials: Trials) -> Results:
 
 # --- tables ---------------------------------------------------------------------------------------
 def step_learnt(trial: TrialRecord, head: str) -> float:
-    """The first step with `LEARNT`; infinite if there was none. head: see `KINDS`."""
+    """The first step with accuracy `LEARNT`; infinite if there is none. head: see `KINDS`."""
     step = first_step(trial, f"{head}val_accuracy", LEARNT)
     return math.inf if step is None else step
 
 
 def quantities(head: str = "") -> list[Quantity]:
-    """Those of `NAMES`, and `FIRST`."""
+    """The quantities of `NAMES`, and `FIRST`."""
     numbers = [number for number in seeds.table_numbers(head) if number.name in NAMES]
     return [*numbers, Quantity(FIRST, lambda t: step_learnt(t, head), formats=seeds.STEPS)]
 
 
 def show(quantity: Quantity, values: Sequence[float]) -> str:
-    """Mean ± std of values over seeds; of steps that were not all reached, how many were."""
+    """Mean ± std over seeds; if not all values are finite, also the number of those that are."""
     reached = [v for v in values if math.isfinite(v)]
     if len(reached) == len(values):
         return cell(quantity, spread(values))
@@ -131,7 +131,7 @@ def mask_table(trials: Trials) -> Table:
 
 
 def effect(quantity: Quantity, trials: Trials) -> tuple[list[float], float]:
-    """The code's mask less the text's, seed by seed; the std between seeds under a mask, or NaN."""
+    """Differences by seed, code's mask minus text's; the std over seeds for one mask, or NaN."""
     both = pairs(trials, OF_CODE, OF_TEXT)
     under_mask = [quantity.over(mask.of(trials)) for mask in MASKS]
     stds = [each.std for each in under_mask if each and each.std is not None]
@@ -140,7 +140,7 @@ def effect(quantity: Quantity, trials: Trials) -> tuple[list[float], float]:
 
 
 def in_words(quantity: Quantity, values: Sequence[float], chance: float) -> str:
-    """Mean with its sign ± std of the differences that are known, and what may be chance."""
+    """Signed mean ± std of the finite differences; in brackets the std over seeds."""
     amount = lambda value: cell(quantity, Spread(value, None))
     bracket = f" ({amount(chance)})" if math.isfinite(chance) else ""
     if not (finite := [v for v in values if math.isfinite(v)]):
@@ -193,7 +193,7 @@ def answer(trials: Trials) -> str:
     return f"First step with nine in ten held-out sums right: {texts}"
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def of_kinds(
     words: str,
     number: Callable[[TrialRecord, str], float | None],
@@ -202,7 +202,7 @@ def of_kinds(
     *,
     note: str = "",
 ) -> Test:
-    """Whether something holds of a number of binary and of ternary sums, in most trials."""
+    """Whether, in most trials, something holds for the numbers of binary and of ternary sums."""
 
     def both(trial: TrialRecord) -> Any:
         values = [number(trial, head) for head in KINDS.values()]
@@ -219,7 +219,7 @@ overfit = lambda trial, head: average(trial, f"{head}train_accuracy") - mean_acc
 
 
 def confound(trials: Trials) -> Finding:
-    """Erratum 001.2: how many equations there are of each kind, and what the mask does."""
+    """Erratum 001.2: the number of equations of each kind, and the effect of the mask."""
     larger, texts = [], []
     binary_accuracy = Quantity("", lambda t: mean_accuracy(t, "binary_"))
     for model, of_model in by_group(trials, MODELS).items():

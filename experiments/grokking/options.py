@@ -1,4 +1,4 @@
-"""What the command lines of the seven experiments have in common."""
+"""Options that the seven experiments have in common."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Options(experiment.Options):
     """Options of an experiment on modular arithmetic."""
 
     model: Literal["both", "lstm", "gpt"] = "both"
-    """Which models to train."""
+    """The models to train."""
     share_prefixes: bool = True
-    """Compute what sequences have in common at their beginning once, on a CPU without replicas;
-    changes only rounding."""
+    """Compute common prefixes of sequences once, on a CPU without replicas; this changes only
+    rounding."""
 
     @property
     def models(self) -> tuple[ModelName, ...]:
         return ("lstm", "gpt") if self.model == "both" else (self.model,)
 
     def trial(self, *, steps: int = Grokking.steps, **settings: Any) -> Grokking:
-        """A trial with the seeds' settings, but for these and those of the scale."""
+        """A trial with the seeds' settings, except these and those of the scale."""
         steps = self.steps or self.pick(steps, SMALL_STEPS)
         return Grokking(**{**self.pick({}, SMALL), **settings, "steps": steps})
 

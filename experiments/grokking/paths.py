@@ -1,7 +1,7 @@
-"""Attention of the nodes of a prefix tree: each over the keys on its own path.
+"""Attention of the nodes of a prefix tree, each over the keys on its path from the root.
 
-The equations are those of `minigrad.ops.attention`, for one query at a time. The gradient of a key
-is the sum over the queries that list it. `paths_kernel` is the compiled form.
+The equations are those of `minigrad.ops.attention`, with separate keys for each query. The gradient
+of a key is the sum over the queries that list it. `paths_kernel` is the compiled form.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from minigrad.ops.products import mT, product
 from minigrad.tensor import raw
 
 Array = Any  # numpy.ndarray or cupy.ndarray
-CHUNK = 1 << 14  # keys that are copied to their queries at a time
+CHUNK = 1 << 14  # keys copied to their queries in one iteration
 
 
 def composite(q: Any, k: Any, v: Any, paths: Any) -> Any:
@@ -34,7 +34,7 @@ def composite(q: Any, k: Any, v: Any, paths: Any) -> Any:
 
 
 def dots(q: Array, k: Array) -> Array:
-    """q (M, H, d) with each of its own k (M, S, H, d) -> (M, H, S)"""
+    """Products of each query q (M, H, d) with its keys k (M, S, H, d) -> (M, H, S)"""
     return product(q[:, :, None, :], k.transpose(0, 2, 3, 1))[:, :, 0]
 
 
@@ -47,7 +47,7 @@ def mixture(p: Array, v: Array) -> Array:
 def path_attention(q: Array, k: Array, v: Array, paths: Array) -> Any:
     """Attention of q (M, H, d) over k (N, H, d), v (N, H, e), query m over paths[m] -> (M, H, e).
 
-    paths: (M, S) integers in [0, N-1], or -1 where a path has fewer than S. IndexError for others.
+    paths: (M, S) integers in [0, N-1]; -1 fills up a path of fewer than S. IndexError for others.
 
     A query without keys gives 0. Kept: q, k, v and p.
     """

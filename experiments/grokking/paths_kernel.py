@@ -1,7 +1,7 @@
-"""path_attention, compiled: keys are read where they are, and not copied to each query.
+"""path_attention, compiled: keys are read in place, without a copy for each query.
 
-On the way back cores share the heads, not the
-queries: two queries may list one key, but no two heads write to one place.
+In the backward pass the heads, not the queries, are divided among the cores: two queries may list
+the same key, but different heads write to different elements.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ ZERO = np.float32(0.0)
 
 
 @inner
-def head(at, row, h, size):
-    """One head of one row, at (address, stride of a row, of a head)."""
-    return row_at(at[0] + row * at[1] + h * at[2], size)
+def head(layout, row, h, size):
+    """One head of one row. layout: address, stride of rows, stride of heads."""
+    return row_at(layout[0] + row * layout[1] + h * layout[2], size)
 
 
 @inner
 def count(keys):
-    """How many keys stand before the first -1."""
+    """The number of keys before the first -1."""
     n = 0
     while n < keys.size and keys[n] >= 0:
         n += 1
@@ -45,7 +45,7 @@ def count(keys):
 
 @inner
 def dot_and_add(g, v, c, gv):
-    """g · v, and gv += c g"""
+    """gv += c g. Returns g · v."""
     total = ZERO
     for j in range(g.size):
         total += g[j] * v[j]
@@ -61,11 +61,11 @@ def add_both(c, k, gq, q, gk):
         gk[j] += c * q[j]
 
 
-PLACE = "UniTuple(i8, 3)"  # see `place`
+LAYOUT = "UniTuple(i8, 3)"  # see `layout`
 
 
 @compiled(
-    f"void({PLACE}, {PLACE}, {PLACE}, i8[:, ::1], i8, i8, f4, f4[:, :, ::1], f4[:, :, ::1], i8)"
+    f"void({LAYOUT}, {LAYOUT}, {LAYOUT}, i8[:, ::1], i8, i8, f4, f4[:, :, ::1], f4[:, :, ::1], i8)"
 )
 def queries_forward(q_at, k_at, v_at, keys, d, e, scale, p, y, parts):
     """Fills p (M, H, S) and y (M, H, e)."""
@@ -85,7 +85,7 @@ def queries_forward(q_at, k_at, v_at, keys, d, e, scale, p, y, parts):
 
 
 @compiled(
-    f"void({PLACE}, {PLACE}, {PLACE}, {PLACE}, i8[:, ::1], i8, i8, f4, f4[:, :, ::1],"
+    f"void({LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT}, i8[:, ::1], i8, i8, f4, f4[:, :, ::1],"
     "f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], i8)"
 )
 def heads_backward(q_at, k_at, v_at, g_at, keys, d, e, scale, p, gq, gk, gv, parts):
@@ -106,8 +106,8 @@ def heads_backward(q_at, k_at, v_at, g_at, keys, d, e, scale, p, gq, gk, gv, par
                     add_both(scale * gs[j], k, gq[m, h], q, gk[keys[m, j], h])
 
 
-def place(x: Any) -> tuple[int, int, int]:
-    """Address and strides of (N, H, d), in bytes."""
+def layout(x: Any) -> tuple[int, int, int]:
+    """The address of x (N, H, d) and the strides of its first two axes, in bytes."""
     return x.ctypes.data, *x.strides[:2]
 
 
@@ -129,12 +129,12 @@ def attend(q: Any, k: Any, v: Any, paths: Any) -> Any:
     scale = 1.0 / math.sqrt(d)
     p, y = np.empty((queries, heads, length), np.float32), np.empty((queries, heads, e), np.float32)
     parts = parts_for(p.size * (d + e))
-    queries_forward(place(q), place(k), place(v), keys, d, e, scale, p, y, min(parts, queries))
+    queries_forward(layout(q), layout(k), layout(v), keys, d, e, scale, p, y, min(parts, queries))
 
     def pull(g: Any) -> tuple[Any, ...]:
         g = with_rows(g)
         grads = [np.zeros(x.shape, np.float32) for x in (q, k, v)]
-        inputs = place(q), place(k), place(v), place(g)
+        inputs = layout(q), layout(k), layout(v), layout(g)
         heads_backward(*inputs, keys, d, e, scale, p, *grads, min(parts, heads))
         return *grads, None
 

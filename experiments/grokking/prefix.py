@@ -1,21 +1,21 @@
 """A batch of sequences as the tree of their prefixes.
 
-A causal model has one state after a prefix, whatever follows. Sequences that begin alike can share
-it: the model runs once over each distinct prefix, and gradients add up where sequences part. The
-480 training sequences `BOS a + b = r` of the sanity experiment have 2,880 positions and
-1 + 31 + 31 + 480 + 480 + 480 = 1,503 distinct prefixes.
+The state of a causal model after a prefix does not depend on what follows. Sequences with a common
+prefix can share it: the model runs once over each distinct prefix, and gradients add up where
+sequences branch. The 480 training sequences `BOS a + b = r` of the sanity experiment have 2,880
+positions and 1 + 31 + 31 + 480 + 480 + 480 = 1,503 distinct prefixes.
 
     sequences    nodes        runs
     7 1 2 5      0 1 2 4      one chain, 7 1, nodes 0 1
     7 1 2 6      0 1 2 5      two chains, 2 and 3, nodes 2 and 3, which continue chains 0 and 0
     7 1 3 6      0 1 3 6      three chains, 5, 6 and 6, nodes 4, 5 and 6, after chains 0, 0 and 1
 
-A node stands for a prefix; shorter ones have lower numbers. Neighbouring lengths with equally many
-prefixes form a run: nothing parts in it, so it is an ordinary batch of n chains.
+A node is a prefix; shorter prefixes have lower numbers. Consecutive lengths with equally many
+prefixes form a run: no sequences branch in it, so it is an ordinary batch of n chains.
 
-`logits` runs a model over a tree, by the model's public parts. Loss and gradients are those of the
-plain batch, to rounding. What repeats in a plain batch too is computed once as well: the first
-layer of the LSTM sees few different words.
+`logits` runs a model over a tree, with the public parts of the model. Loss and gradients equal
+those of the plain batch, to rounding. For plain batches too, repeated work is done once: the first
+layer of the LSTM multiplies each word of the vocabulary once.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Array = Any  # numpy.ndarray or cupy.ndarray
 
 
 class Run(NamedTuple):
-    """n chains of T tokens, whose nodes have the numbers from `first` on, time first.
+    """n chains of T tokens. Their nodes are numbered from `first` on, in the order of `tokens`.
 
     tokens:  (T, n)
-    parents: (n,) the chain of the run before that each continues; None in the first run.
-    depth:   how many tokens come before these.
+    parents: (n,) for each chain, the chain of the run before that it continues; None in the first.
+    depth:   the number of tokens before these.
     """
 
     tokens: mg.Tensor
@@ -51,11 +51,11 @@ class Run(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What the first layer of a model reads: U distinct pairs of token and depth.
+    """The inputs of a model's first layer: U distinct pairs of token and depth.
 
     tokens, depths: (U,) each.
-    rows:  (N,) the pair of each node.
-    paths: (N, S) the pairs of each node's prefix, its own last; then -1.
+    rows:  (N,) the index of each node's pair.
+    paths: (N, S) the pairs of each node's prefix, including itself; then -1.
     """
 
     tokens: mg.Tensor
@@ -65,20 +65,20 @@ class Inputs(NamedTuple):
 
 
 class PrefixTree:
-    """The distinct prefixes of a batch. `logits` takes it in place of the ids.
+    """The distinct prefixes of a batch. `logits` takes it instead of the ids.
 
     ids:    (B, S) the sequences, on the host; `len(tree)` is B.
     tokens: (N,) the last token of each of the N nodes.
     nodes:  (B, S) the node of the prefix that ends at each position.
-    paths:  (N, S) the nodes of each node's prefix, itself the last; then -1.
-    inputs: the tokens and depths of the nodes, each pair once.
-    runs:   the same nodes as chains.
+    paths:  (N, S) the nodes of each node's prefix, including itself; then -1.
+    inputs: the distinct pairs of token and depth of the nodes.
+    runs:   the nodes as chains.
     """
 
     def __init__(self, ids: mg.Tensor | Array, device: str | None = None) -> None:
-        """The tree of integers (B, S), on `device` or where they are; the host finds the prefixes.
+        """The tree of ids (B, S), on `device` or theirs. The prefixes are computed on the host.
 
-        TypeError unless they are integers, ValueError for another shape.
+        TypeError unless ids are integers, ValueError for another shape.
         """
         ids = ids.data if isinstance(ids, mg.Tensor) else ids
         if not devices.is_array(ids) or ids.dtype.kind not in "iu":
@@ -104,8 +104,8 @@ class PrefixTree:
         self.tokens = self._tensor(levels[new])
         self.nodes = self._tensor(nodes)
         self.paths = self._tensor(paths)
-        shown, rows = distinct(levels[new], depths)
-        inputs = levels[new][shown], depths[shown], rows, np.where(paths < 0, -1, rows[paths])
+        unique, rows = distinct(levels[new], depths)
+        inputs = levels[new][unique], depths[unique], rows, np.where(paths < 0, -1, rows[paths])
         self.inputs = Inputs(*map(self._tensor, inputs))
         self.runs: list[Run] = []
         starts = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist()]
@@ -123,17 +123,17 @@ class PrefixTree:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(B, S), as of the ids."""
+        """(B, S), the shape of the ids."""
         return self.ids.shape
 
     def take(self, rows: Array) -> PrefixTree:
-        """The tree of some of the sequences: an index array or a slice.
+        """The tree of the sequences at an index array or a slice.
 
-        All of them in another order have the same tree, and only other nodes at their positions.
+        For a permutation of all sequences, the tree is the same, and only `nodes` is permuted.
         """
-        every = np.arange(len(self))
-        rows = every[rows if isinstance(rows, slice) else devices.to_numpy(rows)]
-        if not np.array_equal(np.sort(rows), every):
+        indices = np.arange(len(self))
+        rows = indices[rows if isinstance(rows, slice) else devices.to_numpy(rows)]
+        if not np.array_equal(np.sort(rows), indices):
             return PrefixTree(self.ids[rows], self.device)
         tree = copy.copy(self)
         tree.ids = self.ids[rows]
@@ -141,7 +141,7 @@ class PrefixTree:
         return tree
 
     def first(self, depth: int) -> int:
-        """The first node of a depth; the nodes before it are those of less. Depths are 0..S-1."""
+        """The first node of a depth in 0..S-1; nodes of smaller depths come before it."""
         if not 0 <= depth < self.ids.shape[1]:
             raise ValueError(f"start: expected 0..{self.ids.shape[1] - 1}, got {depth}")
         return self._firsts[depth]
@@ -157,7 +157,7 @@ class PrefixTree:
         return mg.take(values, mg.Tensor(self.nodes.data[:, start:] - first), axis=0)
 
     def check_use(self, model: Any, start: int) -> None:
-        """ValueError where a model could not give for the tree what it gives for the ids."""
+        """ValueError if the result for the tree could differ from that for the ids."""
         self.first(start)
         name = type(model).__name__
         if model.replicas is not None:
@@ -170,22 +170,22 @@ class PrefixTree:
 
 
 def distinct(tokens: Array, depths: Array) -> tuple[Array, Array]:
-    """A node for each distinct pair of token and depth, and the number of each node's pair."""
+    """One node for each distinct pair of token and depth, and the index of each node's pair."""
     words, codes = np.unique(tokens, return_inverse=True)
     _, nodes, rows = np.unique(depths * len(words) + codes, return_index=True, return_inverse=True)
     return nodes, rows
 
 
-# --- whether ------------------------------------------------------------------------------------
+# --- the switch ---------------------------------------------------------------------------------
 class Switch:
-    """Whether tasks share prefixes where they can; see `sharing`."""
+    """Whether tasks share prefixes if possible; see `sharing`."""
 
     on: ClassVar[bool] = True
 
 
 @contextmanager
 def sharing(on: bool) -> Iterator[None]:
-    """Tasks made inside share the prefixes of their batches, or do not."""
+    """Context manager: whether tasks made inside share the prefixes of their batches."""
     before, Switch.on = Switch.on, on
     try:
         yield
@@ -195,10 +195,10 @@ def sharing(on: bool) -> Iterator[None]:
 
 # --- models -------------------------------------------------------------------------------------
 def logits(model: Any, ids: mg.Tensor | PrefixTree, start: int = 0) -> mg.Tensor:
-    """`model(ids, start=start)`, (B, S - start, V), with what repeats computed once.
+    """`model(ids, start=start)`, (B, S - start, V), without computing anything twice.
 
-    ids: (B, S), or the tree of them. ValueError for a tree with dropout in training, whose masks
-         sequences would share, and with a stacked model; that takes ids (R, B, S).
+    ids: (B, S), or their tree; (R, B, S) for a stacked model. ValueError for a tree with dropout in
+         training, since sequences would share masks, or with a stacked model.
     """
     if isinstance(ids, PrefixTree):
         ids.check_use(model, start)
@@ -211,10 +211,10 @@ def logits(model: Any, ids: mg.Tensor | PrefixTree, start: int = 0) -> mg.Tensor
 
 
 def gpt_on_tree(model: GPT, tree: PrefixTree, start: int) -> mg.Tensor:
-    """All nodes as rows; they meet in attention alone.
+    """The GPT over all nodes, as rows (N, d), which interact only in attention.
 
-    The first block reads few different vectors: a token in one place is the same everywhere. The
-    last one writes the nodes from depth `start` on.
+    The first block computes distinct pairs of token and position only. The last block computes the
+    nodes from depth `start` on.
     """
     positions = mg.take(model.positions.table, tree.inputs.depths, axis=0)
     x = model.embedding(tree.inputs.tokens) + positions
@@ -241,7 +241,7 @@ def attend(
 ) -> mg.Tensor:
     """Attention of x (M, d) over memory (N, d), query m over memory[paths[m]].
 
-    rows: (M,) integers: then the queries are x[rows], each row projected once.
+    rows: (M,) integers: the queries are then x[rows], and each row of x is projected once.
     """
     heads, dim = attention.num_heads, attention.dim
     projected = attention.project(x[None], None if memory is x else memory[None])
@@ -251,7 +251,7 @@ def attend(
 
 
 def lstm_on_tree(model: LSTMLanguageModel, tree: PrefixTree, start: int) -> mg.Tensor:
-    """Run by run: the chains of one start from the states in which those before have ended."""
+    """The LSTM, run by run: chains start from the last states of the chains they continue."""
     state, products = None, products_of(model)
     parts: list[mg.Tensor] = []
     for run in tree.runs:
@@ -265,14 +265,14 @@ def lstm_on_tree(model: LSTMLanguageModel, tree: PrefixTree, start: int) -> mg.T
 
 
 def products_of(model: LSTMLanguageModel) -> mg.Tensor:
-    """E W_ihᵀ (V, 4H): what each word adds to the gates of the first layer."""
+    """E W_ihᵀ (V, 4H): the term of each word in the gates of the first layer."""
     words = devices.namespace(model.embedding.weight.data).arange(model.config.vocabulary_size)
-    every = model.embedding(nn.for_replicas(mg.Tensor(words), model.replicas))
-    return mg.linear(every, model.lstm.weight_ih_l0)
+    embeddings = model.embedding(nn.for_replicas(mg.Tensor(words), model.replicas))
+    return mg.linear(embeddings, model.lstm.weight_ih_l0)
 
 
 def recur(model: LSTMLanguageModel, ids: mg.Tensor, state: Any, products: mg.Tensor) -> Any:
-    """The LSTM over ids (T, B). Its first layer reads the products of the words."""
+    """The LSTM over ids (T, B). Its first layer takes the words' `products` as input."""
     weights = [w for n in range(model.config.layers) for w in model.lstm.layer_weights(n)]
     h, c = state or (None, None)
     hidden, h, c = mg.lstm(mg.embedding(products, ids), h, c, [None, *weights[1:]])

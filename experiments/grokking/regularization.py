@@ -1,10 +1,10 @@
 """Weight decay and the norm of the parameters (question 4.7 of seeds 000 and 001).
 
-Both models learn a + b modulo 31 under weight decays from 1/4 to 1, four times as long as in the
-sanity check. Three things that the seeds say of the norm are decided by measurement, trial by
-trial: that models generalize once it is flat (000), that it falls while they do (001), and that its
-spikes are weight decay in action (001). What is measured: `experiments/grokking/norm.py`. The seeds
-were asked for the LSTM (`--model lstm`), whose trials decide.
+Both models learn a + b modulo 31 with weight decays from 1/4 to 1, four times as long as in the
+sanity check. Three claims about the norm are tested by measurements of each trial: that models
+generalize once it is flat (000), that it falls while they do (001), and that its spikes are weight
+decay in action (001). The measurements are in `experiments/grokking/norm.py`. The question was
+about the LSTM (`--model lstm`), so its trials decide.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Options(options.Options):
     """Question 4.7."""
 
     weight_decays: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
-    """Of all parameters; AdamW multiplies them by 1 - lr * weight decay a step."""
+    """Weight decays of all parameters; AdamW multiplies them by 1 - lr * weight decay per step."""
 
     def __post_init__(self) -> None:
         check_different("weight-decays", self.weight_decays)
@@ -127,7 +127,7 @@ def drawings(trials: Trials, ended: Trials) -> list[Drawing]:
     return drawn
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def better_with_more(*names: str) -> Test:
     """Whether more weight decay is better and sooner, in each pair of decays."""
 
@@ -148,19 +148,19 @@ def better_with_more(*names: str) -> Test:
 
 
 def norms_that(words: str, holds: Callable[[Norm], bool | None], **note: Any) -> Test:
-    """Whether something holds of the norms of most trials; None of those that do not count."""
+    """Whether something holds for the norm of most trials. holds: None for trials not counted."""
     return share_in(MODELS, words, lambda trial: holds(norm_of(trial)), **note)
 
 
 def flat_before(trials: Trials) -> str:
-    """For how long the norm of the LSTM had been flat when it generalized."""
+    """How long the norm of the LSTM had been flat when it generalized."""
     norms = [n for n in map(norm_of, LSTM.of(trials)) if None not in (n.learnt, n.flat)]
     lags = [n.learnt - n.flat for n in norms]
     return f"; LSTM: by then for {spread(lags).mean:,.0f} steps" if lags else ""
 
 
 def spikes(trials: Trials) -> Finding:
-    """Weight decay makes no norm greater, so where there are spikes they are not its work."""
+    """Weight decay cannot raise the norm, so it does not cause spikes."""
     norms = {m: [*map(norm_of, of_model)] for m, of_model in by_group(trials, MODELS).items()}
     texts = "; ".join(
         f"{model.label}: {sum(n.rises for n in of)} rises, {sum(n.bursts for n in of)} of them "

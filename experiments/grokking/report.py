@@ -1,14 +1,14 @@
-"""All experiments of seeds 000 and 001, then one page and one PDF with everything they gave.
+"""All experiments of seeds 000 and 001, and one page and one PDF with all results.
 
     python -m experiments.grokking.report --scale small   # minutes: shows that everything works
     python -m experiments.grokking.report --device cuda   # everything, as in the seeds
     python -m experiments.grokking.report --resume        # go on after Ctrl-C
     python -m experiments.grokking.report --only sanity data_size
-    python -m experiments.grokking.report --read FOLDER   # run nothing, show what is there
+    python -m experiments.grokking.report --read FOLDER   # run nothing, only read the records
 
-Each experiment writes into a folder of its own in the output folder, as its own command would.
-report.html needs nothing else: open it in a browser, also without a network. report.pdf has the
-same tables and figures for print. What was not run, or not to the end, is named in both.
+Each experiment writes into its own folder in the output folder, like its own command. report.html
+needs no other file and no network: open it in a browser. report.pdf has the same tables and figures
+for print. Both name what was not run, or not to the end.
 """
 
 import sys
@@ -31,8 +31,8 @@ from experiments.report.report import Report
 ABOUT = (
     "Questions 4.1 to 4.8 of seeds 000 and 001, two reports on one assignment (IFT6135 W2025, "
     "assignment 2): how two language models learn to add modulo a prime, long after they know "
-    "their training set by heart. Every number here comes from the records of our own runs. "
-    "Beside it stands what both seeds say, and a verdict."
+    "their training set by heart. Every number here comes from the records of our runs, and is "
+    "compared with the claims of both seeds, each with a verdict."
 )
 MODULES = (sanity, data_size, operations, model_size, compute, regularization, attention_maps)
 REPORT = Report(

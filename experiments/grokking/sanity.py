@@ -6,8 +6,8 @@
     python -m experiments.sanity --resume          # go on after Ctrl-C, or make figures again
 
 Both models learn a + b mod 31 from half of all sums, with two seeds each. The results are the
-curves of question 4.1 (sanity.png) and the table of 4.2 beside the numbers of both seed documents
-(results.md). Attention maps (4.8) are an experiment of their own, `grokking.attention_maps`.
+curves of question 4.1 (sanity.png) and the table of 4.2, with the numbers of both seed documents
+(results.md). Attention maps (4.8) are another experiment, `grokking.attention_maps`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from experiments.results.tables import cell
 from experiments.results.trials import Group, Trials, by_group, finished
 from experiments.sweep.experiment import Experiment, main
 
-# where 000 and 001 are farthest apart
+# the numbers in which 000 and 001 differ most
 TELLING = tuple(NAMED[name] for name in ("t_f(A_train)", "t_f(L_train)", "L_train"))
 
 
 @dataclass(frozen=True)
 class Options(options.Options):
-    """Questions 4.1 and 4.2: all as in the seeds."""
+    """Questions 4.1 and 4.2, as in the seeds."""
 
     def trials(self) -> dict[str, Grokking]:
         return {
@@ -70,7 +70,7 @@ def answer(trials: Trials) -> str:
 
 # --- the table of question 4.2 --------------------------------------------------------------------
 def numbers_of(trials: Trials) -> dict[Group, Numbers]:
-    """Ours, as `SANITY` has those of the seeds."""
+    """Our numbers, in the form of the seeds' numbers in `SANITY`."""
     return {
         model: {number: number.over(of_model) for number in NUMBERS}
         for model, of_model in by_group(trials, MODELS).items()
@@ -78,7 +78,7 @@ def numbers_of(trials: Trials) -> dict[Group, Numbers]:
 
 
 def table(trials: Trials) -> Table:
-    """Our numbers beside those of seeds 000 and 001, the better of our two models in bold."""
+    """Our numbers and those of seeds 000 and 001; the better of our two models in bold."""
     sources = {"ours": numbers_of(trials), **SANITY}
     rows, data = [], {}
     for number in NUMBERS:
@@ -106,7 +106,7 @@ def table(trials: Trials) -> Table:
 
 
 def better(numbers: Mapping[Group, Numbers], number: Quantity) -> str:
-    """Which model has the better mean; "=" for a tie."""
+    """The model with the better mean; "=" for a tie, "-" if one is not known."""
     lstm, gpt = (numbers.get(model, {}).get(number) for model in MODELS)
     if lstm is None or gpt is None:
         return "-"
@@ -115,9 +115,12 @@ def better(numbers: Mapping[Group, Numbers], number: Quantity) -> str:
     return (LSTM if (lstm.mean > gpt.mean) == (number.better > 0) else GPT).label
 
 
-# --- what the seeds say ---------------------------------------------------------------------------
+# --- claims of the seeds --------------------------------------------------------------------------
 def as_in(source: str) -> Test:
-    """Which model is first and lowest on the training set: 000 and 001 say the opposite."""
+    """Whether the model that is first and lowest on the training set is that of the source.
+
+    000 and 001 say the opposite of each other.
+    """
 
     def test(trials: Trials) -> Finding:
         ours = numbers_of(trials)

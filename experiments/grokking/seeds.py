@@ -1,4 +1,4 @@
-"""What seeds 000 and 001 have in common: two models, a protocol, and the numbers of their tables.
+"""The models, protocol and numbers that seeds 000 and 001 have in common.
 
 IFT6135 W2025, assignment 2, Problem 4. For one trial
 
@@ -6,7 +6,7 @@ IFT6135 W2025, assignment 2, Problem 4. For one trial
     t_f(L), t_f(A) = the first evaluated step at which the curve equals that best value exactly
     Δt(L) = t_f(L_val) - t_f(L_train)                  Δt(A) likewise
 
-and over trials that differ only by their seed, mean and population standard deviation.
+and over trials that differ only in their seed, mean and population standard deviation.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from experiments.train.records import TrialRecord
 LSTM = Group("model", "lstm", "LSTM", "#0072B2", "#56B4E9")  # colours of Okabe and Ito
 GPT = Group("model", "gpt", "GPT", "#D55E00", "#E69F00", "dash")
 MODELS = (LSTM, GPT)  # in the order of the seeds
-LEARNT = 0.9  # validation accuracy from which a model is said to generalize
+LEARNT = 0.9  # a model generalizes if its validation accuracy is at least this
 
 
 # --- the protocol ---------------------------------------------------------------------------------
 def comparable(
     trials: Trials, *varied: str, steps: int = Grokking.steps, **needed: Sequence[Any]
 ) -> list[TrialRecord]:
-    """Those that ran to the end as the seeds' did, which can be compared with their claims.
+    """The finished trials with the seeds' settings, which can be compared with their claims.
 
     varied: settings that the sweep varies; all others must be the seeds'.
-    needed: settings that it varies too, with values; models that lack one are left out.
+    needed: varied settings with values that must all be there; models that lack one are left out.
     """
     free = {"model", "seed", "steps", *varied, *needed}
     usual = {k: v for k, v in Grokking().settings().items() if k not in free}
@@ -68,7 +68,7 @@ WORDS = {
 
 
 def alike(trials: Trials) -> str:
-    """The settings that all of these trials have, and their seeds, in words."""
+    """A text on the settings that all of these trials have in common, and their seeds."""
     first = trials[0].settings
     sums = " or ".join(f" {first['operator']} ".join("abc"[:n]) for n in first["orders"])
     same = [k for k in WORDS if all(t.settings[k] == first[k] for t in trials)]
@@ -86,7 +86,10 @@ STEPS = (",.0f", ",.0f")
 
 
 def table_numbers(kind: str = "") -> tuple[Quantity, ...]:
-    """The rows of the seeds' table 4.2, in the order of seed 000; of a kind such as "binary_"."""
+    """The rows of the seeds' table 4.2, in the order of seed 000.
+
+    kind: the prefix of keys in the records, such as "binary_".
+    """
     value = lambda key: lambda t: best(t, key)[0]
     step = lambda key: lambda t: best(t, key)[1]
     delay = lambda train, val: lambda t: best(t, val)[1] - best(t, train)[1]
@@ -118,7 +121,7 @@ ROUGH_A_VAL = Quantity(ROUGH.format("validation accuracy"), lambda t: roughness(
 
 
 def numbers(trial: TrialRecord) -> dict[str, float | None]:
-    """All of `NUMBERS`, None where one is not known."""
+    """All of `NUMBERS`; None for one that is not known."""
     values = {quantity.name: quantity.of(trial) for quantity in NUMBERS}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
@@ -144,7 +147,7 @@ def of_models(trials: Trials, show: Callable[[Trials], str], between: str = "; "
     return between.join(f"{model.label} {show(of_model)}" for model, of_model in models)
 
 
-# --- what the seeds print -------------------------------------------------------------------------
+# --- the numbers of the seeds ---------------------------------------------------------------------
 Numbers = Mapping[Quantity, Spread | None]
 
 

@@ -33,7 +33,7 @@ ORDERS = {2: "binary", 3: "ternary"}
 
 @dataclass(frozen=True)
 class Grokking(Trial):
-    """One trial. Defaults are the seeds', Problem 4; the source stands beside."""
+    """One trial. Defaults are those of the seeds, Problem 4; comments give sources and variants."""
 
     shown: ClassVar[tuple[str, ...]] = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
 
@@ -81,24 +81,24 @@ class Grokking(Trial):
         return step <= self.eval_first or step % self.eval_period == 0
 
     def stacks(self) -> bool:
-        return self.dropout == 0  # else each replica draws other masks
+        return self.dropout == 0  # with dropout each replica would need its own masks
 
 
 class GrokkingTask(Task):
     """Predict the right-hand sides of equations.
 
     train_set, val_set: the equations.
-    train, val:         the same as batches on the device, to measure.
+    train, val:         the equations as batches on the device, for measurements.
     drawn_from:         the training batch from which steps take their samples.
 
-    Batches are trees of their prefixes where that saves time and changes only rounding: on the
-    CPU, and not in training with dropout, whose masks sequences would share.
+    Batches are prefix trees where that saves time and changes only rounding: on the CPU, but not in
+    training with dropout, since sequences would share masks.
     """
 
     sums = ()
 
     def __init__(self, trial: Grokking, device: str, data: Data | None = None) -> None:
-        """data: training and validation equations, in the place of the trial's."""
+        """data: training and validation equations to use instead of the trial's."""
         super().__init__(trial, device)
         self.train_set, self.val_set = data or data_of(trial)
         self.size = len(self.train_set)
@@ -129,7 +129,7 @@ class GrokkingTask(Task):
 
 
 class StackedTask(GrokkingTask):
-    """Tasks of equal shape as one. Each replica reads other batches, which share no prefixes."""
+    """Tasks of equal shape as one. Replicas have different batches, so prefixes are not shared."""
 
     def __init__(self, tasks: Sequence[GrokkingTask]) -> None:
         Task.__init__(self, tasks[0].trial, tasks[0].device)
@@ -169,7 +169,7 @@ def config_of(trial: Grokking, words: tuple[str, ...], length: int) -> LSTMConfi
 
 
 def parameters_of(trial: Grokking, *, embeddings: bool) -> int:
-    """How many numbers the model learns, with its token embedding or without."""
+    """The number of the model's parameters, with its token embedding or without."""
     words = modular.vocabulary(trial.p, trial.operator)
     config = config_of(trial, words, 2 * max(trial.orders) + 2)
     return count_parameters(config, embeddings=embeddings)
@@ -184,12 +184,12 @@ def load_model(folder: Path) -> tuple[Grokking, LSTMLanguageModel | GPT, tuple[s
     return trial, model.eval(), data.vocabulary
 
 
-# --- what is measured ---------------------------------------------------------------------------
+# --- measurements -------------------------------------------------------------------------------
 def measure(model: Any, train: Batch, val: Batch) -> dict[str, Any]:
     """Loss and accuracy on both sets, and the norm of all parameters.
 
-    Where equations have two operands and three, also those of the binary and the ternary ones.
-    Of a stacked model lists, of a number for each replica.
+    If there are equations of two and of three operands, also for binary and ternary ones. For a
+    stacked model every value is a list with a number for each replica.
     """
     orders = np.union1d(train.orders, val.orders).tolist()
     orders = orders if len(orders) > 1 else []
@@ -207,7 +207,7 @@ def measure(model: Any, train: Batch, val: Batch) -> dict[str, Any]:
 def scores(model: Any, batch: Batch, orders: Sequence[int]) -> list[tuple[Any, Any]]:
     """(loss, accuracy) of all samples, then of those with each number of operands in `orders`.
 
-    Floats, or for a stacked model lists of one a replica; NaN where there is no sample.
+    Floats, or lists of R floats for a stacked model; NaN without samples.
     """
     if not len(batch):
         unknown = math.nan if model.replicas is None else [math.nan] * model.replicas
@@ -228,9 +228,9 @@ def mean_within(values: np.ndarray[Any, Any], group: np.ndarray[Any, Any]) -> An
 
 
 def parameter_norm(model: nn.Module) -> Any:
-    """||θ||₂: the root of the sum of squares of all parameters, embedding included.
+    """||θ||₂: the root of the sum of squares of all parameters, with the embedding.
 
-    A float, or for a stacked model a list of one for each replica.
+    A float, or a list of R floats for a stacked model.
     """
     rows = model.replicas or 1
     squares = [

@@ -1,7 +1,7 @@
-"""Every run of an experiment as numbers, for the page to draw.
+"""The curves of all runs of an experiment as numbers, which the page draws.
 
-A curve is coloured by what its experiment varies, apart from groups and seed; dashes tell groups
-apart, such as models. Where nothing else is varied, colours tell them apart too.
+The colour of a curve shows the settings that the experiment varies, except groups and seed; dashes
+show the group, such as the model. If nothing else is varied, colours show the group too.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from matplotlib.colors import to_hex
 from experiments.results.trials import Group, by_group
 from experiments.train.records import Record, TrialRecord
 
-MOST = 600  # evaluated steps of a run that are drawn; of more they are chosen evenly
-RANGES = ((0.0, 0.85), (0.25, 1.0))  # of viridis, without the end that is lost on light, dark paper
-ALL = Group("", "", "all runs", "#0072B2", "#56B4E9")  # where there are no groups
-PANELS = 4  # quantities that are drawn side by side
+MOST = 600  # evaluated steps drawn of a run, evenly chosen
+RANGES = ((0.0, 0.85), (0.25, 1.0))  # of viridis: colours visible on a light, on a dark background
+ALL = Group("", "", "all runs", "#0072B2", "#56B4E9")  # if there are no groups
+PANELS = 4  # quantities drawn side by side
 NOT_VARIED = ("seed", "steps", "version", "share_prefixes")
 
 
 def curves_of(
     trials: Sequence[TrialRecord], groups: Sequence[Group], shown: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What page.js draws, of trials of one kind or several.
+    """The data for page.js, of trials of one kind or several.
 
-    shown:      the numbers in the records that it offers, if not all.
+    shown:      the names in the records to include; () for all.
     quantities: pairs of a name in the records and its label.
-    panels:     names of those that are drawn side by side: the first that were recorded.
-    runs:       of each trial name, group, what is varied in words, colours, dash, and `values`: a
-                list for each quantity and for "step".
+    panels:     the names drawn side by side: the first in the records.
+    runs:       for each trial its name, group, varied settings as text, colours, dash, and
+                `values`: a list for each quantity and for "step".
     """
     recorded = dict.fromkeys(k for t in trials for k in t.records[0] if k != "step")
     quantities = [*(shown or recorded)]
-    apart = {*NOT_VARIED, *(group.setting for group in groups)}
-    names = dict.fromkeys(name for t in trials for name in t.settings if name not in apart)
+    excluded = {*NOT_VARIED, *(group.setting for group in groups)}
+    names = dict.fromkeys(name for t in trials for name in t.settings if name not in excluded)
     varied = [
         name
         for name in names
@@ -44,9 +44,9 @@ def curves_of(
     ]
 
     def setting(trial: TrialRecord) -> tuple[Any, ...]:
-        """What is varied; () where a kind of trial lacks it, which comes before all values."""
-        given = (trial.settings.get(name, ()) for name in varied)
-        return tuple(() if value == () else (frozen(value),) for value in given)
+        """Each varied setting as a tuple of one; () if the trial lacks it, which sorts first."""
+        values = (trial.settings.get(name, ()) for name in varied)
+        return tuple(() if value == () else (frozen(value),) for value in values)
 
     settings = sorted({setting(trial) for trial in trials})
     runs = [
@@ -73,17 +73,17 @@ def frozen(value: Any) -> Any:
 
 
 def in_words(names: Sequence[str], values: Sequence[Any]) -> str:
-    """Such as "layers 2, d 128"; each value in a tuple, or () where there is none."""
+    """Settings as text, such as "layers 2, d 128". A value is a tuple of one, or () if not set."""
     texts = [
         (name, "+".join(map(str, v)) if isinstance(v, tuple) else str(v))
-        for name, given in zip(names, values, strict=True)
-        for v in given
+        for name, optional in zip(names, values, strict=True)
+        for v in optional
     ]
     return ", ".join(map(" ".join, texts))
 
 
 def colors(group: Group, i: int, n: int) -> list[str]:
-    """The colour of setting i of n on light and on dark paper."""
+    """The colours of setting i of n on a light and on a dark background."""
     if n == 1:
         return [group.color, group.lighter]
     place = i / (n - 1)
@@ -91,7 +91,7 @@ def colors(group: Group, i: int, n: int) -> list[str]:
 
 
 def thin(records: Sequence[Record]) -> Sequence[Record]:
-    """At most `MOST` of the records, evenly chosen, the last among them."""
+    """At most `MOST` of the records, evenly chosen, with the last."""
     if len(records) <= MOST:
         return records
     step = (len(records) - 1) / (MOST - 1)
@@ -99,12 +99,12 @@ def thin(records: Sequence[Record]) -> Sequence[Record]:
 
 
 def rounded(value: float | None) -> float | None:
-    """Five digits, more than a screen can show; steps are whole and stay so."""
+    """A value with five digits, more than a screen can show; integers (steps) are unchanged."""
     return value if value is None or isinstance(value, int) else float(f"{value:.5g}")
 
 
 def label(name: str) -> str:
-    """Such as "binary validation loss" for binary_val_loss."""
+    """The label of a quantity, such as "binary validation loss" for binary_val_loss."""
     if name == "norm":
         return "norm of parameters"
     words = {"val": "validation", "train": "training"}

@@ -1,4 +1,4 @@
-"""The report as a PDF: every figure and table of the page, with contents and page numbers."""
+"""The report as a PDF: all figures and tables of the page, with contents and page numbers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from experiments.results.results import Drawing, Table
 from experiments.sweep.folder import SMALL_SCALE
 from minigrad.files import write_file
 
-DPI = 200  # of figures: what a printer shows of lines and letters
-SIZE = 9.0  # points
-READABLE_SIZE = 7.0  # of letters in a table; one that needs smaller ones gets a page on its side
+DPI = 200  # of figures, enough for print
+SIZE = 9.0  # of the font, in points
+READABLE_SIZE = 7.0  # least font size on a portrait page; other tables get a landscape page
 LEAST_SIZE = 6.0
 MARGIN = 18  # mm, left and right
 PORTRAIT_WIDTH = 210 - 2 * MARGIN
 DARK, SOFT, LIGHT = (36, 39, 43), (98, 104, 111), (205, 205, 200)
 COLORS = {"agrees": (20, 104, 63), "differs": (163, 58, 18), "undecided": (107, 89, 0)}
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # no date inside: the same records give the same file
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # a fixed date: the same records give the same file
 
 
 def write(contents: Contents, path: Path) -> Path:
@@ -65,7 +65,7 @@ def list_of_sections(pdf: FPDF, sections: list[Any]) -> None:
 
 
 class Document(FPDF):
-    """An empty document with the font that figures are set in, which has Greek and arrows."""
+    """An empty document with the font of figures, which has Greek letters and arrows."""
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class Document(FPDF):
     def add_chapter(self, chapter: Chapter) -> None:
         if chapter.trials:
             self.add_page()
-        else:  # a line that says why
+        else:  # only a line on what was not run
             self.turn("portrait")
             self.keep_together(40)
         self.heading(chapter.title)
@@ -105,14 +105,14 @@ class Document(FPDF):
             self.add_table(table)
 
     def heading(self, title: str) -> None:
-        """A heading that stands in the contents."""
+        """A heading that is also in the table of contents."""
         self.set_font(style="B", size=14)
         self.start_section(plain(title))
         self.lines(title, size=14, height=8, style="B")
         self.ln(1)
 
     def lines(self, text: str, *, size: float, height: float, style: str = "") -> None:
-        """Text in letters and lines of one size, below what there is."""
+        """Text in one font size and line height, below the last content."""
         self.set_font(style=style, size=size)
         self.multi_cell(0, height, plain(text), align="L", new_x="LMARGIN", new_y="NEXT")
 
@@ -127,13 +127,13 @@ class Document(FPDF):
         self.ln(8)
 
     def add_drawing(self, drawing: Drawing) -> None:
-        """A figure as wide as the text, or as high as a page leaves for it, and its caption."""
+        """A figure with its caption, as wide as the text or as high as the page."""
         width, height = drawing.figure.get_size_inches()
         caption = plain(drawing.caption)
         self.set_font(style="", size=8)
         below = self.multi_cell(0, 4.2, caption, dry_run=True, output="HEIGHT")
         room = self.eph - below - 14  # so that a heading fits above
-        scale = min(self.epw / width, room / height, 25.4 * 1.1)  # mm an inch; not much enlarged
+        scale = min(self.epw / width, room / height, 25.4 * 1.1)  # mm/inch; up to 10 % larger
         self.keep_together(height * scale + below + 4)
         image = picture(drawing.figure, DPI)
         self.image(image, w=width * scale, h=height * scale, alt_text=caption)
@@ -144,7 +144,7 @@ class Document(FPDF):
 
     # --- tables -----------------------------------------------------------------------------------
     def add_table(self, content: Table) -> None:
-        """A table with its note: columns as wide as their text asks for, within limits."""
+        """A table with its note, and columns of the widths of `columns`."""
         if content.note:
             self.paragraph(content.note)
         size, widths = self.columns(content, self.epw)
@@ -166,11 +166,10 @@ class Document(FPDF):
         self.ln(5)
 
     def columns(self, content: Table, width: float) -> tuple[float, list[float]]:
-        """(size of letters, widths in mm) on a page of that width.
+        """(font size, widths of columns in mm) for a page of this width.
 
-        Letters become smaller until every cell is on one line. If for that they were unreadable,
-        they become so small that no word is broken, and columns share what is left by their texts'
-        lengths.
+        The largest readable size with every cell on one line. If there is none, the largest size
+        with no word broken; the remaining width is divided by how much more the columns need.
         """
         columns = [
             [unbroken(c) for c in column]
@@ -178,30 +177,30 @@ class Document(FPDF):
         ]
         sizes = [SIZE - 0.5 * i for i in range(round(2 * (SIZE - LEAST_SIZE)) + 1)]
         for size in (size for size in sizes if size >= READABLE_SIZE):
-            whole = [self.widest(size, column) for column in columns]
-            if sum(whole) <= width:
-                return size, whole
+            unwrapped = [self.widest(size, column) for column in columns]
+            if sum(unwrapped) <= width:
+                return size, unwrapped
         for size in sizes:
             words = [self.widest(size, " ".join(column).split(" ")) for column in columns]
             if sum(words) <= width:
                 break
-        whole = [self.widest(size, column) for column in columns]
-        wanted = [(full - word) ** 0.5 for full, word in zip(whole, words, strict=True)]
-        spare = max(width - sum(words), 0.0) / (sum(wanted) or 1.0)
-        return size, [word + want * spare for word, want in zip(words, wanted, strict=True)]
+        unwrapped = [self.widest(size, column) for column in columns]
+        shares = [(full - word) ** 0.5 for full, word in zip(unwrapped, words, strict=True)]
+        spare = max(width - sum(words), 0.0) / (sum(shares) or 1.0)
+        return size, [word + share * spare for word, share in zip(words, shares, strict=True)]
 
     def widest(self, size: float, texts: Iterable[str]) -> float:
-        """The width of the widest text in bold, in mm, with the space around it."""
+        """The width of the widest text in bold, in mm, with padding."""
         self.set_font(style="B", size=size)
         return max((self.get_string_width(text) for text in texts), default=0.0) + 3.4
 
     # --- pages ------------------------------------------------------------------------------------
     def turn(self, orientation: str) -> None:
-        """Go on upright or on the side, on a new page if this one is not so."""
+        """Begin a new page unless this one is "portrait" or "landscape" as asked."""
         if orientation != ("landscape" if self.w > self.h else "portrait"):
             self.add_page(orientation=orientation)
 
     def keep_together(self, height: float) -> None:
-        """Begin a new page if that many mm are not left on this one."""
+        """Begin a new page if this one has less than `height` mm left."""
         if self.will_page_break(height):
             self.add_page(same=True)

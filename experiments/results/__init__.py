@@ -1,12 +1,12 @@
-"""From records to results. Nothing here trains, and nothing knows what was trained.
+"""From records to results, for any experiment. Nothing here trains, or depends on the task.
 
-trials      trials by their settings
-curves      what one curve comes to, and the spread of that over seeds
-trends      slopes and differences with intervals
-claims      what a text says, beside what our runs say of it
-results     tables, drawings and claims, and the files made of them
-tables      numbers as people read them, mean ± std
-figures     the look of figures, and how they are written
+trials      trials selected by their settings
+curves      numbers that summarize one curve, and their spread over seeds
+trends      slopes and differences with confidence intervals
+claims      claims of a text, and tests of them by our runs
+results     tables, figures and claims, and the files made of them
+tables      tables of mean ± std
+figures     the style of figures, and writing them
 panels      figures that all sweeps share
 maps        figures of attention
 """

@@ -1,12 +1,12 @@
-"""Claims of a text, beside what our runs show. Claims are data:
+"""Claims of a text, and tests of them by our runs. Claims are data:
 
     Says("000, 4.5 (c)", "L_val: GPT scales better with P", gap(slope(L_VAL, IN_P), LSTM, GPT) > 0)
 
-A test is a function from trials to a `Finding`: what we measured, and whether the claim agrees with
-it. There are two kinds. A number with an interval, of `slope` or `paired`, is compared with 0 or
-another number, and "undecided" if its interval holds that. `share_of`, `share_in`, `every` and
-`equals` count trials.
-What no test here says is a function that an experiment writes itself.
+A test is a function from trials to a `Finding`: our measurement, and whether the claim agrees with
+it. There are two kinds. A number with an interval, of `slope` or `paired` for example, is compared
+with 0 or another number; the verdict is "undecided" if the interval contains that number.
+`share_of`, `share_in`, `every` and `equals` count trials. For other claims, an experiment defines
+its own functions.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that a text says, beside our measurement of it."""
+    """A claim of a text, with our measurement of it."""
 
     source: str  # document and question, such as "000, 4.3 (d)"
     said: str  # the claim, in our words
-    ours: str  # what we measured, with numbers
-    verdict: Verdict  # "undecided": our runs cannot tell; "not run": there are none that could
-    erratum: str | None = None  # the number of the erratum that it decides, if it does
+    ours: str  # our measurement, with numbers
+    verdict: Verdict  # "undecided": our runs cannot decide; "not run": runs are missing
+    erratum: str | None = None  # the number of the erratum that it decides, if any
 
 
 class Finding(NamedTuple):
@@ -63,12 +63,12 @@ def decide(claims: Iterable[Says], trials: Trials) -> list[Claim]:
 
 # --- verdicts -------------------------------------------------------------------------------------
 def by_share(holds: Sequence[bool], *, ran: bool = True) -> Verdict:
-    """How a claim fares that holds in some trials, heads or models and not in others.
+    """The verdict on a claim that may hold in some trials, heads or models and not in others.
 
-    "agrees" if it holds in three quarters of them or more, "differs" if in a quarter or less,
-    "undecided" between, and if there are none, that is where trials ran and tell nothing.
+    "agrees" if it holds in at least three quarters of them, "differs" if in at most a quarter,
+    "undecided" between. If `holds` is empty: "undecided" if trials ran, else "not run".
 
-    ran: whether any trial did; if not, "not run".
+    ran: whether any trial ran.
     """
     if not holds:
         return "undecided" if ran else "not run"
@@ -77,28 +77,28 @@ def by_share(holds: Sequence[bool], *, ran: bool = True) -> Verdict:
 
 
 def by_all(holds: Sequence[bool]) -> Verdict:
-    """How a claim fares that must hold in all: "undecided" if it holds in some and not others."""
+    """The verdict on a claim that must hold in all: "undecided" if it holds only in some."""
     return "agrees" if all(holds) else "undecided" if any(holds) else "differs"
 
 
 def all_of(verdicts: Iterable[Verdict]) -> Verdict:
-    """Of a claim that says several things: it is false if one of them is."""
-    given = set(verdicts)
+    """The verdict on a claim of several parts: it differs if one of them does."""
+    parts = set(verdicts)
     order: tuple[Verdict, ...] = ("not run", "differs", "undecided")
-    return next((each for each in order if each in given), "agrees")
+    return next((verdict for verdict in order if verdict in parts), "agrees")
 
 
 def by_interval(trend: Trend, direction: int, than: float = 0.0) -> Verdict:
-    """Whether a trend is more (1) or less (-1) than a number, as far as its interval tells."""
-    beside = trend.beside(than)
-    return "undecided" if beside == 0 else "agrees" if beside == direction else "differs"
+    """Whether a trend is more (1) or less (-1) than a number, by its confidence interval."""
+    sign = trend.compared_with(than)
+    return "undecided" if sign == 0 else "agrees" if sign == direction else "differs"
 
 
 # --- numbers with an interval ---------------------------------------------------------------------
 class Along(NamedTuple):
-    """What a slope goes along: x of a trial.
+    """The x axis of a slope: a number of each trial.
 
-    fixed: what is kept fixed: all its values share one slope, and each has a level.
+    fixed: what is kept fixed: all its values share one slope, and each has its own intercept.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Along(NamedTuple):
 
 
 class Slope(NamedTuple):
-    """How much y grows along x, within seeds and within what is kept fixed, by least squares."""
+    """The least-squares slope of y against x, within seeds and within what is kept fixed."""
 
     y: Quantity
     x: Along
@@ -133,7 +133,7 @@ def slope(y: Quantity, x: Along, **at: Any) -> Slope:
 
 @dataclass(frozen=True)
 class Estimate:
-    """One trend of trials or several, in words and as such. `estimate > 0` is a test: of all."""
+    """A text and one or several trends, computed from trials. `estimate > 0` tests all of them."""
 
     of: Callable[[Trials], tuple[str, Sequence[Trend | None]]]
 
@@ -144,7 +144,7 @@ class Estimate:
         return lambda trials: self.compared(trials, -1, than)
 
     def within(self, margin: float) -> Test:
-        """Whether all are nearly 0: their intervals lie between -margin and margin."""
+        """Whether all trends are near 0: their intervals lie between -margin and margin."""
 
         def verdict(trend: Trend) -> Verdict:
             low, high = trend.interval or (-math.inf, math.inf)
@@ -179,14 +179,14 @@ def trend(slope: Slope, *groups: Group) -> Estimate:
 
 
 def gap(slope: Slope, a: Group, b: Group, **values: Sequence[Any]) -> Estimate:
-    """By how much the slope of a is more than that of b; values: where there must be a pair."""
+    """The slope of a minus that of b. values: settings at each of which there must be a pair."""
 
     def of(trials: Trials) -> tuple[str, Sequence[Trend | None]]:
         if values and not pairs(trials, a, b, grid(values)):
             return "", [None]
         slopes = [slope.of(group.of(trials)) for group in (a, b)]
-        apart = trends.difference(*slopes)
-        return f"{slope}: {labelled((a, b), slopes)}, {a.label} - {b.label} {apart}", [apart]
+        less = trends.difference(*slopes)
+        return f"{slope}: {labelled((a, b), slopes)}, {a.label} - {b.label} {less}", [less]
 
     return Estimate(of)
 
@@ -202,8 +202,8 @@ def mean_of(y: Quantity, *groups: Chosen) -> Estimate:
 
 
 def one_of(y: Quantity, group: Chosen, value: float) -> Test:
-    """Whether a single run that gave `value` can be one of the group's: within the interval that
-    holds 95 % of single runs, as far as the group's tell (Student's t)."""
+    """Whether `value` can be that of a single run of the group: it lies in the 95 % prediction
+    interval of the group's runs (Student's t)."""
 
     def test(trials: Trials) -> Finding:
         mean = trends.average([y.of(t) for t in group.of(trials)])
@@ -218,7 +218,7 @@ def one_of(y: Quantity, group: Chosen, value: float) -> Test:
 
 
 def paired(y: Quantity, a: Chosen, b: Chosen, **values: Sequence[Any]) -> Estimate:
-    """By how much y is more in a than in b, over pairs of the same seed at each of these values."""
+    """The mean of y in a minus y in b, over pairs of the same seed at each of these values."""
 
     def of(trials: Trials) -> tuple[str, Sequence[Trend | None]]:
         mean = trends.average([y.of(t) - y.of(u) for t, u in pairs(trials, a, b, grid(values))])
@@ -229,7 +229,7 @@ def paired(y: Quantity, a: Chosen, b: Chosen, **values: Sequence[Any]) -> Estima
 
 
 def grid(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """Every combination of values of settings."""
+    """All combinations of values of settings."""
     return [dict(zip(values, each, strict=True)) for each in product(*values.values())]
 
 
@@ -247,17 +247,17 @@ def share_of(
     *,
     note: str = "",
 ) -> Test:
-    """Whether something holds of most trials of groups, each with its value.
+    """Whether something holds for most trials of the groups; the text lists each trial's value.
 
-    value: of a trial; None if it tells nothing.
-    holds: of a value; None if that decides nothing.
+    value: returns the value of a trial; None if it has none.
+    holds: whether it holds for a value; None if the value decides nothing.
     """
 
     def test(trials: Trials) -> Finding:
         trials = [trial for group in groups for trial in group.of(trials)]
         values = {t.folder.name: v for t in trials if (v := value(t)) is not None}
         listed = "; ".join(f"{name}: {show(v)}" for name, v in values.items()) or "no trial"
-        decisive = [so for v in values.values() if (so := holds(v)) is not None]
+        decisive = [right for v in values.values() if (right := holds(v)) is not None]
         return Finding(f"{words}: {listed}{note}", by_share(decisive, ran=bool(trials)))
 
     return test
@@ -270,17 +270,20 @@ def share_in(
     *,
     note: Callable[[Trials], str] = lambda trials: "",
 ) -> Test:
-    """Whether something holds of most trials of the first group; the others are only counted.
+    """Whether something holds for most trials of the first group; the text counts all groups.
 
     holds: None for trials that do not count.
     """
 
     def test(trials: Trials) -> Finding:
         decisive = {
-            group: [so for trial in of_group if (so := holds(trial)) is not None]
+            group: [right for trial in of_group if (right := holds(trial)) is not None]
             for group, of_group in by_group(trials, groups).items()
         }
-        counts = [f"{g.label}: in {sum(so)} of {len(so)} trials" for g, so in decisive.items()]
+        counts = [
+            f"{group.label}: in {sum(right)} of {len(right)} trials"
+            for group, right in decisive.items()
+        ]
         verdict = by_share(decisive.get(groups[0], ()), ran=groups[0] in decisive)
         return Finding(f"{words}: {'; '.join(counts) or 'no trial'}{note(trials)}", verdict)
 
@@ -288,7 +291,7 @@ def share_in(
 
 
 def every(groups: Sequence[Group], y: Quantity, holds: Callable[[float], bool], **at: Any) -> Test:
-    """Whether something holds of y in every trial with these settings; undecided if in some."""
+    """Whether something holds for y in all trials with these settings; undecided if in some."""
 
     def test(trials: Trials) -> Finding:
         values = {
@@ -305,14 +308,14 @@ def every(groups: Sequence[Group], y: Quantity, holds: Callable[[float], bool], 
     return test
 
 
-# a value of each group and seed; None: there is none
+# a value for each group and seed; None if there is none
 BySeed = Mapping[Group, Mapping[int, T | None]]
 
 
 def equals(answers: Callable[[Trials], BySeed[Any]], expected: Mapping[Group, Any]) -> Test:
     """Whether the value of each group is as expected; undecided if that depends on the seed.
 
-    answers: empty if they are not known of every group.
+    answers: returns the values; an empty mapping if they are not known for every group.
     """
 
     def test(trials: Trials) -> Finding:

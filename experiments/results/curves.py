@@ -11,7 +11,7 @@ from experiments.train.records import TrialRecord
 
 
 class Quantity(NamedTuple):
-    """A number of a trial; NaN where it is not known."""
+    """A number of a trial; NaN if it is not known."""
 
     name: str  # in tables and claims
     of: Callable[[TrialRecord], float]
@@ -20,24 +20,24 @@ class Quantity(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name for people, Δ for the d of "dt(", with the direction that is better."""
+        """The name in tables, with Δt for "dt", and an arrow in the direction that is better."""
         return f"{self.name.replace('dt(', 'Δt(')} {'↑' if self.better > 0 else '↓'}"
 
     def over(self, trials: Iterable[TrialRecord]) -> Spread | None:
-        """Mean and standard deviation; None where the number is not known of every trial."""
+        """Mean and standard deviation; None unless the number is known for every trial."""
         values = [self.of(trial) for trial in trials]
         return spread(values) if values and all(map(math.isfinite, values)) else None
 
 
 class Spread(NamedTuple):
-    """Mean and population standard deviation; std is None where it is not known."""
+    """Mean and population standard deviation; std is None if it is not known."""
 
     mean: float
     std: float | None
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and population standard deviation (ddof = 0); of one value no deviation is known."""
+    """Mean and population standard deviation (ddof = 0), which is None for a single value."""
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return Spread(mean, None)
@@ -45,9 +45,9 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def best(trial: TrialRecord, key: str) -> tuple[float, float]:
-    """(best value, first step that has it): the greatest accuracy, of all else the least.
+    """(best value, first step with it). The best accuracy is the greatest, other values the least.
 
-    (NaN, NaN) where none of the curve was a number.
+    (NaN, NaN) if no value of the curve is a number.
     """
     sign = -1.0 if key.endswith("accuracy") else 1.0
     values = [(sign * r[key], r["step"]) for r in trial.records if r[key] is not None]
@@ -58,20 +58,20 @@ def best(trial: TrialRecord, key: str) -> tuple[float, float]:
 
 
 def first_step(trial: TrialRecord, key: str, at_least: float) -> int | None:
-    """The first recorded step at which a value is `at_least` that much; None if there is none."""
+    """The first recorded step with a value of at least `at_least`; None if there is none."""
     return next((r["step"] for r in trial.records if (r[key] or 0.0) >= at_least), None)
 
 
 def average(trial: TrialRecord, key: str) -> float:
-    """The mean over the run: of recorded values, each for the time since the one before."""
+    """The mean over the run: each recorded value is weighted by the steps since the one before."""
     parts = [(b["step"] - a["step"]) * b[key] for a, b in pairwise(trial.records)]
     return math.fsum(parts) / (trial.records[-1]["step"] - trial.records[0]["step"])
 
 
 def unrest(trial: TrialRecord, key: str, since: float) -> float | None:
-    """How much a curve goes up and down an evaluation, once it was `since`.
+    """How much a curve goes up and down per evaluation, after it has first reached `since`.
 
-    Σ |change| - |Σ change|, over the number of changes; None if there is none.
+    (Σ |change| - |Σ change|) / number of changes; None if there is no change.
     """
     start = first_step(trial, key, since)
     values = [r[key] for r in trial.records if start is not None and r["step"] >= start]
@@ -82,10 +82,10 @@ def unrest(trial: TrialRecord, key: str, since: float) -> float | None:
 
 
 def roughness(trial: TrialRecord, key: str) -> float:
-    """How much a curve jumps: the mean absolute change from one evaluation to the next, or NaN.
+    """The mean absolute change of a curve from one evaluation to the next, or NaN.
 
-    Over the second half of training; of a loss the change of its log10. A curve that falls or rises
-    smoothly has little of it.
+    Over the second half of training; for a loss, the change of its log10. It is small for a curve
+    that falls or rises smoothly.
     """
     half = trial.records[-1]["step"] / 2
     values = [r[key] for r in trial.records if r["step"] >= half and r[key] is not None]

@@ -1,4 +1,4 @@
-"""The look of figures, and how they are written: the same records give the same bytes."""
+"""The style of figures, and writing them: the same records give the same bytes."""
 
 from __future__ import annotations
 
@@ -26,25 +26,26 @@ STYLE: dict[str, Any] = {
 
 
 def save(figure: Figure, *paths: Path) -> list[Path]:
-    """Write a figure into files of the kinds that their names say, without a date inside."""
+    """Write a figure into files, in the formats of their names, without a date."""
     for path in paths:
         date = {"CreationDate": None} if path.suffix == ".pdf" else {}
-        write_file(path, drawn(figure, format=path.suffix[1:], dpi=160, metadata=date).getvalue())
+        data = encoded(figure, format=path.suffix[1:], dpi=160, metadata=date)
+        write_file(path, data.getvalue())
     return list(paths)
 
 
 def picture(figure: Figure, dpi: int) -> Image:
-    """A figure as pixels of `COLORS` colours: as good to the eye, and half as large in a file."""
+    """A figure as an image of `COLORS` colours: it looks the same in a file of half the size."""
     from PIL import Image
 
-    image = Image.open(drawn(figure, format="png", dpi=dpi)).convert("RGB")
+    image = Image.open(encoded(figure, format="png", dpi=dpi)).convert("RGB")
     return image.quantize(COLORS, dither=Image.Dither.NONE)
 
 
-def drawn(figure: Figure, **how: Any) -> io.BytesIO:
+def encoded(figure: Figure, **options: Any) -> io.BytesIO:
     data = io.BytesIO()
     with mpl.rc_context(STYLE):
-        figure.savefig(data, **how)
+        figure.savefig(data, **options)
     return data
 
 

@@ -1,4 +1,4 @@
-"""Figures of attention: a square a head, a row a layer."""
+"""Figures of attention: one panel per head, one row per layer."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def attention_maps(
     causal: bool = True,
     brightest: float = 1.0,
 ) -> Figure:
-    """Every head of some layers: queries x keys.
+    """One panel per head and layer, queries x keys.
 
     weights:   (L, heads, S, S).
-    layers:    their numbers, from 1; 1 ... L if not given.
-    causal:    whether keys after the query are hidden, and so blank.
+    layers:    the numbers of the layers, for titles; 1 ... L by default.
+    causal:    whether keys after the query are masked, and so blank.
     brightest: the weight of the brightest colour.
     """
     count, heads, n, _ = weights.shape
@@ -57,14 +57,14 @@ def draw_map(
     hidden: np.ndarray[Any, Any],
     brightest: float,
 ) -> Any:
-    """One head: a square of colours with the numbers in it."""
+    """One head: coloured cells with their numbers; cells where `hidden` are blank."""
     n = len(tokens)
     image = ax.imshow(np.ma.array(weights, mask=hidden), cmap="cividis", vmin=0, vmax=brightest)
     for i, j in zip(*np.nonzero(~hidden), strict=True):
         shade = "black" if weights[i, j] > 0.45 * brightest else "white"
         number = f"{weights[i, j]:.2f}".removeprefix("0")
         style = {"ha": "center", "va": "center", "color": shade, "fontsize": 7}
-        ax.text(j, i, number, in_layout=False, **style)  # its cell is; that spares much time
+        ax.text(j, i, number, in_layout=False, **style)  # fits into its cell; this is faster
     rotation = 90 if max(map(len, tokens)) > 4 else 0
     ax.set_xticks(range(n), tokens, rotation=rotation)
     ax.set_yticks(range(n), tokens)

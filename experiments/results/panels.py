@@ -1,7 +1,7 @@
 """Figures that all sweeps share: curves against the step, best values against a setting.
 
-Everything is drawn from the records of trials that are there. A trial that is missing, a loss that
-was not a number or a step that was not recorded leaves a gap.
+Figures are drawn from the records that exist. A missing trial, a loss that is not a number or a
+step that was not recorded leaves a gap.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from experiments.results.curves import best
 from experiments.results.figures import STYLE, draw_grid
 from experiments.results.trials import Group, Setting, Trials, by_group, by_value, finished
 
-# viridis without its end, a yellow that is lost on white paper
+# viridis without its yellow end, which is hardly visible on white
 COLOR_MAP = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.92, 256)), name="viridis-")
-SYMLOG = {"linthresh": 1, "linscale": 0.3}  # steps: from 0, as far as early ones can be seen
+SYMLOG = {"linthresh": 1, "linscale": 0.3}  # axes of steps: logarithmic, with 0
 
 
 class Part(NamedTuple):
-    """The set on which something is measured, and how its curves look."""
+    """The training or validation set, and the style of its curves."""
 
     key: str
     name: str
@@ -43,13 +43,13 @@ PARTS = (  # colours of Okabe and Ito; dotted, solid
 
 
 class Curve(NamedTuple):
-    """What a row of panels shows."""
+    """The quantity of a row of panels."""
 
     name: str  # the end of its key in the records, after "train_" or "val_"
     label: str  # of the axis
     log: bool = False  # whether the axis is logarithmic
-    parts: bool = True  # whether there is one for each set; if not, `name` is the whole key
-    kind: str = ""  # the beginning of its key, such as "binary_"
+    parts: bool = True  # whether each set has one; if not, `name` is the whole key
+    kind: str = ""  # the prefix of its key, such as "binary_"
 
     def key(self, part: str) -> str:
         return f"{self.kind}{part}_{self.name}" if self.parts else self.name
@@ -67,7 +67,7 @@ class Band(NamedTuple):
     trials: Trials
     part: str  # "train" or "val"
     color: Any
-    label: str | None = None  # in the legend, if there is one
+    label: str | None = None  # in the legend
     kind: str = ""  # see `Curve`
 
 
@@ -80,16 +80,16 @@ def bands_against_steps(
     heads: bool = False,
     width: float = 1.2,
 ) -> Figure:
-    """A row a curve, whose panels share y, and a column a title.
+    """A figure with one row per curve, whose panels share y, and one column per key of `columns`.
 
-    heads: whether the panels name the curve too, as in "training loss".
+    heads: whether titles of panels also name the curve, as in "training loss".
     """
     figure, axes = grid_of_panels(len(rows), len(columns), title, sharey="row")
     for row, curve in zip(axes, rows, strict=True):
         for ax, (name, bands) in zip(row, columns.items(), strict=True):
-            for each in bands:
-                key = curve._replace(kind=each.kind or curve.kind).key(each.part)
-                draw_band(ax, each, key, width)
+            for band in bands:
+                key = curve._replace(kind=band.kind or curve.kind).key(band.part)
+                draw_band(ax, band, key, width)
             head = f"{name} {curve.name}" if curve.parts else curve.name
             ax.set_title(head if heads else name, loc="left")
             style_axes(ax, curve)
@@ -99,7 +99,7 @@ def bands_against_steps(
         ax.set_xscale("symlog", **SYMLOG)
         ax.set_xlim(left=0)
     figure.align_ylabels()
-    if axes[0, 0].get_legend_handles_labels()[1]:  # where curves begin: a loss high, others low
+    if axes[0, 0].get_legend_handles_labels()[1]:  # a loss begins high, others low
         axes[0, 0].legend(loc="lower left" if rows[0].log else "upper left")
     return figure
 
@@ -115,17 +115,17 @@ def draw_band(ax: Any, band: Band, key: str, width: float) -> None:
 def draw_mean(
     ax: Any, x: Sequence[float], values: np.ndarray[Any, Any], *, color: Any, **line: Any
 ) -> None:
-    """The mean of values, (trials, x), as a line, and their spread as a band behind it."""
+    """The mean of values (trials, x) as a line, and their spread as a band behind it."""
     mean, low, high = mean_and_spread(values)
     ax.fill_between(x, low, high, color=color, alpha=0.25, linewidth=0)
     ax.plot(x, mean, color=color, **line)
 
 
 def mean_and_spread(values: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
-    """Mean, mean - std and mean + std over the first axis (ddof = 0); NaN where one value is.
+    """Mean, mean - std and mean + std over the first axis (ddof = 0); NaN if a value is NaN.
 
-    Of two seeds mean - std is the lesser; of more it could fall below zero, off a log axis, and
-    there the least value stands for it.
+    With more than two seeds mean - std can be below zero, which a log axis cannot show, so it is
+    replaced by the least value if it is below.
     """
     mean, std = values.mean(axis=0), values.std(axis=0)
     return mean, np.maximum(mean - std, values.min(axis=0)), mean + std
@@ -135,9 +135,9 @@ def mean_and_spread(values: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
 def curves(
     trials: Trials, setting: Setting, *, title: str, rows: Sequence[Curve] = (LOSS, ACCURACY)
 ) -> Figure:
-    """A row a curve, a column a set, a colour a value of the setting.
+    """Curves against the step: rows are curves, columns sets, colours values of the setting.
 
-    Trials that have not ended are shown where no other has the same setting.
+    Trials that have not ended are shown only if no finished trial has the same setting.
     """
     groups = by_value(trials, setting.name)
     colors = color_bar(setting, [*groups])
@@ -153,7 +153,7 @@ def curves(
 
 
 def curves_of_groups(trials: Trials, groups: Sequence[Group], *, title: str) -> Figure:
-    """Loss and accuracy, a column a set, a colour a group."""
+    """Loss and accuracy against the step: columns are sets, colours groups."""
     shown = by_group(trials, groups).items()
     columns = {p.name: [Band(of, p.key, g.color, g.label) for g, of in shown] for p in PARTS}
     return bands_against_steps(title, columns, heads=True)
@@ -168,9 +168,9 @@ def both_parts(trials: Trials, kind: str = "") -> list[Band]:
 class Line(NamedTuple):
     """A pair of lines, training and validation, in `best_against`."""
 
-    at: Mapping[float, Trials]  # the trials at each value of what is varied
+    at: Mapping[float, Trials]  # the trials at each value of the setting
     color: Any
-    label: str | None = None  # in the legend; none if a colour bar says it
+    label: str | None = None  # in the legend; None if there is a colour bar
 
 
 def lines_of_groups(trials: Trials, groups: Sequence[Group], name: str) -> list[Line]:
@@ -189,20 +189,20 @@ def best_against(
 ) -> Figure:
     """Best loss and accuracy, below them t_f, against a setting: mean ± std over seeds.
 
-    bar: the setting and the values that colours stand for, if there is no legend.
+    bar: the setting and values shown by colours, instead of a legend.
     """
     figure, axes = best_and_steps(title, setting.label)
     for j, curve in enumerate((LOSS, ACCURACY)):
         axes[1, j].set_yscale("symlog", **SYMLOG)
         for line in lines:
-            at = sorted(line.at)
+            values = sorted(line.at)
             for part in PARTS:
                 label = f"{line.label}, {part.name}" if line.label else None
-                bands = np.transpose([best_of(line.at[x], curve, part) for x in at])
+                bands = np.transpose([best_of(line.at[x], curve, part) for x in values])
                 for ax, (mean, low, high) in zip(axes[:, j], bands, strict=True):
-                    ax.fill_between(at, low, high, color=line.color, alpha=0.15, linewidth=0)
+                    ax.fill_between(values, low, high, color=line.color, alpha=0.15, linewidth=0)
                     style = {"color": line.color, "linestyle": part.style, "label": label}
-                    ax.plot(at, mean, marker="o", markersize=3, linewidth=1.3, **style)
+                    ax.plot(values, mean, marker="o", markersize=3, linewidth=1.3, **style)
         axes[1, j].set_ylim(0, 1.3 * axes[1, j].get_ylim()[1])
     set_ticks(axes[0, 0], setting, sorted({value for line in lines for value in line.at}))
     figure.align_ylabels()
@@ -219,9 +219,9 @@ def best_against(
 def bars(
     groups: Mapping[Any, Mapping[float, Trials]], setting: Setting, *, title: str, xlabel: str
 ) -> Figure:
-    """Best loss and accuracy, below them t_f: a cluster of bars a group, a colour a value.
+    """Best loss and accuracy, below them t_f: one cluster of bars per group, a colour per value.
 
-    Each bar is pale for training beside full for validation, with ± std over seeds.
+    Bars of the training set are pale, those of the validation set full; error bars are ± std.
     """
     values = sorted({value for group in groups.values() for value in group})
     colors = color_bar(setting, values)
@@ -249,13 +249,13 @@ def bars(
 
 
 def best_of(trials: Trials, curve: Curve, part: Part) -> tuple[Any, Any, Any]:
-    """`mean_and_spread` of best value and first step that has it, (2,) each."""
+    """`mean_and_spread` of best value and the first step with it, (2,) each."""
     return mean_and_spread(np.array([best(trial, curve.key(part.key)) for trial in trials]))
 
 
 # --- pieces ---------------------------------------------------------------------------------------
 def best_and_steps(title: str, xlabel: str) -> tuple[Figure, Any]:
-    """Two panels for best loss and accuracy, above two for the steps at which they were reached."""
+    """Two panels for best loss and accuracy, and below them two for the steps of these."""
     figure, axes = grid_of_panels(2, 2, title)
     for (above, below), curve in zip(axes.T, (LOSS, ACCURACY), strict=True):
         style_axes(above, curve)
@@ -269,7 +269,7 @@ def best_and_steps(title: str, xlabel: str) -> tuple[Figure, Any]:
 def grid_of_panels(
     rows: int, columns: int, title: str, *, sharey: Any = False
 ) -> tuple[Figure, Any]:
-    """A figure with its title at the left, and its axes (rows, columns), which share x."""
+    """A figure with a title at the left, and its axes (rows, columns), which share x."""
     figure = Figure(figsize=(1.5 + 3.75 * columns, 0.5 + 2.75 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False)
     figure.suptitle(title, fontsize=9, x=0.01, ha="left")
@@ -285,9 +285,9 @@ def style_axes(ax: Any, curve: Curve) -> None:
 
 
 def color_bar(setting: Setting, values: Sequence[float]) -> ScalarMappable:
-    """The colours of the values of a setting, even in the value or in its logarithm."""
+    """The colours of a setting, linear in the value or in its logarithm."""
     low, high = min(values), max(values)
-    if low == high:  # a bar needs two ends
+    if low == high:  # a colour bar needs a range
         low, high = low / 1.5, high * 1.5
     return ScalarMappable((LogNorm if setting.log2 else Normalize)(low, high), COLOR_MAP)
 
@@ -302,7 +302,7 @@ def draw_color_bar(
 
 
 def set_ticks(ax: Any, setting: Setting, values: Sequence[float]) -> None:
-    """A tick at each value that was run, or at powers of ten."""
+    """Set ticks at all values, or at powers of ten."""
     if setting.log10:
         ax.set_xscale("log")
         ax.xaxis.set_minor_formatter(NullFormatter())

@@ -1,6 +1,6 @@
 """The results of an experiment: figures, tables, and verdicts on the seeds' claims.
 
-All is made from the records of trials only, so the same records always give the same results.
+They are made only from the records of trials, so the same records always give the same results.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it is printed."""
+    """A table of text, with the numbers behind it."""
 
-    name: str  # of its place in files: lower case, with underscores
+    name: str  # its key in results.json: lower case, with underscores
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]  # cells as text, each row as long as `columns`
-    note: str = ""  # what the columns mean, and over what was averaged
-    data: dict[str, Any] = field(default_factory=dict)  # the numbers behind it, for results.json
+    note: str = ""  # the meaning of columns, and over what numbers are averaged
+    data: dict[str, Any] = field(default_factory=dict)  # the numbers, for results.json
 
     def __post_init__(self) -> None:
         n = len(self.columns)
@@ -43,16 +43,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure, its name in files, and what is seen in it."""
+    """A figure, its file name without suffix, and its caption."""
 
     name: str
     caption: str
     figure: Figure
-    live: bool = False  # whether a report's page draws the same curves, and this is for print
+    live: bool = False  # whether a report's page draws these curves itself; this one is for print
 
 
 class Answer(NamedTuple):
-    """The answer in a sentence with numbers, and the name of the table that shows it."""
+    """The answer of an experiment in a sentence with numbers, and the name of its table."""
 
     text: str
     table: str
@@ -60,17 +60,17 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Results:
-    """In the order in which they are shown."""
+    """All results of an experiment, each kind in the order in which it is shown."""
 
     tables: Sequence[Table] = ()
     drawings: Sequence[Drawing] = ()
     claims: Sequence[Claim] = ()
-    answer: Answer | None = None  # for the head of a report
-    groups: Sequence[Group] = ()  # such as models, which a report's live curves tell apart
-    shown: Sequence[str] = ()  # numbers in the records that the page draws, if not all
+    answer: Answer | None = None  # for the top of a report
+    groups: Sequence[Group] = ()  # such as models, with different styles in a report's live curves
+    shown: Sequence[str] = ()  # numbers in the records that the page draws; () for all
 
     def all_tables(self) -> list[Table]:
-        """The tables, and last that of the claims."""
+        """The tables, and last the table of claims."""
         if not self.claims:
             return [*self.tables]
         rows = [
@@ -83,9 +83,9 @@ class Results:
 
 
 def write_results(results: Results, folder: Path, *, title: str, protocol: str) -> list[Path]:
-    """Write results.md and results.json and every drawing as .png and .pdf; the files written.
+    """Write results.md, results.json, and every figure as .png and .pdf. Returns the files.
 
-    protocol: what was run, exactly, and what was not: it stands at the head.
+    protocol: a text on what was run and what was not, which is put at the top.
     """
     from experiments.results.figures import save
 

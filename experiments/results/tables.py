@@ -1,4 +1,4 @@
-"""Numbers as people read them: mean ± standard deviation over seeds."""
+"""Tables of mean ± standard deviation over seeds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def cell(quantity: Quantity, value: Spread | None) -> str:
 def cells_of(
     quantities: Sequence[Quantity], trials: Trials
 ) -> tuple[list[str], list[dict[str, Any] | None]]:
-    """The cells of quantities over trials, and the numbers in them; None for one not known."""
+    """The cells of quantities over trials, and their numbers; None for one that is not known."""
     spreads = [quantity.over(trials) for quantity in quantities]
     cells = [cell(q, s) for q, s in zip(quantities, spreads, strict=True)]
     return cells, [s and s._asdict() for s in spreads]
@@ -38,9 +38,9 @@ def spread_table(
     *,
     note: str = "",
 ) -> Table:
-    """Every quantity for each group and setting, mean ± std over seeds, of finished trials.
+    """Quantities of finished trials for each group and setting, mean ± std over seeds.
 
-    varied: the settings that tell rows apart, with the heads of their columns.
+    varied: setting -> head of its column; each combination of their values is a row.
     """
     rows, data = [], []
     setting = lambda trial: [trial.settings[name] for name in varied]

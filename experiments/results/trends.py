@@ -1,8 +1,8 @@
-"""Does a number grow or fall along a setting, and more for one model than for another?
+"""Trends: does a number grow or fall along a setting, and more for one model than for another?
 
-A trend is a slope of least squares, or a mean, with its standard error. It has a direction if zero
-lies outside its 95 % confidence interval, Student's t; else the runs do not decide. What a line
-does not fit counts as error, so a bend makes intervals wider.
+A trend is a least-squares slope, or a mean, with its standard error. It has a direction if zero
+lies outside its 95 % confidence interval, by Student's t; otherwise it is undecided. Residuals from
+the line count as error, so a curved dependence makes intervals wider.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ CONFIDENCE = 0.95
 
 
 class Trend(NamedTuple):
-    """An estimate. With no freedom left, as for a line through two points, it has no interval."""
+    """An estimate. Without degrees of freedom, as for a line through two points, no interval."""
 
     value: float
-    error: float | None  # the standard error; None with no freedom left
-    freedom: float  # degrees of freedom behind the error
+    error: float | None  # the standard error; None without degrees of freedom
+    freedom: float  # degrees of freedom of the error
     n: int  # trials, or pairs of them
 
     @property
@@ -33,10 +33,10 @@ class Trend(NamedTuple):
     @property
     def direction(self) -> int:
         """1 up, -1 down, 0 undecided."""
-        return self.beside(0.0)
+        return self.compared_with(0.0)
 
-    def beside(self, value: float) -> int:
-        """1 if the interval lies above a value, -1 below, 0 if it holds it or there is none."""
+    def compared_with(self, value: float) -> int:
+        """1 if the interval lies above a value, -1 if below; 0 if it contains it or is None."""
         if self.interval is None:
             return 0
         low, high = self.interval
@@ -53,10 +53,10 @@ class Trend(NamedTuple):
 
 
 def slope(points: Iterable[tuple[float, float, Hashable]]) -> Trend | None:
-    """The slope of y against x, common to all groups, each with another level.
+    """The slope of y against x, common to all groups; each group has its own intercept.
 
-    points: (x, y, group). Groups are what is kept fixed, such as the seed, whose split of the data
-            is easier or harder for every trial. Points that are not finite are left out.
+    points: (x, y, group). The group is what is kept fixed, such as the seed: its split of the data
+            is easier or harder for all its trials. Points that are not finite are left out.
     None if x does not vary within any group.
     """
     pairs, groups = within(points)
@@ -71,7 +71,7 @@ def slope(points: Iterable[tuple[float, float, Hashable]]) -> Trend | None:
 
 
 def residuals(points: Iterable[tuple[float, float, Hashable]]) -> list[float]:
-    """What the `slope` of these points does not explain, point by point; [] without a slope."""
+    """The residual of each point from the `slope` of these points; [] without a slope."""
     points = list(points)
     trend = slope(points)
     return [y - trend.value * x for x, y in within(points)[0]] if trend else []
@@ -80,7 +80,7 @@ def residuals(points: Iterable[tuple[float, float, Hashable]]) -> list[float]:
 def within(
     points: Iterable[tuple[float, float, Hashable]],
 ) -> tuple[list[tuple[float, float]], int]:
-    """Finite points less the mean of their group, and how many groups there are."""
+    """Finite points minus the mean of their group, and the number of groups."""
     groups: dict[Hashable, list[tuple[float, float]]] = {}
     for x, y, group in points:
         if math.isfinite(x) and math.isfinite(y):
@@ -92,7 +92,7 @@ def within(
 
 
 def centred(values: Sequence[float]) -> list[float]:
-    """Values less their mean; exactly zero where all are equal, so that rounding is no trend."""
+    """Values minus their mean; exactly zero if all are equal, so that rounding is no trend."""
     if len(set(values)) == 1:
         return [0.0] * len(values)
     mean = math.fsum(values) / len(values)
@@ -100,7 +100,7 @@ def centred(values: Sequence[float]) -> list[float]:
 
 
 def average(values: Sequence[float]) -> Trend | None:
-    """The mean of values, such as differences within pairs; those not finite are left out."""
+    """The mean of values, such as differences within pairs, without values that are not finite."""
     values = [value for value in values if math.isfinite(value)]
     if not values:
         return None
@@ -125,8 +125,9 @@ def difference(a: Trend | None, b: Trend | None) -> Trend | None:
 def t_quantile(p: float, freedom: float) -> float:
     """The p-quantile of Student's t, p > 1/2.
 
-    Exact for 1 and 2 degrees of freedom; from 3 on the expansion of Abramowitz and Stegun, 26.7.5,
-    right to 0.2 % at p = .975; in between, on the safe side, that of the whole number below.
+    Exact for 1 and 2 degrees of freedom; from 3 on by the expansion of Abramowitz and Stegun,
+    26.7.5, accurate to 0.2 % at p = .975. Degrees of freedom are rounded down, which makes
+    intervals wider.
     """
     freedom = math.floor(freedom)
     if freedom <= 1:

@@ -1,4 +1,4 @@
-"""Trials by their settings."""
+"""Trials selected by their settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Trials = Sequence[TrialRecord]
 
 
 class Chosen(Protocol):
-    """Some of the trials, with a name for people: a `Group`, say."""
+    """A selection of trials with a label, such as a `Group`."""
 
     @property
     def label(self) -> str: ...
@@ -21,26 +21,26 @@ class Chosen(Protocol):
 
 
 class Group(NamedTuple):
-    """Trials that have a value of a setting, such as those of a model, and how they are shown."""
+    """The trials with a value of a setting, such as those of a model, and their style."""
 
     setting: str
     value: Any
-    label: str  # for people; the value stands for the group in files
+    label: str  # in tables and figures; files have the value
     color: str  # of their curves
-    lighter: str  # the same on dark paper
-    dash: str = "solid"  # as Plotly names it, where colours tell other things apart
+    lighter: str  # the same on a dark background
+    dash: str = "solid"  # Plotly's name, used if colours show something else
 
     def of(self, trials: Trials) -> list[TrialRecord]:
         return where(trials, **{self.setting: self.value})
 
 
 class Setting(NamedTuple):
-    """What a sweep varies, and how it is shown."""
+    """A setting that a sweep varies, and its axis."""
 
     name: str  # in the settings of a trial
     label: str  # of axes and colour bars
-    log2: bool = False  # whether its values are powers of two, rather than evenly spaced
-    log10: bool = False  # whether they are spread over powers of ten
+    log2: bool = False  # whether its values are powers of two, not evenly spaced
+    log10: bool = False  # whether its values range over powers of ten
 
 
 def where(trials: Trials, **settings: Any) -> list[TrialRecord]:
@@ -49,7 +49,7 @@ def where(trials: Trials, **settings: Any) -> list[TrialRecord]:
 
 
 def by_group(trials: Trials, groups: Iterable[Group]) -> dict[Group, list[TrialRecord]]:
-    """The trials of each group that has any."""
+    """The trials of each group, without empty groups."""
     return {group: of_group for group in groups if (of_group := group.of(trials))}
 
 
@@ -60,7 +60,7 @@ def by_value(trials: Trials, name: str) -> dict[Any, list[TrialRecord]]:
 
 
 def finished(trials: Trials) -> list[TrialRecord]:
-    """Those that ran to their end: of others best values are not known yet."""
+    """The trials that ran to their end; best values of others are not known yet."""
     return [trial for trial in trials if trial.status.get("finished")]
 
 
@@ -70,7 +70,7 @@ def complete(
     key: Callable[[TrialRecord], Any],
     wanted: Iterable[Any],
 ) -> list[TrialRecord]:
-    """The trials of groups that have every value of a key: others cannot show its effect."""
+    """The trials of groups with all `wanted` values of a key: others do not show its effect."""
     of_groups = by_group(trials, groups).values()
     whole = [each for each in of_groups if {*wanted} <= {key(trial) for trial in each}]
     return [trial for each in whole for trial in each]
@@ -79,14 +79,14 @@ def complete(
 def pairs(
     trials: Trials, a: Chosen, b: Chosen, at: Iterable[dict[str, Any]] = ({},)
 ) -> list[tuple[TrialRecord, TrialRecord]]:
-    """Trials of two groups that have the same seed, at each of these settings.
+    """Pairs of trials of two groups with the same seed, at each of these settings.
 
-    [] if there is no pair at one of them: the others would not tell of all.
+    [] if one of these settings has no pair, since the others do not represent all.
     """
     couples = []
     for settings in at:
-        here = where(trials, **settings)
-        first, second = ({t.settings["seed"]: t for t in group.of(here)} for group in (a, b))
+        selected = where(trials, **settings)
+        first, second = ({t.settings["seed"]: t for t in group.of(selected)} for group in (a, b))
         seeds = sorted(first.keys() & second.keys())
         if not seeds:
             return []
@@ -95,5 +95,5 @@ def pairs(
 
 
 def until(trial: TrialRecord, step: float) -> TrialRecord:
-    """The trial as it was at a step: its records up to there."""
+    """The trial with only its records up to a step."""
     return replace(trial, records=[r for r in trial.records if r["step"] <= step])

@@ -1,4 +1,4 @@
-"""CPU kernels: loops over float32 arrays, compiled by Numba, divided among the cores.
+"""CPU kernels: loops over float32 arrays, compiled by Numba and run on all cores.
 
 Read `compiled` first (how a loop becomes a kernel), then `functions` (tanh and exp that the
 compiler can vectorize), `blas` (matrix products within a loop), and any kernel.
@@ -32,5 +32,5 @@ __all__ = [
 
 
 def switch(on: bool) -> None:
-    """While the kernels are on, BLAS has one thread: they divide the work themselves."""
+    """While kernels are on, give BLAS one thread: kernels divide the work among the cores."""
     blas.use_threads(1 if on else None)

@@ -11,7 +11,7 @@ from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unf
 from minigrad.kernel import Declined, kernel
 from minigrad.optim.optimizers import adam_update
 
-BLOCK = 2048  # elements; the second loop finds them in the innermost cache
+BLOCK = 2048  # elements: few enough to be in the L1 cache when the second loop reads them
 
 
 @inner
@@ -30,7 +30,7 @@ def move(p, m, v, eps, rate, keep):
 
 @compiled("void(f4[::1], f4[::1], f4[::1], f4[::1], f4, f4, f4, f4, f4, f4, f4, f4, i8)")
 def adam_in_place(p, g, m, v, b1, b2, rest1, rest2, eps, rate, decay, keep, parts):
-    """rest1, rest2: 1 - b1 and 1 - b2; from b2 = 0.999 in float32 it would be off by 1e-5."""
+    """rest1, rest2: 1 - b1 and 1 - b2 from float64; float32 would be off by 1e-5 for b2 = .999."""
     for part in prange(parts):
         low, high = share(p.size, parts, part)
         for i in range(low, high, BLOCK):
@@ -55,8 +55,8 @@ def adam(
     if why := unfit(*arrays):
         return why
     param, grad, exp_avg, exp_avg_sq = arrays
-    written = param, exp_avg, exp_avg_sq
-    if not all(a.flags.c_contiguous and a.flags.writeable for a in written):
+    outputs = param, exp_avg, exp_avg_sq
+    if not all(a.flags.c_contiguous and a.flags.writeable for a in outputs):
         return Declined("not in C order")
     flat = (a.reshape(-1) for a in (param, rows_of(grad), exp_avg, exp_avg_sq))
     rates = 1.0 - b1, 1.0 - b2, eps, rate, decay, keep

@@ -1,6 +1,7 @@
-"""Adding rows in the places that an index names: the gradient of picking rows.
+"""out[rows] += values, also for repeated rows: the gradient of picking rows.
 
-Cores share the columns, so no two write to one place, and every sum has the order of the rows.
+The columns are divided among the cores, so no two cores write to one element, and every sum is in
+the order of the rows.
 """
 
 from __future__ import annotations

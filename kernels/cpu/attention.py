@@ -1,7 +1,7 @@
-"""scaled_dot_product_attention, one head of one sequence at a time, all within the cache.
+"""scaled_dot_product_attention, one head of one sequence at a time, so that it fits in the cache.
 
-The equations are those of `minigrad.ops.attention`. q, k and v come as views into one product, with
-the heads beside each other, and leave in that layout too, so nothing has to be transposed: arrays
+The equations are those of `minigrad.ops.attention`. q, k and v are views of the one product that
+computes them, (B, T, heads, d) in memory, and so is the result. To avoid transposed copies, arrays
 are passed as an address and the strides of their first three axes.
 """
 
@@ -22,13 +22,13 @@ from minigrad import ops
 from minigrad.kernel import Declined, kernel
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
-TINY = 1 << 13  # products of fewer multiplications take loops: calling BLAS costs more
-NOTHING = np.float32(-np.inf)
+TINY = 1 << 13  # multiplications; for fewer, loops are faster than a call of BLAS
+MINUS_INF = np.float32(-np.inf)
 
 
-# --- rows anywhere in memory ------------------------------------------------------------------
+# --- rows at any address ----------------------------------------------------------------------
 @intrinsic
-def pointer(typing, address):  # the address as a pointer
+def pointer(typing, address):  # an integer as a pointer
     def build(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], cgutils.voidptr_t)
 
@@ -47,16 +47,16 @@ def copy(a, b):
 
 
 @inner
-def read(place, b, h, matrix):
-    """Copy one head of one sequence, (T, d), from (address, stride of b, of h, of t)."""
-    address, sb, sh, st = place
+def read(layout, b, h, matrix):
+    """Copy one head of one sequence to `matrix` (T, d). layout: address, strides of b, h and t."""
+    address, sb, sh, st = layout
     for t in range(matrix.shape[0]):
         copy(row_at(address + b * sb + h * sh + t * st, matrix.shape[1]), matrix[t])
 
 
 @inner
-def write(matrix, place, b, h):
-    address, sb, sh, st = place
+def write(matrix, layout, b, h):
+    address, sb, sh, st = layout
     for t in range(matrix.shape[0]):
         copy(matrix[t], row_at(address + b * sb + h * sh + t * st, matrix.shape[1]))
 
@@ -147,7 +147,7 @@ def at_b(a, b, scale, c):
 # --- softmax ------------------------------------------------------------------------------------
 @inner
 def exponentials(x, top):
-    """x = e^(x - top), in place; their sum."""
+    """x = e^(x - top), in place. Returns the sum."""
     total = ZERO
     for j in range(x.size):
         x[j] = exp(x[j] - top)
@@ -157,17 +157,17 @@ def exponentials(x, top):
 
 @inner
 def softmax(row, visible):
-    """In place over the first `visible` scores; the others become 0."""
+    """Softmax of the first `visible` scores, in place; the others become 0."""
     row[visible:] = ZERO
-    seen = row[:visible]
-    top = greatest(seen)
-    if top == NOTHING:  # there is nothing but -inf, and perhaps NaN, which stays
+    scores = row[:visible]
+    top = greatest(scores)
+    if top == MINUS_INF:  # all are -inf or NaN; NaN stays
         for j in range(visible):
-            seen[j] = ZERO if seen[j] == NOTHING else seen[j]
+            scores[j] = ZERO if scores[j] == MINUS_INF else scores[j]
     else:
-        total = exponentials(seen, top)
+        total = exponentials(scores, top)
         for j in range(visible):
-            seen[j] /= total
+            scores[j] /= total
 
 
 @inner
@@ -179,10 +179,10 @@ def softmax_backward(p, gp):
 
 
 # --- all heads ----------------------------------------------------------------------------------
-PLACE = "UniTuple(i8, 4)"
+LAYOUT = "UniTuple(i8, 4)"
 
 
-@compiled(f"void({PLACE}, {PLACE}, {PLACE}, {PLACE}, i8, i8, f4, b1, f4[:, :, :, ::1], i8)")
+@compiled(f"void({LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT}, i8, i8, f4, b1, f4[:, :, :, ::1], i8)")
 def heads_forward(q_at, k_at, v_at, y_at, d, e, scale, causal, p, parts):
     """Fills y and the weights p (B, H, T, S)."""
     batch, heads, queries, keys = p.shape
@@ -204,7 +204,7 @@ def heads_forward(q_at, k_at, v_at, y_at, d, e, scale, causal, p, parts):
 
 
 @compiled(
-    f"void({PLACE}, {PLACE}, {PLACE}, {PLACE}, {PLACE}, {PLACE}, {PLACE},"
+    f"void({LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT},"
     "i8, i8, f4, f4[:, :, :, ::1], i8)"
 )
 def heads_backward(q_at, k_at, v_at, g_at, gq_at, gk_at, gv_at, d, e, scale, p, parts):
@@ -233,40 +233,40 @@ def heads_backward(q_at, k_at, v_at, g_at, gq_at, gk_at, gv_at, d, e, scale, p, 
 
 
 # --- the op -------------------------------------------------------------------------------------
-def place(x: Any) -> tuple[int, int, int, int]:
-    """Address and strides of (B, H, T, d), in bytes."""
+def layout(x: Any) -> tuple[int, int, int, int]:
+    """The address of x (B, H, T, d) and the strides of its first three axes, in bytes."""
     return x.ctypes.data, *x.strides[:3]
 
 
 def with_rows(x: Any) -> Any:
-    """x, or a copy, with the numbers of a row side by side."""
+    """x if its last axis is contiguous, else a copy."""
     return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
 
 
 def empty(batch: int, heads: int, length: int, d: int) -> Any:
-    """An array (B, H, T, d) that lies in memory as (B, T, H, d)."""
+    """An array (B, H, T, d) whose memory is ordered as (B, T, H, d)."""
     return np.empty((batch, length, heads, d), np.float32).swapaxes(1, 2)
 
 
-def together(q: Any, k: Any, v: Any, causal: bool, scale: float | None) -> Any:
-    """Replicas (R, B, H, T, d) as one batch of R B."""
+def with_replicas(q: Any, k: Any, v: Any, causal: bool, scale: float | None) -> Any:
+    """Attention of (R, B, H, T, d), computed as one batch of R B."""
     if not q.shape[:2] == k.shape[:2] == v.shape[:2]:
         return Declined("not (R, B, H, T, d)")
     count = q.shape[0] * q.shape[1]
     flat = [x.reshape(count, *x.shape[2:]) for x in (q, k, v)]
-    answer = scaled_dot_product_attention(*flat, causal=causal, scale=scale)
-    if isinstance(answer, Declined):
-        return answer
-    y, pull = answer
+    result = scaled_dot_product_attention(*flat, causal=causal, scale=scale)
+    if isinstance(result, Declined):
+        return result
+    y, pull = result
 
-    def apart(x: Any) -> Any:
+    def unflattened(x: Any) -> Any:
         return x.reshape(*q.shape[:2], *x.shape[1:])
 
-    def pull_together(g: Any) -> tuple[Any, ...]:
+    def pull_replicas(g: Any) -> tuple[Any, ...]:
         gq, gk, gv, _ = pull(g.reshape(count, *g.shape[2:]))
-        return apart(gq), apart(gk), apart(gv), None
+        return unflattened(gq), unflattened(gk), unflattened(gv), None
 
-    return apart(y), pull_together
+    return unflattened(y), pull_replicas
 
 
 @kernel(ops.scaled_dot_product_attention, device="cpu")
@@ -288,7 +288,7 @@ def scaled_dot_product_attention(
     if return_weights:
         return Declined("weights asked for")
     if q.ndim == k.ndim == v.ndim == 5:
-        return together(q, k, v, causal, scale)
+        return with_replicas(q, k, v, causal, scale)
     if not q.ndim == k.ndim == v.ndim == 4 or not q.shape[:2] == k.shape[:2] == v.shape[:2]:
         return Declined("not (B, H, T, d)")
     if q.shape[-1] != k.shape[-1] or k.shape[2] != v.shape[2] or not (q.size and v.size):
@@ -299,13 +299,13 @@ def scaled_dot_product_attention(
     p = np.empty((batch, heads, queries, keys), np.float32)
     y = empty(batch, heads, queries, e)
     parts = min(parts_for(q.size + v.size + p.size), batch * heads)
-    heads_forward(place(q), place(k), place(v), place(y), d, e, scale, causal, p, parts)
+    heads_forward(layout(q), layout(k), layout(v), layout(y), d, e, scale, causal, p, parts)
 
     def pull(g: Any) -> tuple[Any, ...]:
         g = with_rows(g)
         grads = empty(*q.shape), empty(*k.shape), empty(*v.shape)
-        inputs = place(q), place(k), place(v)
-        heads_backward(*inputs, place(g), *map(place, grads), d, e, scale, p, parts)
+        inputs = layout(q), layout(k), layout(v)
+        heads_backward(*inputs, layout(g), *map(layout, grads), d, e, scale, p, parts)
         return *grads, None
 
     return y, pull

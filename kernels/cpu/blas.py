@@ -1,8 +1,8 @@
-"""Matrix products inside of compiled loops: the BLAS that NumPy itself brings, called directly.
+"""Matrix products in compiled loops: direct calls of the BLAS that comes with NumPy.
 
-`sgemm` is a symbol which Numba resolves when it loads compiled code. Called from a parallel loop,
-with BLAS at one thread, each core multiplies its own rows, and goes on with them while they are in
-its cache.
+`sgemm` is a symbol that Numba resolves when it loads compiled code. In a parallel loop, with one
+BLAS thread, each core multiplies its part of the rows and then works on them while they are in its
+cache.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 import threadpoolctl
 from numba import types
 
-ROW_MAJOR, AS_IS, TRANSPOSED = 101, 111, 112  # of the CBLAS interface
+ROW_MAJOR, AS_IS, TRANSPOSED = 101, 111, 112  # constants of CBLAS
 
-# name of the product in a library, and the type of its sizes
+# names of sgemm in different libraries, and the type of its sizes
 SPELLINGS = {
     "scipy_cblas_sgemm64_": types.int64,  # OpenBLAS in NumPy's wheels
     "cblas_sgemm64_": types.int64,
@@ -28,9 +28,9 @@ SPELLINGS = {
 
 def find() -> tuple[int, Any]:
     """The address of sgemm in the BLAS that NumPy has loaded, and the type of its sizes."""
-    np.ones((2, 2), np.float32) @ np.ones((2, 2), np.float32)  # some are loaded when first used
+    np.ones((2, 2), np.float32) @ np.ones((2, 2), np.float32)  # some are loaded at the first use
     paths = [i["filepath"] for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas"]
-    for path in sorted(paths, key=lambda p: "numpy" not in p):  # SciPy may have brought another
+    for path in sorted(paths, key=lambda p: "numpy" not in p):  # SciPy may have loaded another
         library = ctypes.CDLL(path)
         for name, size in SPELLINGS.items():
             if hasattr(library, name):
@@ -39,7 +39,10 @@ def find() -> tuple[int, Any]:
 
 
 def declare(address: int, n: Any) -> Any:
-    """C = alpha A B + beta C: (order, transposeA, transposeB, m, n, k, alpha, A, row of A, ...)."""
+    """sgemm at an address, C = alpha A B + beta C. n: the type of sizes.
+
+    Arguments: order, transA, transB, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc.
+    """
     llvmlite.binding.add_symbol("minigrad_sgemm", address)
     i, real, array = types.int32, types.float32, types.CPointer(types.float32)
     signature = types.void(i, i, i, n, n, n, real, array, n, array, n, real, array, n)
@@ -48,11 +51,11 @@ def declare(address: int, n: Any) -> Any:
 
 sgemm = declare(*find())
 
-limits: list[Any] = []  # the limit that is in force
+limits: list[Any] = []  # the limit that is set, or empty
 
 
 def use_threads(count: int | None) -> None:
-    """Give BLAS `count` threads; None gives back what it had before."""
+    """Set the number of BLAS threads; None restores the number before."""
     if count is not None and not limits:
         limits.append(threadpoolctl.threadpool_limits(count, user_api="blas"))
     elif count is None and limits:

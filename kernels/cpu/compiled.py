@@ -1,14 +1,14 @@
-"""How a loop becomes a kernel: compiled once, kept on disk, run by all cores.
+"""How a loop becomes a kernel: compiled once, cached on disk, run on all cores.
 
     @compiled("void(f4[::1], f4[::1], i8)")
     def double(x, y, parts):
-        for part in prange(parts):                  # one part a core
+        for part in prange(parts):                  # one part per core
             low, high = share(x.size, parts, part)
             doubled(x[low:high], y[low:high])       # a simple loop, which the compiler vectorizes
 
-Two habits keep such loops fast. Threads get few large parts, because waking them costs
-microseconds. And an inner loop is an `inner` function over few arrays: with more than four or
-five the compiler cannot prove that they do not overlap, and gives up on vector instructions.
+Two rules make such loops fast. Threads get few large parts, because waking a thread costs
+microseconds. And an inner loop is an `inner` function over few arrays: with more than four or five
+the compiler cannot prove that they do not overlap, and does not use vector instructions.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from minigrad.kernel import Declined
 from minigrad.ops import special
 
 PARTS = numba.get_num_threads()  # NUMBA_NUM_THREADS, or the cores of the process
-LOCK = threading.Lock()  # one kernel at a time: each has all cores, and not every pool is reentrant
-SMALL = 1 << 14  # elements below which waking the other threads costs more than they bring
+LOCK = threading.Lock()  # one kernel at a time: not every thread pool of Numba is reentrant
+SMALL = 1 << 14  # elements; for fewer, waking the other threads costs more than it saves
 
-# Sums may be reordered and products fused, but NaN and infinity keep their meaning.
+# Sums may be reordered and multiply-adds fused; NaN and infinity are still handled.
 FAST = {"contract", "reassoc", "nsz", "arcp"}
 OPTIONS: dict[str, Any] = {"fastmath": FAST, "error_model": "numpy"}
 
 
 def cache_folder() -> str:
-    """Where compiled code is kept: beside the source, or in the home folder if that is read-only.
+    """The folder of compiled code: beside the source, or in the home folder if that is read-only.
 
-    The name holds a hash of all sources here, of the file whose constants they use, and of where
-    NumPy is: Numba itself notices only a change of the file that a function stands in.
+    Its name contains a hash of all sources here, of the file whose constants they use, and of the
+    version and path of NumPy: Numba itself notices only changes of the file of a function.
     """
     here = Path(__file__).parent
     digest = hashlib.sha256(f"{np.__version__} {np.__file__}".encode())
@@ -52,13 +52,13 @@ def cache_folder() -> str:
 
 
 class Notice:
-    """Says once that kernels are being compiled, when the first was not found on disk."""
+    """Prints once that kernels are being compiled, after the first that was not in the cache."""
 
-    given = False
+    printed = False
 
     def after(self, function: Any) -> None:
-        if not self.given and function.stats.cache_misses:
-            self.given = True
+        if not self.printed and function.stats.cache_misses:
+            self.printed = True
             print(
                 f"minigrad: compiling the CPU kernels into {function.stats.cache_path}, once",
                 file=sys.stderr,
@@ -97,12 +97,12 @@ inner = numba.njit(**OPTIONS)  # for functions that kernels call
 
 @inner
 def share(n, parts, part):
-    """The bounds of one part of n."""
+    """The bounds of part number `part` if n elements are divided into `parts`."""
     return n * part // parts, n * (part + 1) // parts
 
 
 def parts_for(size: int) -> int:
-    """In how many parts to do something to `size` elements."""
+    """The number of parts for `size` elements: one per core, or 1 if they are few."""
     return PARTS if size >= SMALL else 1
 
 
@@ -115,5 +115,5 @@ def unfit(*arrays: Any) -> Declined | None:
 
 
 def rows_of(a: Any) -> Any:
-    """The array in C order and writable, as the signatures say; a copy if it is not."""
+    """The array if it is in C order and writable, as the signatures require, else such a copy."""
     return a if a.flags.c_contiguous and a.flags.writeable else np.array(a, order="C")

@@ -18,7 +18,7 @@ ZERO, ONE = np.float32(0.0), np.float32(1.0)
 
 @inner
 def exponentials(x, top, p):
-    """p = e^(x - top); its sum."""
+    """p = e^(x - top). Returns the sum."""
     total = np.float32(0.0)
     for j in range(x.size):
         p[j] = exp(x[j] - top)
@@ -34,7 +34,7 @@ def multiplied(x, factor, y):
 
 @compiled("void(f4[:, ::1], i8[::1], f4[:, ::1], f4[::1], i8)")
 def rows_forward(x, target, p, loss, parts):
-    """p = softmax(x) and -log p[target] of each row; no row is read whose target is -1."""
+    """p = softmax(x) and the loss -log p[target] of each row; rows with target -1 are skipped."""
     for part in prange(parts):
         low, high = share(x.shape[0], parts, part)
         for i in range(low, high):

@@ -1,7 +1,7 @@
-"""tanh and exp of one float32, without branches or tables, so that a loop over them vectorizes.
+"""tanh and exp of one float32, without branches or tables, so that loops of them are vectorized.
 
-Numba's own call the C library element by element, twenty times slower. The bounds below are
-measured again in `tests/kernels/cpu/test_tanh_and_exp.py`.
+Numba's versions call the C library for each element, which is twenty times slower. The tests
+measure the error bounds below again, in `tests/kernels/cpu/test_tanh_and_exp.py`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from kernels.cpu.compiled import FAST, OPTIONS, inner
 
 f4, i4 = np.float32, np.int32
 
-# tanh(x) = x P(x²) / Q(x²) on [-9.02, 9.02], outside of which it is ±1 in float32. Fitted by
-# weighted least squares on 600 Chebyshev points, the weights multiplied by the square root of the
+# tanh(x) = x P(x²) / Q(x²) on [-9.02, 9.02]; outside, tanh is ±1 in float32. Fitted by weighted
+# least squares on 600 Chebyshev points, where the weights were multiplied by the square root of the
 # error until it was even: relative error 2.1e-8. In float32 arithmetic: below 4e-7, 4 ulp.
 P0, P1, P2, P3, P4 = map(
     f4,
@@ -50,9 +50,9 @@ def tanh(x):
 
 
 # e^x = 2^n e^r with n = round(x / log 2), so |r| <= log(2) / 2, where the Taylor polynomial of
-# degree 6 is off by at most |r|⁷/7! = 1.2e-7, relative to e^r 1.7e-7. log 2 is subtracted in two
-# parts, the first exact in float32 with 9 bits, so that n times it is exact too. Operations stay in
-# this order: reordered, the two parts would be one again. In float32: below 2.4e-7, 2 ulp.
+# degree 6 is off by at most |r|⁷/7! = 1.2e-7, relative to e^r 1.7e-7. n log 2 is subtracted in two
+# parts: the high part of log 2 has 9 bits, so that n times it is exact. The operations must not be
+# reordered, or the two parts would be added first. In float32: below 2.4e-7, 2 ulp.
 LOG2E, LOG2_HIGH, LOG2_LOW = map(f4, (1.4426950408889634, 0.693359375, -2.12194440054690583e-4))
 E2, E3, E4, E5, E6 = map(f4, (1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720))
 LOWEST, HIGHEST = f4(-87.3), f4(88.0)
@@ -100,6 +100,6 @@ def greatest(x):
 
 @inner
 def sigmoid(x):
-    """1 / (1 + e⁻ˣ), with all its digits where it is small; 0 below -87.3."""
+    """1 / (1 + e⁻ˣ), with a small relative error also where it is small; 0 below -87.3."""
     e = exp(-abs(x))
     return (e if x < ZERO else ONE) / (ONE + e)

@@ -13,7 +13,7 @@ from minigrad.kernel import Declined, kernel
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
 MOST = np.float32(3e38)
-SMALL = np.float32(2.0**-76)  # brings the largest float32 to 4.5e15, of which squares can be summed
+SMALL = np.float32(2.0**-76)  # times the largest float32 is 4.5e15: squares of it can be summed
 
 
 # --- one row ----------------------------------------------------------------------------------
@@ -27,7 +27,7 @@ def mean_of(x):
 
 @inner
 def centered(x, mean, y):
-    """Writes x - mean; returns the mean of its squares."""
+    """y = x - mean. Returns the mean of y²."""
     total = ZERO
     for j in range(x.size):
         d = x[j] - mean
@@ -38,7 +38,7 @@ def centered(x, mean, y):
 
 @inner
 def small_mean_square(x):
-    """Of SMALL x."""
+    """The mean of (SMALL x)²."""
     total = ZERO
     for j in range(x.size):
         d = x[j] * SMALL
@@ -89,7 +89,7 @@ def rows_forward(x, weight, bias, eps, xhat, r, y, parts):
         low, high = share(x.shape[0], parts, part)
         for i in range(low, high):
             variance = centered(x[i], mean_of(x[i]), xhat[i])
-            if variance > MOST:  # the squares overflow; what they come to is far above eps
+            if variance > MOST:  # the squares overflow; eps is negligible beside the variance
                 r[i] = SMALL / np.sqrt(small_mean_square(xhat[i]))
             else:
                 r[i] = ONE / np.sqrt(variance + eps)

@@ -1,7 +1,7 @@
-"""Matrix products divided among the cores by rows of the result.
+"""Matrix products, divided among the cores by rows of the result.
 
-OpenBLAS divides them too, but its threads spin for a tenth of a second afterwards, in which they
-take the second core from the kernels. Here BLAS has one thread, and each core calls it.
+OpenBLAS can also use all cores, but afterwards its threads spin for a tenth of a second, and keep
+the cores from the kernels. Here each core calls BLAS with one thread.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def sum_rows(x, y, parts):
 
 
 # --- the ops ----------------------------------------------------------------------------------
-SMALL = 1 << 17  # products of fewer multiplications are left to NumPy, which starts sooner
+SMALL = 1 << 17  # multiplications; for fewer, NumPy is faster
 NO_BIAS = np.empty(0, np.float32)
 
 
 def times(a: Any, b: Any, transposed: bool = False, bias: Any = NO_BIAS) -> Any:
-    """a b or a bᵀ, plus a row."""
+    """a b or a bᵀ, plus the bias."""
     y = np.empty((a.shape[0], b.shape[0 if transposed else 1]), np.float32)
     rows_times(a, b, transposed, bias, y, parts_for(y.size * a.shape[1]))
     return y

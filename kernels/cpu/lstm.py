@@ -1,9 +1,8 @@
-"""The LSTM, whole layers at a time: each core takes its share of the batch through all steps.
+"""The LSTM, one whole layer at a time: each core computes all steps of its part of the batch.
 
-The equations are those of `minigrad.ops.lstm`. Sequences of a batch do not meet before the loss,
-so the cores meet only at the end, where their parts of the gradients of the weights are added.
-Here the batch is the first axis: a row (i, f, g, o) of 4H numbers stays in the innermost cache
-through all passes over it.
+The equations are those of `minigrad.ops.lstm`. The sequences of a batch are independent, so the
+cores synchronize only at the end, to add up the gradients of the weights. Here the batch is the
+first axis: a row (i, f, g, o) of 4H numbers stays in the L1 cache through all passes over it.
 """
 
 from __future__ import annotations
@@ -112,7 +111,7 @@ def add_to(y, x):
     "f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], f4[:, :, ::1], i8)"
 )
 def layer_forward(x, w_ih, w_hh, bias, from_zero, gates, cells, tanh_c, hidden, parts):
-    """x (T, B, D), or where w_ih has no columns x (T, B, 4H).
+    """x (T, B, D); or x (T, B, 4H), the products with w_ih, if w_ih has no columns.
 
     Fills gates (T, B, 4H), tanh_c (T, B, H), cells and hidden (T + 1, B, H).
     """
@@ -145,8 +144,8 @@ def layer_forward(x, w_ih, w_hh, bias, from_zero, gates, cells, tanh_c, hidden, 
 
 
 @inner
-def own(first, others, part):
-    """Where a core sums: the first of them into the result itself."""
+def sum_of_part(first, others, part):
+    """The array in which a core adds up its part: the result itself for part 0."""
     return first if part == 0 else others[part - 1]
 
 
@@ -169,27 +168,27 @@ def layer_backward(
 ):  # fmt: skip
     """From dy (T, B, H), dh and dc (B, H) to dx, dw_ih, dw_hh, and db (1, 4H).
 
-    dh and dc become the gradients of the first state; space is (B, 4H). The sums of the other
-    cores (parts - 1, ...) are added at the end.
+    dh and dc become the gradients of the initial state; space is a buffer (B, 4H). The sums of the
+    other cores, others_* (parts - 1, ...), are added at the end.
     """
     steps, batch, size = tanh_c.shape
     width, last = w_ih.shape[1], steps - 1
     for part in prange(parts):
         low, high = share(batch, parts, part)
         n = high - low
-        my_ih = own(dw_ih, others_ih, part)
-        my_hh = own(dw_hh, others_hh, part)
-        my_b = own(db, others_b, part)
-        my_b[:] = ZERO
-        if from_zero and not last:  # no product below
-            my_hh[:] = ZERO
+        part_ih = sum_of_part(dw_ih, others_ih, part)
+        part_hh = sum_of_part(dw_hh, others_hh, part)
+        part_b = sum_of_part(db, others_b, part)
+        part_b[:] = ZERO
+        if from_zero and not last:  # the products below, which would set it, do not run
+            part_hh[:] = ZERO
         for t in range(last, -1, -1):
-            before = ZERO if t == last else ONE
+            beta = ZERO if t == last else ONE  # add to the sum of the steps after
             dz = space if width else dx[t]
             for b in range(low, high):
                 add_to(dh[b], dy[t, b])
                 row_backward(gates[t, b], cells[t, b], tanh_c[t, b], dh[b], dc[b], dz[b])
-                add_to(my_b[0], dz[b])
+                add_to(part_b[0], dz[b])
             if width:
                 sgemm(
                     ROW_MAJOR, AS_IS, AS_IS, n, width, 4 * size,
@@ -199,7 +198,7 @@ def layer_backward(
                 sgemm(
                     ROW_MAJOR, TRANSPOSED, AS_IS, 4 * size, width, n,
                     ONE, dz[low:high].ctypes, 4 * size, x[t, low:high].ctypes, width,
-                    before, my_ih.ctypes, width,
+                    beta, part_ih.ctypes, width,
                 )  # fmt: skip
             if t or not from_zero:
                 sgemm(
@@ -210,7 +209,7 @@ def layer_backward(
                 sgemm(
                     ROW_MAJOR, TRANSPOSED, AS_IS, 4 * size, size, n,
                     ONE, dz[low:high].ctypes, 4 * size, hidden[t, low:high].ctypes, size,
-                    before, my_hh.ctypes, size,
+                    beta, part_hh.ctypes, size,
                 )  # fmt: skip
     for part in prange(parts):
         low, high = share(len(dw_ih), parts, part)
@@ -222,7 +221,7 @@ def layer_backward(
 
 # --- the ops ----------------------------------------------------------------------------------
 class Layer(NamedTuple):
-    """What one layer keeps for the way back."""
+    """The arrays that one layer saves for its backward pass."""
 
     x: Any  # (T, B, D), or (T, B, 4H)
     w_ih: Any  # (4H, D), or without columns
@@ -254,7 +253,7 @@ def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any
 
 
 def backward(layer: Layer, dy: Any, dh: Any, dc: Any) -> tuple[Any, ...]:
-    """dx, dh0, dc0, dw_ih, dw_hh, db; dh and dc, the gradients of the last state, are reused."""
+    """dx, dh0, dc0, dw_ih, dw_hh, db. dh and dc, gradients of the last state, are overwritten."""
     batch, size = layer.tanh_c.shape[1:]
     parts = parts_for(layer.gates.size)
     space, dx = np.empty((batch, 4 * size), np.float32), np.empty_like(layer.x)
@@ -312,9 +311,9 @@ def lstm_cell(
     layer = forward(x[None], h, c, weight_ih, weight_hh, bias_ih, bias_hh)
 
     def pull(g: Any) -> tuple[Any, ...]:
-        nothing = np.zeros((1, *h.shape), np.float32)
+        zeros = np.zeros((1, *h.shape), np.float32)
         dh, dc = (np.array(a, order="C") for a in g)
-        dx, dh, dc, *rest, db = backward(layer, nothing, dh, dc)
+        dx, dh, dc, *rest, db = backward(layer, zeros, dh, dc)
         return dx[0], dh, dc, *rest, db, db
 
     return (layer.hidden[1], layer.cells[1]), pull

@@ -1,7 +1,7 @@
-"""GPU kernels: Triton, compiled to machine code ahead of the launch, launched by CuPy.
+"""GPU kernels: written in Triton, compiled ahead of the launch, launched by CuPy.
 
-Read `launch` first (how a kernel is compiled and started), then any kernel; `gelu` is the shortest.
-`products` is how cuBLAS is called.
+Read `launch` first (how a kernel is compiled and launched), then any kernel; `gelu` is the
+shortest. `products` calls cuBLAS.
 """
 
 from kernels.cuda import (

@@ -1,14 +1,14 @@
-"""Adam, AdamW and gradient clipping over all parameters at once.
+"""Adam, AdamW and gradient clipping of all parameters in one launch.
 
-A launch costs as much as updating a hundred thousand numbers, and most parameters have fewer. So
-one launch goes over all: a table holds the addresses and sizes of the arrays, and a list says for
-each program of which array it does which block. Clipping takes three launches:
+A launch costs as much as the update of a hundred thousand numbers, and most parameters have fewer.
+So one launch updates all: a table contains the addresses and sizes of the arrays, and two lists
+give for each program its array and the block within the array. Clipping takes three launches:
 
     s_b = Σ g² over block b        norm = √(Σ s_b), always added in the same order
     g   = g min(1, max_norm / (norm + 1e-6))        with the norm read from device memory
 
-Replicas are arrays of their own in the table, each with its rates and its norm. The rates are
-`live`: in a recorded step the host writes them anew before every replay.
+In the table each replica is a separate array, with its rates and its norm. The rates are `live`: in
+a recorded step the host writes them again before every replay.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def address(table, column):
 
 @triton.jit
 def update_kernel(table, owner, place, rates, BLOCK: tl.constexpr):
-    """Rows of the table: p, g, m, v, size, which rates. Rows of rates: b1, b2, 1 - b1, 1 - b2, eps,
-    rate, decay, keep; 1 - b2 = 0.001 would be off by 1e-5 if it were made of b2 here."""
+    """Rows of the table: p, g, m, v, size, row of rates. Rows of rates: b1, b2, 1 - b1, 1 - b2,
+    eps, rate, decay, keep; 1 - b2 = 0.001 would be off by 1e-5 if computed from b2 in float32."""
     row = table + 6 * tl.load(owner + tl.program_id(0))
     rate = rates + 8 * tl.load(row + 5)
     i = tl.load(place + tl.program_id(0)).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -72,7 +72,7 @@ def squares_kernel(table, owner, place, sums, BLOCK: tl.constexpr):
 
 @triton.jit
 def norm_kernel(sums, norm, factor, blocks, max_norm, BLOCK: tl.constexpr):
-    """norm = √(Σ sums) of each replica, by a program; factor = min(1, max_norm / (norm + 1e-6))."""
+    """norm = √(Σ sums), factor = min(1, max_norm / (norm + 1e-6)); one program per replica."""
     replica = tl.program_id(0)
     total = tl.zeros([BLOCK], tl.float32)
     for first in range(0, blocks, BLOCK):
@@ -96,12 +96,14 @@ def scale_kernel(table, owner, place, factor, BLOCK: tl.constexpr):
 
 # --- tables in device memory --------------------------------------------------------------------
 class Table:
-    """The arrays of one launch, in device memory: rows of addresses, a size and a number.
+    """The arrays of one launch as a table in device memory.
 
-    rows:   tuples of float32 arrays of one size, in C order.
-    number: of each row; of a replica it is number * replicas + replica.
+    A row has the addresses of its arrays, their size, and number * replicas + replica.
 
-    Rows of one replica stand together, so that their blocks do.
+    rows:    tuples of float32 arrays of one size, in C order.
+    numbers: one for each row.
+
+    The rows of one replica are adjacent, and so are their blocks.
     """
 
     def __init__(
@@ -111,8 +113,8 @@ class Table:
         sizes = np.array([row[0].size // replicas for row in rows])
         first = np.array([[*map(address_of, row)] for row in rows])
         replica = np.arange(replicas)[:, None]
-        bytes_of = like.dtype.itemsize * sizes * replica  # before those of this replica
-        columns = [first[:, i] + bytes_of for i in range(first.shape[1])]
+        offset = like.dtype.itemsize * sizes * replica  # bytes before this replica
+        columns = [first[:, i] + offset for i in range(first.shape[1])]
         which = np.array(numbers) * replicas + replica
         columns += [np.broadcast_to(sizes, which.shape), which]
         self.addresses = on_device(np.stack(columns, axis=-1).astype(np.int64), like)
@@ -129,7 +131,7 @@ class Table:
 
 @functools.lru_cache(64)
 def blocks_of(sizes: tuple[int, ...], device: str) -> tuple[Any, Any]:
-    """For each program, the number of its array and that of the block within it."""
+    """For each program, the index of its array, and the index of its block in the array."""
     counts = [triton.cdiv(size, BLOCK) for size in sizes]
     owner = np.repeat(np.arange(len(sizes), dtype=np.int32), counts)
     place = np.concatenate([np.arange(n, dtype=np.int32) for n in counts])
@@ -144,12 +146,12 @@ def address_of(a: Any) -> int:
 
 
 def in_order(*arrays: Any) -> bool:
-    """Whether all are in C order, as kernels that write to them take for granted."""
+    """Whether all arrays are in C order, as required by kernels that write to them."""
     return all(a.flags.c_contiguous for a in arrays)
 
 
 def in_columns(rows: Sequence[Any]) -> Any:
-    """Rows of `Adam.rates` as `update_kernel` reads them: 8 for each row and replica."""
+    """Rows of `Adam.rates` as `update_kernel` reads them: 8 numbers for each row and replica."""
     table = [(b1, b2, 1.0 - b1, 1.0 - b2, *rest) for row in rows for b1, b2, *rest in row]
     return np.array(table, np.float32).reshape(-1)
 
@@ -170,11 +172,11 @@ def adam(pieces: Any, arrays: Sequence[Any], rates: Callable[[], Any]) -> Declin
         return in_columns(rows)
 
     like = arrays[0][0]
-    found = live(numbers, like)
-    replicas = found.size // (8 * (max(which) + 1))
-    found = on_device(found, like) if isinstance(found, np.ndarray) else found
+    values = live(numbers, like)
+    replicas = values.size // (8 * (max(which) + 1))
+    values = on_device(values, like) if isinstance(values, np.ndarray) else values
     table = Table([(p, rows_of(g), m, v) for p, g, m, v in arrays], which, replicas)
-    launch(update_kernel, table.grid, (*table.args(), found), {"BLOCK": BLOCK}, warps=8)
+    launch(update_kernel, table.grid, (*table.args(), values), {"BLOCK": BLOCK}, warps=8)
     return None
 
 

@@ -1,4 +1,4 @@
-"""What kernels need of arrays before a launch: C order, tiles, memory that the host fills."""
+"""Preparing a launch: arrays in C order, sizes of tiles, copies of the host's numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import triton
 from minigrad import device as devices
 from minigrad.capture import aside, lasting
 
-TOO_LARGE = 1 << 31  # elements that an index of 32 bits cannot count
+TOO_LARGE = 1 << 31  # elements; more than 32-bit indices can count
 
 
 def rows_of(a: Any) -> Any:
@@ -18,28 +18,29 @@ def rows_of(a: Any) -> Any:
     return a if a.flags.c_contiguous else a.copy(order="C")
 
 
-ELEMENTS = (
-    512  # of a tile of several rows: four a thread, which leaves registers for large formulas
-)
+# of a tile of several rows: four per thread, which leaves enough registers for long formulas
+ELEMENTS = 512
 
 
 def tile(columns: int, widest: int = 2048) -> dict[str, int]:
-    """The constants ROWS and COLS of a tile that holds whole rows, or parts of `widest` elements.
+    """The constants ROWS and COLS of a tile of whole rows, or of parts with `widest` elements.
 
-    Triton's tiles have powers of two as sides; narrow rows are taken several at a time.
+    The sides of Triton's tiles are powers of two. A tile has several rows if they are narrow.
     """
     cols = min(max(16, triton.next_power_of_2(columns)), widest)
     return {"ROWS": max(1, ELEMENTS // cols), "COLS": cols}
 
 
 def warps(sides: dict[str, int]) -> int:
-    """Of a program with such a tile."""
+    """The number of warps of a program with such a tile."""
     return 8 if sides["COLS"] > 1024 else 4
 
 
 def on_device(host: Any, like: Any) -> Any:
-    """A copy of a NumPy array beside another array. While a graph is captured it is made at once
-    and is no part of the graph, which reads it wherever it is replayed."""
+    """A copy of a NumPy array on the device of `like`.
+
+    During a capture the copy is made at once and is not recorded; every replay reads the same copy.
+    """
     array = lasting(host.shape, like, host.dtype)
     if isinstance(array, np.ndarray):
         array[...] = host

@@ -1,24 +1,23 @@
-"""scaled_dot_product_attention, a tile of scores at a time: no array of T × S numbers is ever made.
+"""scaled_dot_product_attention in tiles of scores, so that no array of T × S numbers is needed.
 
-A program holds BM queries and walks over the keys, BN at a time. Softmax can be computed that way
-because what was summed under an old maximum m is corrected by one factor once a greater one turns
-up (Milakov & Gimelshein 2018, Online normalizer calculation for softmax). With s in powers of two,
-s = scale log2(e) q kᵀ, so that 2^s is e^(scale q kᵀ), each tile of keys does
+A program loads BM queries and loops over the keys, BN at a time. Softmax can be computed so because
+one factor corrects the sum for an old maximum m when a later tile has a greater maximum (Milakov &
+Gimelshein 2018, Online normalizer calculation for softmax). With s = scale log2(e) q kᵀ, so that
+2^s is e^(scale q kᵀ), a program computes for each tile of keys
 
     m' = max(m, max_j s_j)    a = 2^(m - m')    z' = a z + Σ_j 2^(s_j - m')
                                                 o' = a o + Σ_j 2^(s_j - m') v_j
 
-and at the end y = o / z. Kept for the way back are y and L = m + log2 z, one number a query, from
-which any tile of the weights can be made again: p = 2^(s - L).
+and at the end y = o / z. Kept for the backward pass are y and L = m + log2 z, one number per query;
+any tile of the weights can be computed from L again: p = 2^(s - L).
 
     gv = pᵀ g
     gp = g vᵀ             gs = p (gp - D)       D = Σ_j p_j gp_j = Σ_j p_j v_j · g = y · g
     gq = scale gs k       gk = scale gsᵀ q
 
-gq sums over keys, gk and gv sum over queries, so they are two kernels, each with the sums in its
-own registers: no atomic additions, and the same bits every time. The first also leaves D for the
-second.
-If all queries and all keys fit one tile, as in short sequences, one kernel does everything.
+gq sums over keys, gk and gv sum over queries, so there are two kernels, each with its sums in
+registers: no atomic additions, and the same bits every time. The first also writes D for the
+second. If all queries and all keys fit one tile, as in short sequences, one kernel does everything.
 
 Source: Dao, FlashAttention-2 (2023), algorithms 1 and 2. ALiBi: Press et al., Train Short, Test
 Long (2022), section 3.
@@ -380,7 +379,7 @@ def one_tile_kernel(
 
 # --- tiles ----------------------------------------------------------------------------------------
 class Tile(NamedTuple):
-    """queries × keys of a program, its warps, and how many tiles its loop loads ahead."""
+    """Queries and keys of a tile, warps of a program, and how many tiles its loop loads ahead."""
 
     queries: int
     keys: int
@@ -388,14 +387,14 @@ class Tile(NamedTuple):
     stages: int = 1
 
 
-# By kernel, kind of product (see `kind_of`) and the greatest head size they are for. The first that
-# is not larger than the data is the default, the others `tune` may try. In the options that
-# `benchmarks.gpu_resources` compiles, none spills registers or needs more shared memory than the
-# GPUs it is for have.
+# By kernel, kind of product (see `kind_of`) and largest head size. The first tile that is not
+# larger than the data is the default; `tune` may try the others. In the options that
+# `benchmarks.gpu_resources` compiles, no tile spills registers or needs more shared memory than its
+# GPUs have.
 #
 # wgmma works on 64 rows for each 4 warps (queries; keys in "keys"), and with fewer rows 8 warps
-# would compute the same twice. In smaller tiles two or three programs share a processor, and the
-# products of one run beside the exponentials of another.
+# would compute the same twice. With smaller tiles two or three programs run on one processor, and
+# the products of one overlap with the exponentials of another.
 LARGER: dict[str, dict[str, dict[int, tuple[Tile, ...]]]] = {
     "forward": {
         "wgmma": {
@@ -466,8 +465,8 @@ KERNELS = {
 def tiles(name: str, kind: str, d: int) -> list[Tile]:
     """The tiles of a kernel for heads of size d, the smallest last.
 
-    That one alone if d is no multiple of 16, for then rows do not begin at multiples of 16 bytes,
-    and a thread has more addresses than registers.
+    Only the smallest if d is no multiple of 16: rows then do not begin at multiples of 16 bytes,
+    and the addresses of larger tiles do not fit in the registers of a thread.
     """
     known = LARGER[name][kind]
     return [
@@ -485,16 +484,16 @@ def smallest(name: str, kind: str, d: int) -> Tile:
     return Tile(16, 16, 4 if d > 16 else 1, 2)
 
 
-# CuPy's own switch for the products of float32 arrays: 10 bits of mantissa, on the tensor cores
+# CuPy's switch for products of float32 arrays: 10 bits of mantissa, on the tensor cores
 TF32 = os.environ.get("CUPY_TF32") == "1"
 
 
 def kind_of(dtype: Any, architecture: int) -> str:
-    """How products are made on an architecture (90 is compute capability 9.0).
+    """The kind of product for a dtype on an architecture (90 is compute capability 9.0).
 
-    Of 16 bits: "wgmma" where tensor cores read their operands from shared memory (9.0, and the
-    successor of wgmma on 10.0), of which a program can have 227 KB, so that registers are free for
-    larger tiles; else "half". Of float32: "tf32" or "ieee".
+    16 bits: "wgmma" if tensor cores read their operands from shared memory (9.0, and the successor
+    of wgmma on 10.0), of which a program can use 227 KB, so that registers are free for larger
+    tiles; else "half". float32: "tf32" or "ieee".
     """
     if dtype.itemsize == 2:
         return "wgmma" if 90 <= architecture < 120 else "half"  # 12.0 has 99 KB and no wgmma
@@ -515,7 +514,7 @@ def padded(n: int) -> int:
 
 # --- the op ---------------------------------------------------------------------------------------
 LARGEST_HEAD = 128
-LIMIT = 1 << 31  # within one sequence, elements are counted in 32 bits
+LIMIT = 1 << 31  # within one sequence, indices have 32 bits
 
 
 def declined(q: Any, k: Any, v: Any, mask: Any, alibi: bool, scale: float) -> Declined | None:
@@ -552,16 +551,16 @@ def over_keys(mask: Any, q: Any, k: Any) -> bool:
 
 
 def reach(x: Any) -> int:
-    """The most elements between two numbers of one sequence, here or in an array like `empty`."""
+    """The largest offset in one sequence of x, in elements, or of an array made by `empty`."""
     strides = [abs(n) // x.itemsize for n in x.strides]
     heads = x.shape[-3] if x.ndim > 2 else 1
     return max(*strides, strides[-2] * x.shape[-2], heads * x.shape[-2] * x.shape[-1])
 
 
 def batched(x: Any) -> Any:
-    """(..., heads, T, d) as (B, heads, T, d), the numbers of a row side by side.
+    """(..., heads, T, d) as (B, heads, T, d) with contiguous rows.
 
-    Copied if they are not, or if rows are not multiples of 16 numbers apart though they could be.
+    A copy if rows are not contiguous, or if d is a multiple of 16 and some stride is not.
     """
     x = x if x.ndim == 4 else x.reshape(-1, *(1, *x.shape)[-3:])
     odd = not x.shape[-1] % 16 and any(n % (16 * x.itemsize) for n in x.strides[:-1])
@@ -569,13 +568,13 @@ def batched(x: Any) -> Any:
 
 
 def empty(x: Any) -> Any:
-    """An array for the gradient of x (B, heads, T, d) that lies in memory as (B, T, heads, d)."""
+    """An array of the shape of x (B, heads, T, d) whose memory is ordered as (B, T, heads, d)."""
     batch, heads, length, d = x.shape
     return devices.empty((batch, length, heads, d), x).swapaxes(1, 2)
 
 
 def steps(*arrays: Any) -> list[int]:
-    """The strides of the first three axes of each, in elements."""
+    """The strides of the first three axes of each array, in elements."""
     return [n // x.itemsize for x in arrays for n in x.strides[:3]]
 
 
@@ -593,10 +592,10 @@ def scaled_dot_product_attention(
 ) -> Any:
     """The op, for q (..., H, T, d) and k, v (..., H, S, d) with d <= 128 and equal leading axes.
 
-    mask: boolean, over keys alone. Served are float32, float16 and bfloat16. Sums and softmax are
-    float32. Products of float32 are exact, or TF32 if CUPY_TF32=1 was set at the start, which makes
-    CuPy's own products so, too. Rows of k and v at masked keys are not read; they may hold NaN.
-    Kept: q, k, v, y, and a float32 number a query.
+    mask: boolean, only over keys. Dtypes: float32, float16 and bfloat16. Sums and softmax are
+    float32. Products of float32 are exact, or TF32 if CUPY_TF32=1 was set at the start, as for
+    CuPy's products. Rows of k and v at masked keys are not read; they may contain NaN.
+    Kept: q, k, v, y, and one float32 number per query.
     """
     scale = 1.0 / math.sqrt(max(1, q.shape[-1])) if scale is None else scale
     if return_weights:
@@ -620,9 +619,9 @@ def scaled_dot_product_attention(
 
 
 class Call(NamedTuple):
-    """One call of the op: what its launches have in common.
+    """The arguments that all launches of one call have in common.
 
-    A tuple, because in tuples the engine looks for arrays that a pullback keeps.
+    A tuple, because the engine looks into tuples for arrays that a pullback keeps.
     """
 
     q: Any  # (B, heads, T, d)
@@ -635,7 +634,7 @@ class Call(NamedTuple):
 
     def forward(self) -> tuple[Any, Any]:
         """y (B, heads, T, d), and L of the text above, (B, heads, T)."""
-        y, lse = empty(self.q), self.a_number_a_query()
+        y, lse = empty(self.q), self.one_per_query()
         self.start("forward", (y, lse), steps(self.q, self.k, self.v))
         return y, lse
 
@@ -646,12 +645,12 @@ class Call(NamedTuple):
         if self.tiles("one tile"):
             self.start("one tile", (lse, g, gq, gk, gv), strides)
         else:
-            delta = self.a_number_a_query()
+            delta = self.one_per_query()
             self.start("queries", (y, lse, g, delta, gq), strides)
             self.start("keys", (lse, g, delta, gk, gv), strides)
         return gq, gk, gv
 
-    def a_number_a_query(self) -> Any:
+    def one_per_query(self) -> Any:
         return devices.empty(self.q.shape[:3], self.q, np.float32)
 
     def start(self, name: str, arrays: tuple[Any, ...], strides: list[int]) -> None:
@@ -664,9 +663,9 @@ class Call(NamedTuple):
         )
 
         def run(tile: Tile) -> None:
-            one, along = (tile.keys, keys) if name == "keys" else (tile.queries, queries)
+            size, length = (tile.keys, keys) if name == "keys" else (tile.queries, queries)
             constants = {**self.constants, "BM": tile.queries, "BN": tile.keys}
-            grid = (triton.cdiv(along, one) * batch * heads,)
+            grid = (triton.cdiv(length, size) * batch * heads,)
             launch(KERNELS[name], grid, args, constants, warps=tile.warps, stages=tile.stages)
 
         sizes = padded(queries), padded(keys), padded(batch * heads)
@@ -687,7 +686,7 @@ class Call(NamedTuple):
         }
 
     def tiles(self, name: str) -> list[Tile]:
-        """The tiles that a kernel may have here, the default first. No "one tile" may be enough."""
+        """The tiles that fit these sizes, the default first. "one tile" may have none."""
         known = tiles(name, self.kind, self.q.shape[3])
         queries, keys = padded(self.q.shape[2]), padded(self.k.shape[2])
         if name == "one tile":

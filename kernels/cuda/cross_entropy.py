@@ -1,12 +1,12 @@
-"""Softmax and cross-entropy, some rows a program, with the equations of `minigrad.ops.loss`.
+"""Softmax and cross-entropy, some rows per program, with the equations of `minigrad.ops.loss`.
 
     loss_i = w_i (log Σ_c e^(x_ic - m_i) - (x_it - m_i))        m the maximum, t the target
     mean   = Σ loss_i / Σ w_i                                   w_i = 0 where t is ignored
     gx_ic  = g w_i (p_ic - [c = t]) / Σ w_i                     0 where t is ignored
 
-Rows may be longer than a tile. The sum is then made along with the maximum: where a later part
-raises the maximum from m to m', what was summed so far is multiplied by e^(m - m'). Kept: m and
-1 / Σ e^(x - m) of each row, from which the way back makes the probabilities again, and not these.
+Rows may be longer than a tile. Sum and maximum are then computed in one pass: where a later part
+raises the maximum from m to m', the sum so far is multiplied by e^(m - m'). Kept: m and
+1 / Σ e^(x - m) of each row. The backward pass computes the probabilities from them again.
 Source: Milakov and Gimelshein, Online Normalizer Calculation for Softmax (2018), algorithm 3.
 """
 
@@ -25,7 +25,7 @@ from minigrad import ops
 from minigrad.indices import check_ids
 from minigrad.kernel import Declined, kernel
 
-BLOCK = 4096  # losses that are added up at a time
+BLOCK = 4096  # losses added up in one iteration
 
 
 @triton.jit
@@ -55,8 +55,8 @@ def forward_kernel(
     w = counted.to(tl.float32)
     if WEIGHT:
         w *= tl.load(weight + t, mask=known, other=float("nan"))
-    lost = tl.where(counted, w * (tl.log(total) - (picked - shift)), 0.0)
-    tl.store(loss + i, lost, mask=i < rows)
+    row_loss = tl.where(counted, w * (tl.log(total) - (picked - shift)), 0.0)
+    tl.store(loss + i, row_loss, mask=i < rows)
     tl.store(place + i, w, mask=i < rows)
     tl.store(top + i, shift, mask=i < rows)
     tl.store(inverse + i, 1.0 / total, mask=i < rows)
@@ -82,7 +82,7 @@ def backward_kernel(
     g, x, target, place, top, inverse, scale, gx, rows, classes, ignore_index,
     EACH: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """gx (rows, classes); g (rows,) if EACH, else one number, to be multiplied by the scale."""
+    """gx (rows, classes); g (rows,) if EACH, else one number, which is multiplied by the scale."""
     i = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     j = tl.program_id(1) * COLS + tl.arange(0, COLS)
     here = (i < rows)[:, None] & (j < classes)[None, :]

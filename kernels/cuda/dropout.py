@@ -1,16 +1,16 @@
 """dropout with the random numbers of NumPy's Philox, drawn on the GPU.
 
-`minigrad.random` starts a fresh sequence for every draw, keyed by (seed, stream) and with the
-number of the draw in its counter. NumPy's Philox4x64-10 turns a key (k0, k1) and a counter
+`minigrad.random` starts a new sequence for every draw: its key is (seed, stream), and its counter
+contains the number of the draw. NumPy's Philox4x64-10 turns a key (k0, k1) and a counter
 (c0, c1, c2, c3) of 64-bit words into four words, by ten rounds of
 
     c0, c1, c2, c3  <-  high(M1 c2) ^ c1 ^ k0,  low(M1 c2),  high(M0 c0) ^ c3 ^ k1,  low(M0 c0)
 
-with (W0, W1) added to the key from round to round. It counts c0 up before each block, so block n,
-from 0, has the counter (n + 1, 0, draw, 0). `Generator.random` of float32 takes from each word
-first the low and then the high 32 bits, of which the upper 24 are the number, times 2⁻²⁴. A block
-therefore gives elements 8n to 8n + 7 of the array, wherever it is computed, and the masks are those
-of the CPU bit for bit. None is kept: the way back draws it again.
+with (W0, W1) added to the key after each round. NumPy increments c0 before each block, so block n,
+counted from 0, has the counter (n + 1, 0, draw, 0). `Generator.random` of float32 takes from each
+word first the low and then the high 32 bits; the number is the upper 24 of these bits times 2⁻²⁴.
+Block n therefore gives elements 8n to 8n + 7 of the array, and the masks are those of the CPU bit
+for bit. No mask is kept: the backward pass draws it again.
 
 Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (2011); numpy/random/src/philox.
 """
@@ -28,7 +28,7 @@ from kernels.cuda.launch import launch, unfit
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.nn import _dropout
 
-BLOCKS = 128  # of Philox, by each program
+BLOCKS = 128  # Philox blocks per program
 M0, M1 = tl.constexpr(0xD2E7470EE14C6C93), tl.constexpr(0xCA5A826395121157)
 W0, W1 = tl.constexpr(0x9E3779B97F4A7C15), tl.constexpr(0xBB67AE8584CAA73B)
 
@@ -79,7 +79,7 @@ def dropout_kernel(x, y, key, p, scale, size, BLOCKS: tl.constexpr):
 
 @kernel(_dropout, device="cuda")
 def dropout(x: Any, p: float, draw: Any) -> Any:
-    """draw: three numbers, or in a recording the array in which they are `live`."""
+    """draw: (seed, stream, number of the draw); in a recording a `live` array of the three."""
     if why := unfit(x):
         return why
     if x.size >= TOO_LARGE - 8 * BLOCKS:

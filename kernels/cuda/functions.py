@@ -1,12 +1,12 @@
-"""tanh for kernels. Triton has it only in a library that its interpreter lacks."""
+"""tanh for kernels: Triton's is in a library that its interpreter cannot use."""
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
 
-# tanh(x) = x P(x²) / Q(x²) on [-9.02, 9.02], outside of which it is ±1 in float32: the fit of
-# `kernels.cpu.functions`, whose error in float32 arithmetic is below 4e-7, relative.
+# tanh(x) = x P(x²) / Q(x²) on [-9.02, 9.02]; outside, tanh is ±1 in float32. The fit is that of
+# `kernels.cpu.functions`, with a relative error below 4e-7 in float32 arithmetic.
 P0, P1, P2, P3, P4 = map(
     tl.constexpr,
     (
@@ -25,7 +25,7 @@ Q1, Q2, Q3, Q4 = map(
 
 @triton.jit
 def tanh(x):
-    """tanh(x) of float32; exactly ±1 beyond the fit; NaN stays NaN, for no comparison is true."""
+    """tanh(x) of float32; exactly ±1 outside of the fit. NaN stays NaN: no comparison is true."""
     u = x * x
     y = x * (P0 + u * (P1 + u * (P2 + u * (P3 + u * P4))))
     y = y / (1.0 + u * (Q1 + u * (Q2 + u * (Q3 + u * Q4))))

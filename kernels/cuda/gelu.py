@@ -32,7 +32,7 @@ END = tl.constexpr(NOTHING)
 
 @triton.jit
 def gelu_kernel(x, y, slope, size, EXACT: tl.constexpr, SLOPE: tl.constexpr, BLOCK: tl.constexpr):
-    """y and, if SLOPE, dy/dx."""
+    """Writes y and, if SLOPE, dy/dx."""
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     here = i < size
     v = tl.load(x + i, mask=here, other=0.0).to(tl.float32)
@@ -64,8 +64,8 @@ def gelu(x: Any, approximate: str = "none") -> Any:
         return Declined("approximation" if x.size < TOO_LARGE else "too large")
     x = rows_of(x)
     y = np.empty_like(x)
-    wanted = is_grad_enabled()
-    slope = np.empty_like(x) if wanted else y
-    constants = {"EXACT": approximate == "none", "SLOPE": wanted, "BLOCK": BLOCK}
+    with_slope = is_grad_enabled()
+    slope = np.empty_like(x) if with_slope else y
+    constants = {"EXACT": approximate == "none", "SLOPE": with_slope, "BLOCK": BLOCK}
     launch(gelu_kernel, (triton.cdiv(x.size, BLOCK),), (x, y, slope, x.size), constants)
     return y, lambda g: g * slope

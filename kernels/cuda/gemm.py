@@ -1,7 +1,8 @@
-"""y = a b by Triton, for stacks of matrices with any strides.
+"""y = a b in Triton, for stacks of matrices with any strides.
 
-For recorded steps where nvmath-python is not installed: CuPy does not call cuBLAS in a capture.
-Each program makes one tile of y, adding up tiles of a row of a and a column of b.
+Used in recorded steps if nvmath-python is not installed, because CuPy does not call cuBLAS in a
+capture. Each program computes one tile of y: it adds up the products of the tiles of a in its rows
+with the tiles of b in its columns.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from kernels.cuda.launch import launch
 Array = Any
 DTYPES = ("float32", "float16", "bfloat16")
 TF32 = os.environ.get("CUPY_TF32") == "1"
-# rows, columns and depth of a tile; exact products of float32 need more registers
+# rows, columns and depth of a tile; exact float32 products need more registers
 EXACT, OTHERS = (32, 32, 32), (64, 64, 32)
 
 
@@ -28,7 +29,7 @@ def gemm_kernel(
     a, b, y, a_stack, a_row, a_column, b_stack, b_row, b_column, n, m, k,
     BN: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """y (stack, n, m) in C order, of a (n, k) and b (k, m) in each place of the stack."""
+    """y (stack, n, m) in C order, from a (n, k) and b (k, m) for each index of the stack."""
     across = tl.cdiv(m, BM)
     rows = tl.program_id(0) // across * BN + tl.arange(0, BN)
     columns = tl.program_id(0) % across * BM + tl.arange(0, BM)
@@ -56,7 +57,10 @@ def gemm_kernel(
 
 
 def multiply(a: Array, a_stack: int, b: Array, b_stack: int, y: Array) -> None:
-    """y = a b, with a (..., n, k) and b (..., k, m) that lie `a_stack` and `b_stack` apart."""
+    """y = a b, with a (..., n, k) and b (..., k, m).
+
+    a_stack, b_stack: elements from one matrix of a stack to the next.
+    """
     (n, m), k = y.shape[-2:], a.shape[-1]
     exact = a.dtype == np.float32 and not TF32
     tile = EXACT if exact else OTHERS

@@ -1,4 +1,4 @@
-"""How a Triton kernel gets to the GPU: compiled ahead of time, launched by CuPy on its stream.
+"""Compiling a Triton kernel ahead of time, and launching it by CuPy on CuPy's stream.
 
     @triton.jit
     def scale_kernel(x, y, n, c, BLOCK: tl.constexpr):
@@ -7,14 +7,13 @@
 
     launch(scale_kernel, (triton.cdiv(n, 256),), (x, y, n, 0.5), {"BLOCK": 256})
 
-Triton's own launcher needs PyTorch and a C compiler. Its compiler needs neither: it turns the
-function into a cubin for one architecture, which CuPy loads and launches as it does its own
-kernels. That leaves three things to get right, and they are all of this file: the types by which
-a kernel is compiled, the numbers given to it in exactly those types, and the parameters that
-Triton appends to those that one sees.
+Triton's launcher needs PyTorch and a C compiler. Its compiler needs neither: it compiles the
+function to a cubin for one architecture, which CuPy loads and launches like CuPy's kernels. This
+file does what is left: it determines the types for which a kernel is compiled, passes numbers in
+exactly these types, and adds the parameters that Triton appends to the visible ones.
 
 With TRITON_INTERPRET=1 in the environment before Triton is imported, the same call runs on NumPy
-arrays in Triton's interpreter, which is how the tests check the numbers without a GPU.
+arrays in Triton's interpreter; so the tests check the numbers without a GPU.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ from triton.compiler import ASTSource
 from minigrad import device as devices
 from minigrad.kernel import Declined, Unusable
 
-OLDEST_TRITON, OLDEST_GPU = (3, 6), 80  # what the tests run; compute capability 8.0
+OLDEST_TRITON, OLDEST_GPU = (3, 6), 80  # tested versions; compute capability 8.0
 if tuple(int(part) for part in triton.__version__.split(".")[:2]) < OLDEST_TRITON:
     raise ImportError(f"Triton {triton.__version__} is too old: install triton>=3.6")
 
 INTERPRETED: bool = triton.knobs.runtime.interpret  # the kernels run on NumPy arrays
-ALIGNMENT = 16  # bytes of an address, or a factor of an integer, that make wide loads possible
+ALIGNMENT = 16  # if it divides addresses and integers, wide loads are possible
 MOST_REGISTERS = 255  # of a thread
-FREE_SHARED = 48 << 10  # bytes of shared memory that a block may have without asking
+FREE_SHARED = 48 << 10  # bytes of shared memory that every block may use; more must be requested
 
 T = TypeVar("T")
 TYPES = {
@@ -60,18 +59,19 @@ def launch(
     warps: int = 4,
     stages: int = 2,
 ) -> None:
-    """Start `fn` on CuPy's current device and stream, compiled for these types when they are new.
+    """Start `fn` on CuPy's current device and stream; compile it first if these types are new.
 
-    fn:        a `@triton.jit` function: first what `args` gives, in this order, then its constexprs
+    fn:        a `@triton.jit` function, with parameters for `args` in this order, then constexprs
     grid:      the number of programs along one to three axes; nothing happens if one is 0
-    args:      arrays, of which the kernel gets the address of the first element (booleans as uint8;
-               strides are arguments of their own); integers, as int32; floats, as float32
+    args:      arrays, passed as the address of the first element (booleans as uint8; strides are
+               separate arguments); integers, passed as int32; floats, passed as float32
     constants: the constexpr parameters by name
     warps, stages: warps of a program, and how many tiles a loop loads ahead
 
-    A launch of a kernel that ran before only starts it, so it may be captured in a CUDA graph.
-    ValueError for an integer beyond int32, TypeError for what is no array or number, Unusable, a
-    RuntimeError, if Triton cannot compile it for this GPU or the GPU does not take it.
+    If the kernel has run before, a launch only starts it and can be captured in a CUDA graph.
+    ValueError for an integer that int32 cannot hold, TypeError for an argument that is no array or
+    number; Unusable, a RuntimeError, if Triton cannot compile the kernel for this GPU or the GPU
+    cannot load it.
     """
     if 0 in grid:
         return
@@ -94,13 +94,13 @@ def launch(
         except Unusable as error:
             kernel = error
         LOADED[key] = kernel
-    if isinstance(kernel, Unusable):  # and would be again, after as long a compilation
+    if isinstance(kernel, Unusable):  # do not compile it again, which would fail again
         raise kernel
     kernel.function((*grid, 1, 1)[:3], kernel.block, (*values, *kernel.hidden), kernel.shared)
 
 
 def parameter(a: Any) -> tuple[str, Any]:
-    """One argument: its type, as `compile_only` wants it, and as CuPy has to be given it."""
+    """The type of an argument for `compile_only`, and the argument for CuPy."""
     if a.__class__ is int:
         return integer(a)
     if a.__class__ is float:
@@ -115,8 +115,8 @@ def parameter(a: Any) -> tuple[str, Any]:
     raise TypeError(f"expected a CuPy array or a number, got {type(a).__name__}")
 
 
-# CuPy passes Python's numbers with 64 bits, of which the kernel would read the first 32.
-@functools.lru_cache(1 << 12)  # sizes and strides come again at every launch
+# CuPy passes Python's numbers with 64 bits, and the kernel would read the first 32 of them.
+@functools.lru_cache(1 << 12)  # sizes and strides are the same at every launch
 def integer(a: int) -> tuple[str, Any]:
     if not -(1 << 31) <= a < 1 << 31:
         raise ValueError(f"expected an integer of 32 bits, got {a}")
@@ -201,14 +201,14 @@ def architecture(device: int) -> int:
 
 
 def current_architecture() -> int:
-    """That of CuPy's current device; the interpreter counts as the oldest."""
+    """The compute capability of CuPy's current device, times 10; in the interpreter OLDEST_GPU."""
     if INTERPRETED:
         return OLDEST_GPU
     return architecture(devices.cupy().cuda.runtime.getDevice())
 
 
 class Loaded:
-    """A compiled kernel on one GPU: the function, and how CuPy has to call it."""
+    """A compiled kernel on one GPU: the function, and the arguments for CuPy's call of it."""
 
     def __init__(self, compiled: Any, parameters: int) -> None:
         cuda, about = devices.cupy().cuda, compiled.metadata
@@ -227,9 +227,9 @@ class Loaded:
         except RuntimeError as error:  # of the driver
             raise Unusable(
                 f"{about.name}: the GPU, of compute capability {cuda.Device().compute_capability}, "
-                f"does not take machine code for {about.target.arch}: {error}"
+                f"cannot load machine code for {about.target.arch}: {error}"
             ) from error
-        self.function = module.get_function(about.name)  # it keeps the module
+        self.function = module.get_function(about.name)  # keeps the module alive
         local = cuda.driver.CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES
         self.spilled = cuda.driver.funcGetAttribute(local, self.function.ptr)
         self.block = (32 * about.num_warps, 1, 1)  # the compiler may have added warps
@@ -244,7 +244,7 @@ LOADED: dict[Any, Loaded] = {}
 
 
 def declared(compiled: Any) -> int:
-    """How many parameters the machine code has; Triton's versions append one or two to ours."""
+    """The number of parameters in machine code: ours, and one or two that Triton appends."""
     (entry,) = re.findall(r"\.entry\s+\w+\s*\((.*?)\)", compiled.asm["ptx"], re.DOTALL)
     return entry.count(".param")
 
@@ -259,9 +259,10 @@ def interpret(
 
 
 class HostArray:
-    """A NumPy array with the methods by which the interpreter reads a PyTorch tensor.
+    """A NumPy array with the methods of a PyTorch tensor that the interpreter calls.
 
-    It copies what a tensor stores to the host and back; here it is there, and nothing is copied.
+    The interpreter copies the memory of a tensor to the host and back. A NumPy array is on the host
+    already, so these methods copy nothing.
     """
 
     def __init__(self, a: Any) -> None:
@@ -298,12 +299,12 @@ class HostArray:
         return tuple(n // self.a.itemsize for n in self.a.strides)
 
 
-# --- what a kernel can be given -------------------------------------------------------------------
+# --- arguments of kernels -------------------------------------------------------------------------
 def unfit(*arrays: Any, dtypes: Sequence[str] = ("float32", "float16", "bfloat16")) -> Any:
-    """Declined unless all arrays (None is skipped) are on the current GPU, of one of the dtypes.
+    """Declined unless all arrays are on the current GPU and have one of the dtypes.
 
-    The reasons: "not on the GPU", the dtype, "on another GPU than the current one", "compute
-    capability 7.5". In the interpreter NumPy arrays are welcome.
+    None is skipped. The reasons: "not on the GPU", the dtype, "on another GPU than the current
+    one", "compute capability 7.5". In the interpreter arrays must be NumPy's.
     """
     for a in arrays:
         if a is None:
@@ -316,6 +317,6 @@ def unfit(*arrays: Any, dtypes: Sequence[str] = ("float32", "float16", "bfloat16
             continue
         if a.data.device_id != devices.cupy().cuda.runtime.getDevice():
             return Declined("on another GPU than the current one")
-        if (found := architecture(a.data.device_id)) < OLDEST_GPU:
-            return Declined(f"compute capability {found / 10}")
+        if (capability := architecture(a.data.device_id)) < OLDEST_GPU:
+            return Declined(f"compute capability {capability / 10}")
     return None

@@ -1,13 +1,13 @@
-"""layer_norm, some rows a program, with the equations of `minigrad.ops.norm`.
+"""layer_norm, some rows per program, with the equations of `minigrad.ops.norm`.
 
     x̂ = (x - μ) r        r = 1 / √(σ² + ε)        y = x̂ w + b
     ĝ = g w              gx = r (ĝ - mean(ĝ) - x̂ mean(ĝ x̂))        gw = Σ g x̂        gb = Σ g
 
-Kept: μ and r of each row, from which the way back makes x̂ again. The sums over rows are made in two
-steps, and in the same order every time: each of at most `PROGRAMS` programs adds up its own rows,
-and a second kernel adds up what they found.
+Kept: μ and r of each row; the backward pass computes x̂ from them again. The sums over rows are
+computed in two steps, always in the same order: each of at most `PROGRAMS` programs adds up its
+rows, and a second kernel adds up these sums.
 
-A stack of replicas, x (R, ..., D) with w, b (R, D), has one more axis of programs.
+For stacked models, x (R, ..., D) with w, b (R, D), the programs have an axis of replicas too.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from minigrad import ops
 from minigrad.kernel import Declined, kernel
 from minigrad.stacked import stack_of
 
-WIDEST = 4096  # columns: a row is held in registers
+WIDEST = 4096  # columns: a row must fit in registers
 PROGRAMS = 256
 SUM_ROWS, SUM_COLS = 32, 32  # the tile of the second step
-# From here on, squares of a row could overflow when they are summed; this brings the largest
-# float32 to 4.5e15, of which they cannot, and is a power of two, so that nothing is rounded.
+# Above LARGE, the sum of the squares of a row could overflow. Times SMALL, the largest float32 is
+# 4.5e15, whose squares can be summed; SMALL is a power of two, so that nothing is rounded.
 LARGE, SMALL = tl.constexpr(2.0**50), tl.constexpr(2.0**-76)
 
 
@@ -51,7 +51,7 @@ def forward_kernel(
     v = tl.load(x + at, mask=here, other=0.0).to(tl.float32)
     mu = tl.sum(v, axis=1) / size
     centered = tl.where(here, v - mu[:, None], 0.0)
-    large = tl.max(tl.abs(centered), axis=1) > LARGE  # then eps is as nothing
+    large = tl.max(tl.abs(centered), axis=1) > LARGE  # then eps is negligible
     factor = tl.where(large, SMALL, 1.0)
     part = centered * factor[:, None]
     r = factor / tl.sqrt(tl.sum(part * part, axis=1) / size + tl.where(large, 0.0, eps))
@@ -70,7 +70,7 @@ def backward_kernel(
     g, x, weight, mean, scale, gx, gw_parts, gb_parts, rows, size,
     WEIGHT: tl.constexpr, SUMS: tl.constexpr, ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """gx (R, rows, size); if SUMS also a row of gw_parts and gb_parts (R, programs, size) each."""
+    """gx (R, rows, size); if SUMS also one row of gw_parts and gb_parts (R, programs, size)."""
     part = tl.program_id(0)
     replica = tl.program_id(1).to(tl.int64)
     before = replica * rows * size
@@ -106,7 +106,7 @@ def backward_kernel(
 
 @triton.jit
 def sum_kernel(gw_parts, gb_parts, gw, gb, parts, size, ROWS: tl.constexpr, COLS: tl.constexpr):
-    """gw = Σ rows of gw_parts, by programs (·, 0, ·), and gb likewise, by programs (·, 1, ·)."""
+    """gw = Σ rows of gw_parts in programs (·, 0, ·); gb = Σ rows of gb_parts in (·, 1, ·)."""
     replica = tl.program_id(2).to(tl.int64)
     before = replica * parts * size
     gw_parts, gb_parts = gw_parts + before, gb_parts + before
@@ -142,7 +142,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
     count = math.prod(lead)
     rows = x.size // size // count
     x = rows_of(x)
-    w = x if weight is None else rows_of(weight)  # without one, any address
+    w = x if weight is None else rows_of(weight)  # x is not read as a weight
     b = x if bias is None else rows_of(bias)
     y = np.empty_like(x)
     mean, scale = (devices.empty((count, rows), x, np.float32) for _ in range(2))
@@ -150,8 +150,8 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
     blocks = triton.cdiv(rows, sides["ROWS"])
     constants = {"WEIGHT": weight is not None, **sides}
     args = x, w, b, y, mean, scale, rows, size, float(eps)
-    how = {**constants, "BIAS": bias is not None}
-    launch(forward_kernel, (blocks, count), args, how, warps=warps(sides))
+    settings = {**constants, "BIAS": bias is not None}
+    launch(forward_kernel, (blocks, count), args, settings, warps=warps(sides))
 
     def pull(g: Any) -> tuple[Any, ...]:
         gx = np.empty_like(x)
@@ -159,8 +159,8 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
         sums = weight is not None or bias is not None
         partial = [devices.empty((count, parts, size), mean) for _ in range(2 if sums else 0)]
         args = rows_of(g), x, w, mean, scale, gx, *(partial or (mean, mean)), rows, size
-        how = {**constants, "SUMS": sums}
-        launch(backward_kernel, (parts, count), args, how, warps=warps(sides))
+        settings = {**constants, "SUMS": sums}
+        launch(backward_kernel, (parts, count), args, settings, warps=warps(sides))
         if not sums:
             return gx, None, None
         gw, gb = (devices.empty((*lead, size), x) for _ in range(2))

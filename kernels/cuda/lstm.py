@@ -1,17 +1,17 @@
-"""The LSTM: matrix products by cuBLAS, and between them one kernel a step each way.
+"""The LSTM: matrix products by cuBLAS, and one kernel per step, forward and backward.
 
-The equations are those of `minigrad.ops.lstm`. What the steps do not owe to each other is one
-product for all of them: x W_ihᵀ before the first step; dx = dz W_ih, dW_ih = Σ dzᵀ x,
-dW_hh = Σ dzᵀ h' and db = Σ dz after the last. What is left for a step is a product with W_hh and
-everything elementwise, which is one launch:
+The equations are those of `minigrad.ops.lstm`. Products that do not depend on the step before are
+computed for all steps at once: x W_ihᵀ before the first step; dx = dz W_ih, dW_ih = Σ dzᵀ x,
+dW_hh = Σ dzᵀ h' and db = Σ dz after the last. What remains of a step is one product with W_hh, and
+one launch for everything elementwise:
 
     forward     z = from x + h' W_hhᵀ + b;  i, f, g, o;  c;  h
     backward    dh + dy, dc  ->  dz, dc'
 
-With replicas (`minigrad.stacked`) all arrays have an axis of them in front: their products are one
-call, and a step of all is one launch. The batch stands before the numbers of a state, as in
-`kernels.cpu.lstm`. Kept: the gates and c of every step; tanh(c) is made again, since a read from
-memory costs more.
+With replicas (`minigrad.stacked`) all arrays have a leading axis R, and a step of all replicas is
+also one call of cuBLAS and one launch. The batch is the axis before the last, as in
+`kernels.cpu.lstm`. Kept: the gates and c of every step; tanh(c) is computed again, which costs less
+than to read it from memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from minigrad.ops.lstm import _lstm, buffer, check_cell, check_layer
 from minigrad.ops.products import column_sum, mT, product
 from minigrad.stacked import part, stack_of
 
-WIDEST = 128  # columns of a tile: a step has little work, and many SMs to share it
+WIDEST = 128  # columns of a tile: a step is little work, to be divided among many SMs
 
 
 # --- one step ---------------------------------------------------------------------------------
@@ -43,10 +43,11 @@ def forward_kernel(
     from_h, bias, c_prev, gates, c, h, steps, batch, size,
     ROWS: tl.constexpr, COLS: tl.constexpr,
 ):  # fmt: skip
-    """From products with h to the gates, both (batch, 4 size), c and h (batch, size).
+    """Computes gates (batch, 4 size), c and h (batch, size) from the products with h and x.
 
-    In place of the gates stand the products with x. All stand at one of `steps` in their arrays, c
-    and h of one of steps + 1; from_h and bias have no steps.
+    from_h: the products with h. gates contains the products with x, and is overwritten. The
+    pointers are at one step: gates is from an array of `steps` steps, c_prev, c and h are from
+    arrays of steps + 1; from_h and bias have no axis of steps.
     """
     replica = tl.program_id(2).to(tl.int64)
     bias, from_h = bias + replica * 4 * size, from_h + replica * batch * 4 * size
@@ -82,7 +83,7 @@ def backward_kernel(
 ):
     """Fills dz (batch, 4 size); dc (batch, size) becomes dc'. The gradient of h is dy + dh.
 
-    dh and dc have no steps.
+    dh and dc have no axis of steps.
     """
     replica = tl.program_id(2).to(tl.int64)
     gates, dz = (
@@ -113,7 +114,7 @@ def backward_kernel(
 
 # --- one layer --------------------------------------------------------------------------------
 class Layer(NamedTuple):
-    """What one layer keeps for the way back. Without replicas no R."""
+    """The arrays that one layer saves for its backward pass. Without replicas, no axis R."""
 
     x: Any  # (R, T B, D)
     w_ih: Any  # None where x is (R, T B, 4H)
@@ -127,14 +128,14 @@ class Layer(NamedTuple):
 def grid_of(
     lead: tuple[int, ...], batch: int, size: int
 ) -> tuple[tuple[int, int, int], dict[str, int]]:
-    """The programs and the tile of a step."""
+    """The grid and the tile of a step."""
     sides = tile(size, WIDEST)
     rows, columns = triton.cdiv(batch, sides["ROWS"]), triton.cdiv(size, sides["COLS"])
     return (rows, columns, math.prod(lead)), sides
 
 
 def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Layer:
-    """x (R, T, B, D), h0 and c0 (R, B, H), the rest as in `ops.lstm`."""
+    """x (R, T, B, D), h0 and c0 (R, B, H); weights and biases as in `ops.lstm`."""
     lead, size = w_hh.shape[:-2], w_hh.shape[-1]
     steps, batch = x.shape[len(lead) : len(lead) + 2]
     layer = Layer(
@@ -165,7 +166,7 @@ def forward(x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any
 
 
 def backward(layer: Layer, dy: Any, dh: Any, dc: Any) -> tuple[Any, Any, Any, Any]:
-    """dx, dw_ih, dw_hh, db. dh, dc (R, B, H), gradients of the last state, become the first's."""
+    """dx, dw_ih, dw_hh, db. dh, dc (R, B, H): of the last state, become those of the initial."""
     *lead, steps, batch, size = dy.shape
     dy, dz = rows_of(dy), buffer(dy, *lead, steps, batch, 4 * size)
     grid, sides = grid_of(tuple(lead), batch, size)
@@ -175,7 +176,7 @@ def backward(layer: Layer, dy: Any, dh: Any, dc: Any) -> tuple[Any, Any, Any, An
         launch(backward_kernel, grid, (*args, steps, batch, size), sides)
         if t or not layer.from_zero:
             product(at(dz, t), layer.w_hh, dh)
-    first = int(layer.from_zero)  # its hidden state is 0
+    first = int(layer.from_zero)  # step 0 is skipped if its h' is 0
     dw_hh = np.zeros_like(layer.w_hh)
     if steps > first:
         later, before = dz[..., first:, :, :], layer.hidden[..., first:steps, :, :]
@@ -195,12 +196,12 @@ def at(a: Any, t: int) -> Any:
 
 
 def flat(a: Any) -> Any:
-    """(..., T, B, n) as (..., T B, n), a view where memory allows."""
+    """(..., T, B, n) as (..., T B, n), a view if possible."""
     return a.reshape(*a.shape[:-3], -1, a.shape[-1])
 
 
 def first(args: tuple[Any, ...], replicas: bool) -> Any:
-    """The arrays of the first replica, if there are any: all have its shapes."""
+    """The arrays of the first replica, whose shapes all replicas have; without replicas, args."""
     return part(args, 0) if replicas else args
 
 
@@ -262,8 +263,8 @@ def lstm_cell(
 
     def pull(g: Any) -> tuple[Any, ...]:
         dh, dc = (a.copy(order="C") for a in g)
-        nothing = devices.zeros((*dh.shape[:-2], 1, *dh.shape[-2:]), dh)
-        dx, dw_ih, dw_hh, db = backward(layer, nothing, dh, dc)
+        zeros = devices.zeros((*dh.shape[:-2], 1, *dh.shape[-2:]), dh)
+        dx, dw_ih, dw_hh, db = backward(layer, zeros, dh, dc)
         return at(dx, 0), dh, dc, dw_ih, dw_hh, db, db
 
     return (at(layer.hidden, 1), at(layer.cells, 1)), pull

@@ -1,17 +1,16 @@
-"""Matrix products: one cuBLAS call for any stack of matrices, where it lies.
+"""Matrix products: one cuBLAS call for any stack of matrices, without copies where possible.
 
     y = cublas_product(a, b)        a (..., n, k), b (..., k, m) -> y (..., n, m), as np.matmul
 
-CuPy's own matmul copies stacks that are not in C order, as the keys of attention are when they are
-transposed; gives broadcast stacks to cuBLAS pointer by pointer; ignores TF32 for stacks; and does
-not run while a CUDA graph is captured. cuBLAS itself has none of these limits. It knows matrices
-in column order with a leading dimension, a step from one matrix of a stack to the next, and whether
-to transpose. Memory in row order is the transpose in column order, so instead of y = a b it is
-asked for yᵀ = bᵀ aᵀ.
+CuPy's matmul copies stacks that are not in C order, such as transposed keys of attention; passes
+broadcast stacks to cuBLAS as a list of pointers; ignores TF32 for stacks; and cannot run while a
+CUDA graph is captured. cuBLAS has none of these limits. Its matrices are in column order, with a
+leading dimension, a step from one matrix of a stack to the next, and a flag to transpose. Memory in
+row order is the transpose in column order, so instead of y = a b it computes yᵀ = bᵀ aᵀ.
 
-cuBLAS is called through nvmath-python where it is installed, and else through CuPy; in a capture,
-which CuPy refuses, Triton then makes the product (`gemm`). Products of float32 are exact, or TF32
-if CUPY_TF32=1 was set at the start.
+cuBLAS is called through nvmath-python if it is installed, else through CuPy. CuPy refuses the call
+in a capture; there Triton computes the product (`gemm`). Products of float32 are exact, or TF32 if
+CUPY_TF32=1 was set at the start.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from minigrad.ops import products
 Array = Any
 AS_IS, TRANSPOSED = 0, 1  # cublasOperation_t
 DEFAULT_ALGORITHM = -1  # cublasGemmAlgo_t
-WORKSPACE = 32 << 20  # bytes, what NVIDIA recommends for Hopper; a capture must find it there
+WORKSPACE = 32 << 20  # bytes, as NVIDIA recommends for Hopper; allocated before a capture
 # cudaDataType_t, and the cublasComputeType_t with the dtype of its factors α and β
 KINDS = {
     "float64": (1, 70, np.float64),
@@ -42,20 +41,20 @@ KINDS = {
 }
 
 
-# --- what cuBLAS is told --------------------------------------------------------------------------
+# --- arguments of cuBLAS --------------------------------------------------------------------------
 class Operand(NamedTuple):
-    """A stack of matrices as cuBLAS reads it: the array, and three numbers of elements."""
+    """A stack of matrices as cuBLAS reads it."""
 
     array: Array
-    operation: int
-    leading: int  # from one column to the next
-    step: int  # from one matrix to the next
+    operation: int  # AS_IS or TRANSPOSED
+    leading: int  # elements from one column to the next
+    step: int  # elements from one matrix to the next
 
 
 def operand(a: Array, lead: tuple[int, ...]) -> Operand:
-    """A stack, broadcast to the leading axes `lead`, to be read as the transpose of each matrix.
+    """A stack, broadcast to the leading axes `lead`, read by cuBLAS as transposed matrices.
 
-    The array itself where one leading dimension and one step describe it, else a copy.
+    The array itself if one leading dimension and one step describe it, else a copy.
     """
     rows, columns = a.shape[-2:]
     down, right = (n // a.itemsize for n in a.strides[-2:])
@@ -64,7 +63,7 @@ def operand(a: Array, lead: tuple[int, ...]) -> Operand:
         return Operand(a, AS_IS, max(1, columns, down), step)
     if step is not None and (down == 1 or rows == 1) and (right >= rows or columns == 1):
         return Operand(a, TRANSPOSED, max(1, rows, right), step)
-    if common_step(a) is None or a.shape[:-2] not in ((), lead):  # some axes repeat, and not all
+    if common_step(a) is None or a.shape[:-2] not in ((), lead):  # only some axes repeat
         a = np.broadcast_to(a, (*lead, rows, columns))
     return operand(a.copy(order="C"), lead)
 
@@ -85,7 +84,7 @@ def common_step(a: Array) -> int | None:
 
 
 def cublas_product(a: Array, b: Array, out: Array | None = None) -> Array:
-    """a b, see above; into `out` if given, an array in C order of the right shape and dtype."""
+    """a b, written into `out` if given, which is in C order and has the right shape and dtype."""
     (n, k), m = a.shape[-2:], b.shape[-1]
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     y = devices.empty((*lead, n, m), a) if out is None else out
@@ -114,7 +113,7 @@ def address(a: Array) -> int:
     return a.data.ptr
 
 
-# --- what the bodies of ops call ------------------------------------------------------------------
+# --- for the bodies of ops ------------------------------------------------------------------------
 @kernel(products.product, device="cuda")
 def product(a: Array, b: Array, out: Array | None = None) -> Any:
     if why := unfit(a, b):
@@ -145,7 +144,7 @@ def unfit(*arrays: Array) -> Declined | None:
 
 @kernel(products.einsum, device="cuda")
 def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Any:
-    """From the left to the right, two operands at a time as a stack of products."""
+    """Contracts the operands from left to right, each time two as a stack of products."""
     if why := unfit(*operands):
         return why
     left, output = subscripts.split("->")
@@ -170,9 +169,10 @@ def einsum(subscripts: str, *operands: Array, optimize: Any = True) -> Any:
 def contracted(
     a_letters: str, a: Array, b_letters: str, b: Array, later: set[str]
 ) -> tuple[str, Array]:
-    """Σ a b over the letters that both have and nobody needs later, with the letters that remain.
+    """Σ a b over the letters of both that are not in `later`; the remaining letters, and the sum.
 
-    Letters of both that are needed make the stack, those of one side rows or columns.
+    Letters of both that are in `later` are the axes of the stack; letters of a are rows, letters of
+    b columns.
     """
     both = [c for c in a_letters if c in b_letters]
     stack, summed = [c for c in both if c in later], [c for c in both if c not in later]
@@ -194,7 +194,7 @@ def contracted(
 
 # --- cuBLAS ---------------------------------------------------------------------------------------
 class Nvmath:
-    """By nvmath-python, with a handle and a workspace for each GPU that a capture may use."""
+    """cuBLAS through nvmath-python. Each GPU has a handle and a workspace, also for captures."""
 
     def __init__(self) -> None:
         from nvmath.bindings import cublas  # type: ignore[reportMissingImports]
@@ -204,7 +204,7 @@ class Nvmath:
         self.handles: dict[int, tuple[int, Array]] = {}
 
     def handle(self) -> int:
-        """That of the current GPU, set to the current stream."""
+        """The handle of the current GPU, set to the current stream."""
         cp = devices.cupy()
         device = cp.cuda.runtime.getDevice()
         if device not in self.handles:
@@ -212,12 +212,12 @@ class Nvmath:
             self.handles[device] = self.library.create(), workspace
         handle, workspace = self.handles[device]
         self.library.set_stream(handle, cp.cuda.get_current_stream().ptr)
-        self.library.set_workspace(handle, workspace.data.ptr, WORKSPACE)  # a new stream forgets it
+        self.library.set_workspace(handle, workspace.data.ptr, WORKSPACE)  # set_stream resets it
         return handle
 
 
 class Cupy:
-    """By CuPy."""
+    """cuBLAS through CuPy."""
 
     def __init__(self) -> None:
         self.gemm_strided_batched_ex = devices.cupy().cuda.cublas.gemmStridedBatchedEx

@@ -1,9 +1,8 @@
-"""Ops over the replicas of a stacked model in the launches of one model.
+"""Ops over the replicas of a stacked model with as many launches as for one model.
 
-`minigrad.stacked` maps an op over its replicas, which on a GPU takes R times the launches. Here are
-the ops whose stack needs no Triton of its own: linear is one product of two stacks, and embedding
-reads one table, in which the rows of all replicas are numbered through. `layer_norm` and `lstm`
-launch their programs over replicas as well.
+`minigrad.stacked` maps an op over its replicas, which on a GPU takes R times the launches. Two ops
+need no Triton kernel to avoid that: linear is one product of two stacks, and embedding reads one
+table of the rows of all replicas. The kernels of `layer_norm` and `lstm` have an axis of replicas.
 """
 
 from __future__ import annotations
@@ -70,6 +69,6 @@ def embedding(weight: Any, ids: Any, padding_idx: int | None = None) -> Any:
 
 
 def numbered(ids: Any, size: int) -> Any:
-    """Ids (R, ...) of rows in tables (R, size, D) as rows in one table (R size, D)."""
+    """Ids (R, ...) for tables (R, size, D) as ids for one table (R size, D)."""
     first = namespace(ids).arange(0, len(ids) * size, size)
     return ids.astype(np.int64, copy=False) + first.reshape(-1, *(1,) * (ids.ndim - 1))

@@ -1,10 +1,10 @@
-"""Which of a kernel's tiles to take: the fastest as measured on this GPU, else the default.
+"""Choice of a kernel's tile: the fastest by measurements on this GPU, else the default.
 
-    MINIGRAD_TUNE=1 python -m experiments.sanity --device cuda      measures once, and keeps it
+    MINIGRAD_TUNE=1 python -m experiments.sanity --device cuda      measures once, and saves it
 
-What was measured is kept in ~/.cache/minigrad/tiles.json, or in the folder that MINIGRAD_CACHE
-names, by GPU and version of Triton. Without MINIGRAD_TUNE the file is read and nothing measured, so
-that results do not change from one run to the next: another tile adds up in another order.
+The fastest tiles are saved in ~/.cache/minigrad/tiles.json, or in the folder MINIGRAD_CACHE, by GPU
+and version of Triton. Without MINIGRAD_TUNE the file is read and nothing is measured, so that
+results do not change from one run to the next: another tile adds up in another order.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from minigrad import device as devices
 from minigrad.files import write_file
 
 ON = os.environ.get("MINIGRAD_TUNE") == "1"
-WARM, ROUNDS, LAUNCHES = 3, 5, 20  # launches before, and the median of rounds of so many
+WARM, ROUNDS, LAUNCHES = 3, 5, 20  # launches to warm up; rounds, and launches of each round
 
 CHOSEN: dict[tuple[Any, ...], Any] = {}  # by GPU and key, in this process
 
 
 def choose(key: tuple[Any, ...], tiles: Sequence[Any], start: Callable[[Any], None]) -> Any:
-    """One of the tiles, the first of which is the default.
+    """One of the tiles; the first is the default.
 
     key:   what the choice depends on: kernel, dtype, sizes.
-    start: launch with a tile. It is called often while tuning, so it must leave the same behind
-           each time.
+    start: launches the kernel with a tile. Tuning calls it many times, so each call must have the
+           same effect.
     """
     if INTERPRETED or len(tiles) == 1:
         return tiles[0]
@@ -49,20 +49,20 @@ def choose(key: tuple[Any, ...], tiles: Sequence[Any], start: Callable[[Any], No
 def decide(
     gpu: int, key: tuple[Any, ...], tiles: Sequence[Any], start: Callable[[Any], None]
 ) -> Any:
-    """The tile for a key that this process has not seen."""
-    where = f"{name_of(gpu)}, Triton {triton.__version__}"
-    what = " ".join(map(str, key))
-    kept = read().get(where, {}).get(what)
-    by_text = {str(list(tile)): tile for tile in tiles}  # a file may hold anything
-    if str(kept) in by_text:
-        return by_text[str(kept)]
+    """The tile for a key that is new in this process: from the file, measured, or the default."""
+    platform = f"{name_of(gpu)}, Triton {triton.__version__}"
+    name = " ".join(map(str, key))
+    saved = read().get(platform, {}).get(name)
+    by_text = {str(list(tile)): tile for tile in tiles}  # the file may contain anything
+    if str(saved) in by_text:
+        return by_text[str(saved)]
     if not ON:
         return tiles[0]
     best = min(tiles, key=lambda tile: milliseconds(start, tile))
-    everything = read()
-    everything.setdefault(where, {})[what] = list(best)
+    tables = read()
+    tables.setdefault(platform, {})[name] = list(best)
     path().parent.mkdir(parents=True, exist_ok=True)
-    write_file(path(), json.dumps(everything, indent=1, sort_keys=True).encode())
+    write_file(path(), json.dumps(tables, indent=1, sort_keys=True).encode())
     return best
 
 
@@ -89,12 +89,12 @@ def path() -> Path:
 
 
 def read() -> dict[str, dict[str, Any]]:
-    """What was measured; nothing if there is no such file, or it cannot be used."""
+    """The saved tiles by GPU; an empty dict if there is no such file, or it is damaged."""
     try:
-        found = json.loads(path().read_bytes())
+        saved = json.loads(path().read_bytes())
     except (OSError, ValueError):
         return {}
-    tables = found.items() if isinstance(found, dict) else ()
+    tables = saved.items() if isinstance(saved, dict) else ()
     return {gpu: table for gpu, table in tables if isinstance(table, dict)}
 
 

@@ -1,4 +1,4 @@
-"""Modules, layers and their initialization, with PyTorch's names."""
+"""Modules, layers and initialization, with PyTorch's names."""
 
 from minigrad.nn import init
 from minigrad.nn.attention import LearnedPositions, MultiHeadAttention, SinusoidalPositions

@@ -20,26 +20,26 @@ from minigrad.tensor import Tensor, raw
 
 
 class MultiHeadAttention(Module):
-    """num_heads attentions side by side, each over dim / num_heads features.
+    """Attention in num_heads heads, each over dim / num_heads features.
 
         head_i = softmax(q_i k_iᵀ / √(dim / num_heads)) v_i        y = [head_1 ... head_n] W_outᵀ
 
     query (B, T, dim) and key, value (B, S, dim) -> y (B, T, dim). Without a key: self-attention,
-    where one matrix product makes q, k and v; without a value, it is the key.
+    where one matrix product computes q, k and v. Without a value: the value is the key.
 
-    bias:     whether q, k and v have one.    out_bias: whether y has one; as `bias` if None.
-    out_proj: False leaves W_out out: y is the heads side by side.
+    bias:     whether the projections to q, k and v have a bias.
+    out_bias: whether out_proj has a bias; None means the same as `bias`.
+    out_proj: False omits the output projection: y is the concatenated heads.
     dropout:  probability of dropping an attention weight, in training.
 
-    In every mask True means "may be attended to". (PyTorch's MultiheadAttention says the opposite,
-    its scaled_dot_product_attention the same.) A query that may attend to nothing gets zeros from
-    every head.
+    In every mask True means "may be attended to", as in PyTorch's scaled_dot_product_attention and
+    unlike its MultiheadAttention. A query that may attend to nothing gets zeros from every head.
 
-    Parameters: in_proj_weight (3 dim, dim), Xavier uniform, and in_proj_bias (3 dim,), zero, whose
-    three parts make q, k and v; out_proj, a Linear with zero bias.
+    Parameters: in_proj_weight (3 dim, dim), Xavier uniform, and in_proj_bias (3 dim,), zero; their
+    three parts are those of q, k and v. out_proj is a Linear with zero bias.
 
-    Stacked, query, key, value and y have an axis of replicas before these. A mask in one of the
-    shapes below holds for all replicas; (R, B, num_heads, T, S) is one for each.
+    In a stacked model (`nn.stack`) query, key, value and y have a leading axis R of replicas. A
+    mask in one of the shapes below is for all replicas; (R, B, num_heads, T, S) is one for each.
     """
 
     def __init__(
@@ -83,22 +83,23 @@ class MultiHeadAttention(Module):
 
         mask:     (T, S), (B, T, S) or (B, num_heads, T, S); boolean, or floats that are added to
                   the scores.
-        key_mask: (B, S) boolean, True at real keys and False at padding.
-        causal:   query i attends to keys up to i only.
-        alibi:    each head looks near by a slope of its own; see `ops.attention.alibi_bias`.
+        key_mask: (B, S) boolean, True for keys and False for padding.
+        causal:   query i attends only to keys up to i.
+        alibi:    add ALiBi's bias, a slope of the distance for each head; see
+                  `ops.attention.alibi_bias`.
         """
         q, k, v = (self._split_heads(t) for t in self.project(query, key, value))
-        together = combined_mask(mask, key_mask, (*q.shape[:-1], k.shape[-2]), q.dtype)
+        both = combined_mask(mask, key_mask, (*q.shape[:-1], k.shape[-2]), q.dtype)
         attend = ops.scaled_dot_product_attention
-        how: dict[str, Any] = {"causal": causal, "alibi": alibi}
+        options: dict[str, Any] = {"causal": causal, "alibi": alibi}
         weights = None
         if drops(self, self.dropout):
-            _, weights = attend(q, k, v, together, **how, return_weights=True)
+            _, weights = attend(q, k, v, both, **options, return_weights=True)
             y = ops.matmul(ops.dropout(weights, self.dropout, True), v)
         elif return_weights:
-            y, weights = attend(q, k, v, together, **how, return_weights=True)
+            y, weights = attend(q, k, v, both, **options, return_weights=True)
         else:
-            y = attend(q, k, v, together, **how)
+            y = attend(q, k, v, both, **options)
         y = y.swapaxes(-3, -2).reshape(query.shape)
         y = y if self.out_proj is None else self.out_proj(y)
         return (y, weights) if return_weights else y
@@ -106,7 +107,7 @@ class MultiHeadAttention(Module):
     def project(
         self, query: Tensor, key: Tensor | None = None, value: Tensor | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """q (B, T, dim) and k, v (B, S, dim), the heads side by side."""
+        """q (B, T, dim) and k, v (B, S, dim), not yet split into heads."""
         w, b, dim = self.in_proj_weight, self.in_proj_bias, self.dim
         lead = "" if self.replicas is None else "R, "
         for name, t in (("query", query), ("key", key), ("value", value)):
@@ -144,10 +145,13 @@ def init_in_proj(dim: int) -> Any:
 
 
 def combined_mask(mask: Any, key_mask: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """One mask that broadcasts to the scores, whose shape ends in (B, num_heads, T, S), or None."""
-    for name, given in (("mask", mask), ("key_mask", key_mask)):
-        if not (given is None or isinstance(given, Tensor) or devices.is_array(given)):
-            got = type(given).__name__
+    """Both masks as one, or None. shape: of the scores, ([R,] B, num_heads, T, S).
+
+    The mask broadcasts to the scores. Raises TypeError or ValueError for a wrong key_mask.
+    """
+    for name, value in (("mask", mask), ("key_mask", key_mask)):
+        if not (value is None or isinstance(value, Tensor) or devices.is_array(value)):
+            got = type(value).__name__
             raise TypeError(f"MultiHeadAttention: expected {name} as a tensor or array, got {got}")
     if mask is not None:
         mask = mask if isinstance(mask, Tensor) else Tensor(mask)
@@ -169,14 +173,14 @@ def combined_mask(mask: Any, key_mask: Any, shape: tuple[int, ...], dtype: Any) 
 
 
 class SinusoidalPositions(Module):
-    """x plus fixed waves of its positions.    x (..., T, dim) -> (..., T, dim), T <= length
+    """x plus a sinusoidal encoding of positions.    x (..., T, dim) -> (..., T, dim), T <= length
 
         P[t, 2k] = sin(t / 10000^e(k))        P[t, 2k + 1] = cos(t / 10000^e(k))
 
-    exponent: "vaswani" is e(k) = 2k/dim, section 3.5 of the paper. "halved" is e(k) = k/dim, what
-              some course handouts write for the same pair k: its slowest wave has a period of
-              2π·100 positions and not of 2π·10000.
-    The table is a buffer outside the state dict, for it can be computed again.
+    exponent: "vaswani" is e(k) = 2k/dim, section 3.5 of the paper. "halved" is e(k) = k/dim, as
+              written in some course handouts: the longest wavelength is then 2π·100 positions and
+              not 2π·10000.
+    The table is a buffer that is not in the state dict, because it can be computed again.
     """
 
     def __init__(
@@ -202,9 +206,9 @@ class SinusoidalPositions(Module):
 
 
 class LearnedPositions(Module):
-    """x plus a trained vector for each position.    x (..., T, dim) -> (..., T, dim), T <= length
+    """x plus a learned vector for each position.    x (..., T, dim) -> (..., T, dim), T <= length
 
-    weight (length, dim) starts normal with standard deviation `std`.
+    weight (length, dim) is initialized normal with standard deviation `std`.
     """
 
     def __init__(self, length: int, dim: int, *, std: float = 1.0) -> None:
@@ -223,7 +227,7 @@ class LearnedPositions(Module):
 
 
 def rows(table: Tensor, x: Tensor) -> Tensor:
-    """The table, if it has a row for each position of x and the right width."""
+    """The table. ValueError unless it has a row for each position of x, as wide as x."""
     if x.ndim < 2 or x.shape[-2] > table.shape[-2] or x.shape[-1] != table.shape[-1]:
         raise ValueError(
             f"positions: expected x (..., T, {table.shape[-1]}) with T <= {table.shape[-2]}, "

@@ -1,7 +1,7 @@
-"""Ways to fill a parameter before training, in place.
+"""Initial values of parameters, written in place.
 
-Numbers come from the stream "init" of `minigrad.random`. A weight has shape (out, in, ...): its
-fan in is in × the rest, its fan out is out × the rest.
+Numbers come from the stream "init" of `minigrad.random`. For a weight of shape (out, in, ...) the
+fan in is `in` times the product of the remaining axes, the fan out `out` times that product.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _fill(t: Tensor, values: Any) -> Tensor:
 
 
 def constant_(t: Tensor, value: float) -> Tensor:
-    """Every element `value`."""
+    """Set every element to `value`."""
     return _fill(t, value)
 
 
@@ -54,10 +54,10 @@ def normal_(t: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 def trunc_normal_(
     t: Tensor, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0
 ) -> Tensor:
-    """Normal with this mean and standard deviation, given that it is in [low, high].
+    """Normal with this mean and standard deviation, truncated to [low, high].
 
-    Numbers are proposed, and proposed again where they are not kept. At least .49 are kept, however
-    improbable the interval is: see `proposals`. ValueError unless low < high and std > 0.
+    By rejection sampling, which accepts at least .49 of all proposals, however improbable the
+    interval is: see `proposals`. ValueError unless low < high and std > 0.
     """
     if not (low < high and std > 0.0 and math.isfinite(mean)):
         raise ValueError(
@@ -65,9 +65,9 @@ def trunc_normal_(
             f"high {high}, std {std}, mean {mean}"
         )
     propose = proposals(random.generator(STREAM), mean, std, low, high)
-    values, kept = propose(t.size)
-    while not kept.all():
-        values[~kept], kept[~kept] = propose(int((~kept).sum()))
+    values, accepted = propose(t.size)
+    while not accepted.all():
+        values[~accepted], accepted[~accepted] = propose(int((~accepted).sum()))
     values = random.within(values.reshape(t.shape), low, high, t.dtype, closed=True)
     return _fill(t, devices.move(values, t.device))
 
@@ -75,15 +75,15 @@ def trunc_normal_(
 def proposals(
     generator: np.random.Generator, mean: float, std: float, low: float, high: float
 ) -> Callable[[int], tuple[Any, Any]]:
-    """What proposes n numbers of a truncated normal distribution, and says which to keep.
+    """A function of n: n proposals for a truncated normal distribution, and which to accept.
 
-    With the bounds in standard deviations from the mean, a and b, w = b - a, and u uniform:
-        a <= 0 <= b, w > √(2π)   normal numbers; those between the bounds are kept
-        a <= 0 <= b              a + u w, kept with probability e^(-z²/2)
-        0 < a                    a + d, d from the density e^(-λd) on [0, w], kept with probability
-                                 e^(((c - δ)² - (d - δ)²) / 2), c = min(w, δ)
-        b < 0                    the same, from the other end
-    where λ = (a + √(a² + 4)) / 2 and δ = λ - a. Of these .49, .49 and .76 are kept, or more.
+    With the bounds a and b in standard deviations from the mean, w = b - a, and u uniform:
+        a <= 0 <= b, w > √(2π)   z normal, accepted between the bounds
+        a <= 0 <= b              z = a + u w, accepted with probability e^(-z²/2)
+        0 < a                    z = a + d, d from the density e^(-λd) on [0, w], accepted with
+                                 probability e^(((c - δ)² - (d - δ)²) / 2), c = min(w, δ)
+        b < 0                    the same, mirrored
+    where λ = (a + √(a² + 4)) / 2 and δ = λ - a. At least .49, .49 and .76 of them are accepted.
     Source: Robert, Simulation of Truncated Normal Variables (1995), sections 2.1 and 2.2.
     """
     a, b, width = (low - mean) / std, (high - mean) / std, (high - low) / std
@@ -102,20 +102,20 @@ def proposals(
             return low + part * (high - low), generator.random(n) <= probability
 
         return uniform
-    near, end, way = (a, low, std) if a > 0.0 else (-b, high, -std)
+    near, bound, scale = (a, low, std) if a > 0.0 else (-b, high, -std)
     delta = 2.0 / (math.hypot(near, 2.0) + near)
     rate, best = near + delta, min(width, delta) - delta
 
     def exponential(n: int) -> tuple[Any, Any]:
         d = -np.log1p(generator.random(n) * np.expm1(-rate * width)) / rate
         probability = np.exp(0.5 * (best * best - (d - delta) ** 2))
-        return end + way * d, generator.random(n) <= probability
+        return bound + scale * d, generator.random(n) <= probability
 
     return exponential
 
 
 def fans(t: Tensor) -> tuple[int, int]:
-    """(fan in, fan out) of a weight of shape (out, in, ...). ValueError below two axes."""
+    """(fan in, fan out) of a weight (out, in, ...). ValueError for fewer than two axes."""
     if t.ndim < 2:
         raise ValueError(f"init: fans need a weight of at least 2 axes, got shape {t.shape}")
     rest = math.prod(t.shape[2:])
@@ -147,7 +147,7 @@ def _kaiming_std(t: Tensor, a: float, mode: str) -> float:
 def kaiming_uniform_(t: Tensor, a: float = 0.0, mode: str = "fan_in") -> Tensor:
     """Uniform with variance 2 / ((1 + a²) fan), for layers followed by a leaky ReLU.
 
-    a: slope of the ReLU on the negative side: 0 for ReLU, 1 for no nonlinearity at all.
+    a: slope of the leaky ReLU for x < 0: 0 for ReLU, 1 for a linear layer.
     Source: He et al., Delving Deep into Rectifiers (2015), (10) and (15).
     """
     bound = math.sqrt(3.0) * _kaiming_std(t, a, mode)
@@ -162,13 +162,13 @@ def kaiming_normal_(t: Tensor, a: float = 0.0, mode: str = "fan_in") -> Tensor:
 def orthogonal_(t: Tensor, gain: float = 1.0) -> Tensor:
     """`gain` times a random matrix with orthonormal rows or columns, whichever are fewer.
 
-    Axes after the first count as columns. Source: Saxe et al., Exact Solutions to the Nonlinear
-    Dynamics of Learning in Deep Linear Neural Networks (2013).
+    Axes after the first are flattened to columns. Source: Saxe et al., Exact Solutions to the
+    Nonlinear Dynamics of Learning in Deep Linear Neural Networks (2013).
     """
     fans(t)
     rows, columns = t.shape[0], t.size // t.shape[0]
     draw = random.generator(STREAM).standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(draw)
-    q *= np.sign(np.diag(r))  # without it QR's own sign rule would show in the distribution
+    q *= np.sign(np.diag(r))  # otherwise QR's choice of signs would make it not uniform
     values = gain * (q if rows >= columns else q.T).reshape(t.shape)
     return _fill(t, devices.move(values.astype(t.dtype), t.device))

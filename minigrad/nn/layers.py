@@ -1,4 +1,4 @@
-"""Layers: small modules around one op each. Defaults of settings and of init are PyTorch's."""
+"""Layers: small modules, one for each op. Default settings and initial values are PyTorch's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from minigrad.tensor import Tensor
 
 
 def empty(*shape: int) -> Parameter:
-    """A parameter that an init function is about to fill. ValueError for a size below 1."""
+    """A parameter to be filled by an init function. ValueError for a size below 1."""
     return Parameter(filled(0.0, *shape))
 
 
@@ -28,16 +28,17 @@ def filled(value: float, *shape: int) -> Tensor:
 
 
 def drops(module: Module, p: float) -> bool:
-    """Whether a module drops elements with probability p now: in training.
+    """Whether a module with dropout p drops elements now: in training, unless p is 0.
 
-    ValueError if it is stacked. Alone each replica would draw its masks under its own seed.
+    ValueError then for a stacked model: trained separately, each replica would draw its masks from
+    its own seed.
     """
     if not module.training or p == 0.0:
         return False
     if module.replicas is not None:
         raise ValueError(
             f"{type(module).__name__}: dropout {p} in training of {module.replicas} stacked models"
-            f"; train them one by one, or without dropout"
+            f"; train them separately, or without dropout"
         )
     return True
 
@@ -45,7 +46,7 @@ def drops(module: Module, p: float) -> bool:
 class Linear(Module):
     """y = x Wᵀ + b.    x (..., in) -> y (..., out), weight (out, in), bias (out,)
 
-    weight and bias start uniform in ± 1/√in.
+    weight and bias are initialized uniform in ± 1/√in.
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
@@ -64,8 +65,9 @@ class Linear(Module):
 class Embedding(Module):
     """A row of weight (num, dim) for each id.    ids (...) -> y (..., dim)
 
-    padding_idx: a row that starts at zero and gets no gradient, so it stays zero.
-    The other rows start normal with standard deviation 1. IndexError for an id outside [0, num-1].
+    padding_idx: a row that is zero and gets no gradient, so it stays zero.
+    Other rows are initialized normal with standard deviation 1. IndexError for an id outside
+    [0, num-1].
     """
 
     def __init__(self, num: int, dim: int, padding_idx: int | None = None) -> None:
@@ -87,9 +89,10 @@ class Embedding(Module):
 
 
 class LayerNorm(Module):
-    """Each row of the last axis to mean 0 and variance 1, then times weight plus bias (dim,).
+    """Normalize over the last axis to mean 0 and variance 1; then times weight plus bias (dim,).
 
-    The variance is the biased one. Source: Ba et al., Layer Normalization (2016).
+    The variance is biased: the sum is divided by dim.
+    Source: Ba et al., Layer Normalization (2016).
     """
 
     def __init__(self, dim: int, eps: float = 1e-5, bias: bool = True) -> None:
@@ -102,7 +105,7 @@ class LayerNorm(Module):
 
 
 class RMSNorm(Module):
-    """Each row of the last axis divided by its root mean square, then times weight (dim,).
+    """Divide by the root mean square over the last axis; then times weight (dim,).
 
     Source: Zhang and Sennrich, Root Mean Square Layer Normalization (2019).
     """
@@ -116,11 +119,11 @@ class RMSNorm(Module):
 
 
 class BatchNorm1d(Module):
-    """Each channel to mean 0 and variance 1 over the batch, then times weight plus bias (dim,).
+    """Normalize each channel over the batch to mean 0 and variance 1; then times weight plus bias.
 
-    x (N, dim) or (N, dim, L). In training the batch's statistics are used and the running ones
-    follow them, `running += momentum * (batch - running)`; in evaluation the running ones are
-    used. Source: Ioffe and Szegedy, Batch Normalization (2015).
+    x (N, dim) or (N, dim, L); weight and bias (dim,). Training uses the statistics of the batch
+    and updates the running statistics, `running += momentum * (batch - running)`; evaluation uses
+    the running statistics. Source: Ioffe and Szegedy, Batch Normalization (2015).
     """
 
     def __init__(self, dim: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
@@ -130,7 +133,7 @@ class BatchNorm1d(Module):
         self.bias = Parameter(filled(0.0, dim))
         self.running_mean: Tensor
         self.running_var: Tensor
-        self.num_batches_tracked: Tensor  # nothing reads it; PyTorch's state dict has it
+        self.num_batches_tracked: Tensor  # not used; it is in PyTorch's state dict
         self.register_buffer("running_mean", filled(0.0, dim))
         self.register_buffer("running_var", filled(1.0, dim))
         self.register_buffer("num_batches_tracked", Tensor(np.array(0)))
@@ -152,7 +155,7 @@ class BatchNorm1d(Module):
 
 
 class Dropout(Module):
-    """In training, each element 0 with probability p, else divided by 1 - p; otherwise nothing."""
+    """In training, set each element to 0 with probability p, else divide it by 1 - p."""
 
     def __init__(self, p: float = 0.5) -> None:
         if not 0.0 <= p <= 1.0:
@@ -174,7 +177,7 @@ class ReLU(Module):
 
 
 class GELU(Module):
-    """y = x Φ(x), with Φ the normal distribution function."""
+    """y = x Φ(x), with Φ the cumulative distribution function of the standard normal."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.gelu(x)
@@ -188,9 +191,9 @@ class Tanh(Module):
 
 
 class ModuleList(Module, MutableSequence[Any]):
-    """A list of modules, whose names are their places: "0", "1", ...
+    """A list of modules, named by their index: "0", "1", ...
 
-    Whatever changes the list names them anew. TypeError for what is no module.
+    Every change of the list renames them. TypeError for an item that is not a module.
     """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
@@ -225,7 +228,7 @@ class ModuleList(Module, MutableSequence[Any]):
 
     def _place(self, modules: list[Any]) -> None:
         for module in modules:
-            if not isinstance(module, Module):  # it would be left out in silence
+            if not isinstance(module, Module):  # its parameters would be missing without an error
                 raise TypeError(
                     f"{type(self).__name__}: expected modules, got {module!r:.60}; "
                     f"for a function write a Module whose forward calls it (nn.Tanh is one)"

@@ -8,9 +8,9 @@
         def forward(self, x):
             return self.out(mg.tanh(self.hidden(x)))
 
-Nothing is hidden: what a module contains is what its attributes hold, in the order in which they
-were set. There is no `super().__init__()` to forget. Names, and the order of names, are PyTorch's,
-so a state dict goes either way without a table.
+The contents of a module are the values of its attributes, in the order in which they were set. No
+`super().__init__()` is needed. Names and their order are PyTorch's, so a state dict can be loaded
+in either library without a translation table.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from minigrad.tensor import Tensor
 class Parameter(Tensor):
     """A tensor that a module trains: floating point, in C order, a leaf of the graph.
 
-    Shares the memory of `data` if that is a Tensor in C order, else copies.
+    Shares the memory of `data` if `data` is a Tensor in C order, else copies it.
     """
 
     __slots__ = ()
@@ -49,7 +49,7 @@ CONTAINERS = (list, tuple, dict, set, frozenset, deque)
 
 
 def holds_parameters(value: Any) -> bool:
-    """Whether it is or contains a module or a parameter, at any depth."""
+    """Whether a value is, or contains at any depth, a module or a parameter."""
     if isinstance(value, CONTAINERS):
         items: Any = value.values() if isinstance(value, dict) else value
         return any(map(holds_parameters, items))
@@ -57,14 +57,14 @@ def holds_parameters(value: Any) -> bool:
 
 
 class Module:
-    """What layers and models inherit from. A subclass sets attributes and defines `forward`.
+    """The base class of layers and models. A subclass sets attributes and defines `forward`.
 
-    Parameters are attributes that hold a `Parameter`, submodules those that hold a `Module`.
-    Buffers, tensors that belong to the module but are not trained, go through `register_buffer`.
+    An attribute that is a `Parameter` is a parameter of the module; one that is a `Module` is a
+    submodule. Buffers, tensors that are not trained, are set by `register_buffer`.
     """
 
-    training: bool = True  # switched by train() and eval()
-    replicas: int | None = None  # how many models `nn.stack` has put together here
+    training: bool = True  # set by train() and eval()
+    replicas: int | None = None  # the number of models in a stacked model, see `nn.stack`
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
@@ -73,7 +73,7 @@ class Module:
         return self.forward(*args, **kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Refuse what would silently drop something from the parameters."""
+        """Set an attribute. TypeError if a parameter or buffer would silently be lost."""
         before = vars(self).get(name)
         if isinstance(before, Parameter) and not isinstance(value, (Parameter, type(None))):
             raise TypeError(
@@ -86,7 +86,7 @@ class Module:
         object.__setattr__(self, name, value)
 
     def _check(self, name: str, value: Any) -> None:
-        """Refuse an attribute whose parameters would not be found, or under an ambiguous name."""
+        """TypeError for parameters in a plain container, ValueError for an ambiguous name."""
         if isinstance(value, CONTAINERS) and holds_parameters(value):
             raise TypeError(
                 f"{type(self).__name__}.{name}: parameters inside a plain {type(value).__name__} "
@@ -99,9 +99,9 @@ class Module:
             )
 
     def register_buffer(self, name: str, value: Tensor, *, persistent: bool = True) -> None:
-        """Set an attribute that moves with the module but is not trained.
+        """Set a tensor attribute that moves with the module but is not trained.
 
-        persistent: whether it is in the state dict; leave out what __init__ computes again.
+        persistent: whether it is in the state dict; False for buffers that __init__ computes.
         """
         if name in vars(self):
             raise ValueError(f"register_buffer: {type(self).__name__} already has {name!r}")
@@ -112,9 +112,9 @@ class Module:
     def _buffers(self) -> dict[str, bool]:
         return vars(self).get("_buffer_names", {})
 
-    # --- what is inside ---
+    # --- contents ---
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The submodules directly in this one. TypeError for those in a list filled since then."""
+        """The direct submodules. TypeError if a plain list or dict has received modules."""
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
@@ -122,7 +122,7 @@ class Module:
                 self._check(name, value)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module, under the name `prefix`, and all below it; a shared one once."""
+        """This module, named `prefix`, and all modules below it; a shared module once."""
         seen = set[int]()
         for name, module in self._walk(prefix):
             if id(module) not in seen:
@@ -133,13 +133,13 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
-        """Every path to every module: a shared one under each of its names."""
+        """Every path to every module: a shared module under each of its names."""
         yield prefix, self
         for name, child in self.named_children():
             yield from child._walk(f"{prefix}.{name}" if prefix else name)
 
-    def _own(self) -> Iterator[tuple[str, Tensor]]:
-        """The module's own parameters, then its own buffers."""
+    def _direct_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """The parameters of this module without its submodules, then the buffers."""
         for name, value in vars(self).items():
             if isinstance(value, Parameter):
                 yield name, value
@@ -148,13 +148,13 @@ class Module:
                 yield name, vars(self)[name]
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor under every name it has."""
+        """All parameters and buffers, a tied or shared one under each of its names."""
         for path, module in self._walk(""):
-            for name, value in module._own():
+            for name, value in module._direct_tensors():
                 yield (f"{path}.{name}" if path else name), value
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Dotted names and parameters; a tied one once, under its first name."""
+        """Dotted names and parameters; a tied parameter once, under its first name."""
         seen = set[int]()
         for name, value in self._tensors():
             if isinstance(value, Parameter) and id(value) not in seen:
@@ -165,7 +165,7 @@ class Module:
         return (p for _, p in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """Dotted names and buffers; a shared one once, under its first name."""
+        """Dotted names and buffers; a shared buffer once, under its first name."""
         seen = set[int]()
         for name, value in self._tensors():
             if not isinstance(value, Parameter) and id(value) not in seen:
@@ -173,12 +173,12 @@ class Module:
                 yield name, value
 
     def count_parameters(self) -> int:
-        """How many numbers the parameters hold, frozen ones included, tied ones once."""
+        """The number of elements of all parameters, with frozen ones, and tied ones once."""
         return sum(p.size for p in self.parameters())
 
     # --- switches ---
     def train(self, mode: bool = True) -> Self:
-        """Training mode: dropout drops, batch norm uses the batch. Here and in all submodules."""
+        """Set training mode here and in all submodules: dropout and batch norm depend on it."""
         for module in self.modules():
             module.training = mode
         return self
@@ -187,7 +187,7 @@ class Module:
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Freeze (False) or release all parameters. Optimizers and clipping skip frozen ones."""
+        """Freeze (False) or unfreeze all parameters. Optimizers and clipping skip frozen ones."""
         for p in self.parameters():
             p.requires_grad_(requires_grad)
         return self
@@ -200,7 +200,7 @@ class Module:
     def to(self, device: str) -> Self:
         """Move parameters, gradients and buffers to "cpu", "cuda" or "cuda:N", in place.
 
-        Do it before making an optimizer, whose slots stay where the parameters were.
+        Call it before making an optimizer: the optimizer's slots do not move.
         """
         name = devices.parse(device)
         return self._convert(lambda array: devices.move(array, name))
@@ -222,57 +222,58 @@ class Module:
     # --- state ---
     def state_tensors(self) -> dict[str, Tensor]:
         """Parameters and persistent buffers, a tied or shared one under each of its names."""
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for path, module in self._walk(""):
-            for name, value in module._own():
+            for name, value in module._direct_tensors():
                 if module._buffers().get(name, True):
-                    found[f"{path}.{name}" if path else name] = value
-        return found
+                    tensors[f"{path}.{name}" if path else name] = value
+        return tensors
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """A snapshot: NumPy copies of parameters and persistent buffers by dotted name.
+        """Copies of parameters and persistent buffers as NumPy arrays, by dotted name.
 
-        A tied weight stands under each of its names, as in PyTorch, for which
-        `{k: torch.from_numpy(v) for k, v in model.state_dict().items()}` is the state dict.
+        A tied weight is under each of its names, as in PyTorch. The state dict for PyTorch is
+        `{k: torch.from_numpy(v) for k, v in model.state_dict().items()}`.
         """
         return {
             name: np.array(devices.to_numpy(t.data)) for name, t in self.state_tensors().items()
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copy values in by name: NumPy arrays, Tensors, or the state dict of a PyTorch module.
+        """Copy values into the module by name.
 
-        Raises ValueError that lists every missing and unexpected name, every wrong shape and
-        dtype, and tied weights whose values differ. The module is then unchanged.
+        state: NumPy arrays, Tensors, or the state dict of a PyTorch module. ValueError that lists
+        every missing and unexpected name, every wrong shape and dtype, and tied weights whose
+        values differ; the module is then unchanged.
         """
-        found = self.state_problems(state)
-        if found:
-            raise ValueError(report(f"load_state_dict: {type(self).__name__}", found))
+        wrong = self.state_problems(state)
+        if wrong:
+            raise ValueError(report(f"load_state_dict: {type(self).__name__}", wrong))
         self.write_state(state)
 
     def state_problems(self, state: Mapping[str, Any]) -> list[str]:
-        """Why `state` cannot be loaded; nothing if it can."""
-        tensors, first = self.state_tensors(), dict[int, str]()
-        found = [*problems(tensors, state)]
+        """Why `state` cannot be loaded; an empty list if it can."""
+        tensors, first_name = self.state_tensors(), dict[int, str]()
+        wrong = [*problems(tensors, state)]
         for name, t in tensors.items():
-            other = first.setdefault(id(t), name)
-            if not found and not same(state[other], state[name]):
-                found.append(f"tied:       {other} and {name} have different values")
-        return found
+            other = first_name.setdefault(id(t), name)
+            if not wrong and not same(state[other], state[name]):
+                wrong.append(f"tied:       {other} and {name} have different values")
+        return wrong
 
     def write_state(self, state: Mapping[str, Any]) -> None:
-        """Copy in values in which `state_problems` found nothing."""
+        """Copy in values for which `state_problems` is empty."""
         for name, t in self.state_tensors().items():
             t.data[...] = devices.move(as_array(state[name]), devices.of(t.data))
             stamp_write(t.data)
 
-    # --- for people ---
+    # --- text ---
     def extra_repr(self) -> str:
-        """Settings to show in the repr that no parameter's shape shows, for example "p=0.1"."""
+        """Settings for the repr that the shapes of parameters do not show, such as "p=0.1"."""
         return ""
 
     def __repr__(self) -> str:
-        """The tree, a line each module: name, kind, parameter count, own tensors with shapes."""
+        """The tree, one line per module: name, class, parameter count, tensors with shapes."""
         rows: list[tuple[str, str, int]] = []
         total = self._rows("", "", 0, {}, rows)
         width = max(len(label) for label, _, _ in rows)
@@ -291,14 +292,14 @@ class Module:
         seen: dict[int, str],
         rows: list[tuple[str, str, int]],
     ) -> int:
-        """Append the lines of this module; return how many parameters were new."""
+        """Append the lines of this module. Returns the number of elements counted here first."""
         here, count, tensors = len(rows), 0, list[str]()
         settings = self.extra_repr()
         kind = type(self).__name__ + (f"({settings})" if settings else "")
         rows.append(("", "", 0))
-        for own, t in self._own():
-            full = f"{path}{own}"
-            notes = [f"{own} {t.shape}"]
+        for short, t in self._direct_tensors():
+            full = f"{path}{short}"
+            notes = [f"{short} {t.shape}"]
             if id(t) in seen:
                 notes.append(f"= {seen[id(t)]}")
             elif not isinstance(t, Parameter):

@@ -1,4 +1,4 @@
-"""LSTM layers. Gates stand in the order i, f, g, o along the first axis of weights and biases."""
+"""LSTM layers. Along the first axis of weights and biases the gates are in the order i, f, g, o."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ State = tuple[Tensor, Tensor]
 class LSTMCell(Module):
     """One step of an LSTM.    x (B, input), state (h, c) of (B, hidden) each -> (h, c)
 
-        i, f, g, o = x W_ihᵀ + b_ih + h W_hhᵀ + b_hh, in four parts
+        i, f, g, o = the four parts of x W_ihᵀ + b_ih + h W_hhᵀ + b_hh
         c = σ(f) c + σ(i) tanh(g)        h = σ(o) tanh(c)
 
-    recurrent_bias: whether there is a b_hh; its sum with b_ih is all that matters, and the papers
-                    have one bias. PyTorch has two.
-    Everything starts uniform in ± 1/√hidden; a state of None is zero.
+    recurrent_bias: whether there is a b_hh. Only b_ih + b_hh matters; the papers have one bias,
+                    PyTorch has two.
+    Parameters are initialized uniform in ± 1/√hidden. A state of None is zero.
     Source: Hochreiter and Schmidhuber, Long Short-Term Memory (1997), with the forget gate of Gers
     et al., Learning to Forget (2000).
     """
@@ -51,15 +51,15 @@ class LSTM(Module):
 
     x (T, B, input), or (B, T, input) with batch_first -> y (T, B, hidden) or (B, T, hidden), the
     hidden states of the last layer, and (h_n, c_n), the state of every layer after the last step,
-    (num_layers, B, hidden) each. The state given, of that shape too, is zero if None.
+    (num_layers, B, hidden) each. The initial state has the same shape; None means zero.
 
     dropout:        probability of dropping an element between layers, in training.
     recurrent_bias: whether there are biases `bias_hh_l*` (as in PyTorch) beside `bias_ih_l*`.
 
-    Stacked, all of them have an axis of replicas before these.
+    In a stacked model (`nn.stack`) all of them have a leading axis R of replicas.
 
     Parameters are weight_ih_l0 (4 hidden, input), weight_hh_l0 (4 hidden, hidden), bias_ih_l0,
-    bias_hh_l0 (4 hidden,), and so on; see `LSTMCell` for the equations and the init.
+    bias_hh_l0 (4 hidden,), and so on; see `LSTMCell` for equations and initial values.
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class LSTM(Module):
         reset(self, hidden_size)
 
     def layer_weights(self, layer: int) -> list[Parameter | None]:
-        """[weight_ih, weight_hh, bias_ih, bias_hh] of one layer, None for a bias it lacks."""
+        """[weight_ih, weight_hh, bias_ih, bias_hh] of one layer; None for a missing bias."""
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return [getattr(self, f"{kind}_l{layer}", None) for kind in kinds]
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """y and the last state, see above."""
+        """y and the last state (h_n, c_n); see the class."""
         lead = 0 if self.replicas is None else 1
         axes = "R, " * lead + ("B, T" if self.batch_first else "T, B")
         if x.ndim != lead + 3 or x.shape[-1] != self.input_size:
@@ -130,7 +130,7 @@ class LSTM(Module):
 
 
 def pair(name: str, state: Any) -> State:
-    """The state (h, c). TypeError for all else, such as h alone, which would be taken apart."""
+    """The state (h, c). TypeError if it is no pair: a tensor h would be unpacked along an axis."""
     if not isinstance(state, (tuple, list)) or len(state) != 2:
         got = f"a tensor {state.shape}" if isinstance(state, Tensor) else f"{state!r:.60}"
         raise TypeError(f"{name}: expected the state as a pair (h, c), got {got}")

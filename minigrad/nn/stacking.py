@@ -1,18 +1,19 @@
-"""Many models of one kind as one: every parameter gets a leading axis, of R replicas.
+"""R models of equal structure as one model: every parameter gets a leading axis of replicas.
 
     model = nn.stack([make(seed) for seed in seeds])      # a weight (out, in) is now (R, out, in)
     optimizer = optim.AdamW(model.parameters(), lr=[1e-3, 3e-4], weight_decay=0.1)
     logits = model(ids)                                   # ids (R, B, T) -> logits (R, B, T, V)
     losses = mg.cross_entropy(logits, targets, reduction="none").mean(axis=(1, 2))  # (R,)
-    losses.sum().backward()                               # d Σ / d loss_r = 1: each gets its own
+    losses.sum().backward()                               # each loss has the gradient 1
     optim.clip_grad_norm(model.parameters(), 1.0, replicas=len(seeds))
     optimizer.step()
     first = nn.unstack(model)[0]                          # an ordinary model again
 
-Nothing passes between replicas, so each becomes what it would be alone, up to rounding. A step of a
-small model on a GPU takes as long as its launches, whatever their size: with kernels, R replicas
-take those of one and cost little more than one. An op that meets parameters is mapped over replicas
-(`minigrad.stacked`); a module works stacked if its `forward` counts axes from the end.
+Replicas do not interact, so each is trained as it would be by itself, up to rounding. On a GPU the
+time of a step of a small model is that of its launches, whatever their size. With kernels, R
+replicas need as many launches as one model, so they take little longer. Ops with parameters are
+mapped over replicas (`minigrad.stacked`). A module can be stacked if its `forward` counts axes from
+the end.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ M = TypeVar("M", bound=Module)
 
 
 def stack(models: Sequence[M]) -> M:
-    """R models as one, a copy: parameters and persistent buffers (...) become (R, ...).
+    """A copy of R models as one: parameters and persistent buffers (...) become (R, ...).
 
-    Other buffers, which __init__ computes, are those of the first model. Gradients stay behind.
-    Raises ValueError for models that differ in anything but the values of their parameters and
-    buffers, that are stacked already, or that hold a BatchNorm1d, whose axes count from the front.
+    Other buffers, which __init__ computes, are those of the first model. Gradients are not copied.
+    ValueError for models that differ in anything but the values of parameters and buffers, that
+    are stacked already, or that contain a BatchNorm1d, whose axes count from the front.
     """
     if not models:
         raise ValueError("stack: expected at least one model")
@@ -69,26 +70,26 @@ def unstack(model: M) -> list[M]:
 
 
 def for_replicas(x: Any, replicas: int | None) -> Any:
-    """x for each replica, (R, *x.shape), without copies or gradient; x itself if replicas is None.
+    """x repeated for each replica, (R, *x.shape), as a view without gradient.
 
-    For ids that all replicas share.
+    x itself if replicas is None. For inputs that all replicas share, such as ids.
     """
     return x if replicas is None else Tensor(np.broadcast_to(raw(x), (replicas, *x.shape)))
 
 
 def outline(model: Module) -> dict[str, Any]:
-    """What models must have in common to be stacked: all but values, by name."""
-    found: dict[str, Any] = {}
+    """Everything that stacked models must have in common, by name: all but values."""
+    common: dict[str, Any] = {}
     for path, module in model.named_modules():
         prefix = f"{path}." if path else ""
-        found[path or "the model"] = type(module)
-        found |= {f"{prefix}{k}": v for k, v in vars(module).items() if is_setting(v)}
-        found |= {f"{prefix}training": module.training, f"{prefix}replicas": module.replicas}
+        common[path or "the model"] = type(module)
+        common |= {f"{prefix}{k}": v for k, v in vars(module).items() if is_setting(v)}
+        common |= {f"{prefix}training": module.training, f"{prefix}replicas": module.replicas}
     first: dict[int, str] = {}
     for name, t in model.state_tensors().items():
         tied = first.setdefault(id(t), name)
-        found[name] = t.shape, str(t.dtype), t.device, t.requires_grad, tied
-    return found
+        common[name] = t.shape, str(t.dtype), t.device, t.requires_grad, tied
+    return common
 
 
 def is_setting(value: Any) -> bool:
@@ -96,13 +97,13 @@ def is_setting(value: Any) -> bool:
 
 
 def rebuilt(model: M, array: Callable[[str], Array], replicas: int | None) -> M:
-    """A copy of a model with other arrays in its state, by name; what was tied stays tied."""
+    """A copy of a model whose state is array(name) for each name; tied parameters stay tied."""
     memo: dict[int, Any] = {}
     for name, t in model.state_tensors().items():
         if id(t) not in memo:
             new = Tensor(array(name))
             memo[id(t)] = Parameter(new, t.requires_grad) if isinstance(t, Parameter) else new
-    made = copy.deepcopy(model, memo)
-    for module in made.modules():
+    rebuilt_model = copy.deepcopy(model, memo)
+    for module in rebuilt_model.modules():
         module.replicas = replicas
-    return made
+    return rebuilt_model

@@ -19,20 +19,20 @@ from minigrad.wide import widen
 def clip_grad_norm(
     parameters: Iterable[Tensor], max_norm: float, *, replicas: int | None = None
 ) -> Tensor:
-    """Scale all gradients in place, together, so that their common 2-norm is at most max_norm.
+    """Scale all gradients in place by one factor, so that their global norm is at most max_norm.
 
         norm = √(Σ g²) over all parameters        g = g * min(1, max_norm / (norm + 1e-6))
 
-    replicas: how many models a stacked one holds (`nn.stack`): then each, a place of the first axis
-              of every gradient, is scaled by its own norm.
+    replicas: the number of models in a stacked model (`nn.stack`). The first axis of every gradient
+              is then the replica, and each replica is scaled by its own norm.
 
-    Returns the norm before, as a tensor () or (replicas,): nothing is read from a GPU unless its
-    value is asked for. Parameters without a gradient and frozen ones are passed over; with none at
-    all the norm is 0. A norm of NaN makes every gradient NaN. The formula is PyTorch's. ValueError
-    unless max_norm >= 0, and for a gradient without the axis of replicas.
+    Returns the norm before scaling, a tensor () or (replicas,); a GPU is not waited for until its
+    value is read. Parameters without a gradient and frozen parameters are skipped; without any
+    gradient the norm is 0. A norm of NaN makes every gradient NaN. The formula is PyTorch's.
+    ValueError unless max_norm >= 0, and for a gradient without the axis of replicas.
     Source: Pascanu et al., On the Difficulty of Training Recurrent Neural Networks (2013).
     """
-    if not max_norm >= 0.0:  # a negative one would turn the gradients around
+    if not max_norm >= 0.0:  # a negative max_norm would reverse the gradients
         raise ValueError(f"clip_grad_norm: expected max_norm >= 0, got {max_norm}")
     if isinstance(parameters, Tensor):
         parameters = [parameters]
@@ -54,7 +54,7 @@ def clip_grad_norm(
 
 @Routine
 def clip_arrays(grads: Sequence[Array], max_norm: float, replicas: int | None) -> Array:
-    """Scale the arrays in place, see `clip_grad_norm`; the norm before, () or (replicas,)."""
+    """`clip_grad_norm` for arrays. Returns the norm before scaling, () or (replicas,)."""
     if replicas is not None:
         parts = (part(tuple(grads), r) for r in range(replicas))
         return stacked([clip_arrays.body(each, max_norm, None) for each in parts])

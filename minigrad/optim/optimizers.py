@@ -1,4 +1,4 @@
-"""Optimizers: SGD, Adam, AdamW, updating parameters in place.
+"""Optimizers: SGD, Adam and AdamW. They update parameters in place.
 
     optimizer = optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
     for step in range(steps):
@@ -8,9 +8,9 @@
         optim.clip_grad_norm(model.parameters(), 1.0)
         optimizer.step()
 
-An update is a dozen passes over a few arrays, each as cheap as reading memory. On the CPU it is
-therefore made piece by piece: a piece of every array fits in the cache together, and is read from
-memory once and not a dozen times. Nothing is allocated after the first step.
+An update is a dozen passes over a few arrays, and each pass takes as long as reading memory. On the
+CPU the arrays are therefore updated in pieces: the same piece of all arrays fits in the cache, so
+it is read from memory once and not a dozen times. Nothing is allocated after the first step.
 """
 
 from __future__ import annotations
@@ -31,39 +31,40 @@ from minigrad.stacked import part
 from minigrad.state import as_array, problems, report
 from minigrad.tensor import Tensor, raw
 
-PIECE = 32768  # elements: five float32 arrays of it take 640 KiB
+PIECE = 32768  # elements: five float32 arrays of this size take 640 KiB
 
-# the arrays of a parameter and its gradient, its slots, and the options of its group
+# a parameter's array, its gradient's, its slots, and the options of its group
 Update = tuple[Array, Array, dict[str, Any], dict[str, Any]]
 Rates = tuple[float, ...]  # b1, b2, eps, rate, decay, keep of `adam_update`
-Number = float | tuple[float, ...]  # several: one for each replica of a stacked model
-Numbers = float | Sequence[float] | np.ndarray[Any, Any]  # what may be given as such
+Number = float | tuple[float, ...]  # a tuple has one for each replica of a stacked model
+Numbers = float | Sequence[float] | np.ndarray[Any, Any]  # arguments that become a Number
 
 
 class Optimizer:
-    """What the optimizers share: groups, slots, state.
+    """The base class of optimizers: groups of parameters, slots, state.
 
-    params: tensors that require a gradient, or groups of them: dicts with "params" and options of
-            their own, such as `{"params": biases, "weight_decay": 0.0}`.
+    params: tensors that require a gradient, or groups of them: dicts with "params" and options for
+            this group, such as `{"params": biases, "weight_decay": 0.0}`.
 
-    A parameter given twice (a tied weight) is stepped once. One without a gradient, or frozen, is
-    skipped, and its slots stay as they are.
+    Slots are the arrays that an optimizer keeps for a parameter, such as its momentum. A parameter
+    given twice (a tied weight) is updated once. A parameter without a gradient, or frozen, is
+    skipped, and its slots do not change.
 
-    `lr` may be set at any time, by a schedule for instance. A group with an "lr" of its own keeps
-    its ratio to the optimizer's: `lr` = 0.1 and a group's "lr" = 0.01 give that group a tenth of
-    whatever `lr` is set to later.
+    `lr` may be set at any time, by a schedule for instance. A group's "lr" is kept as a ratio to
+    the optimizer's: `lr` = 0.1 and a group's "lr" = 0.01 give that group a tenth of any `lr` that
+    is set later.
 
-    maximize: go up the gradient, not down.
+    maximize: increase the loss instead of decreasing it.
 
-    For a stacked model (`nn.stack`) `lr` and "weight_decay" may be sequences, a number for each
-    replica, which is a place of the first axis of every parameter.
+    For a stacked model (`nn.stack`) `lr` and "weight_decay" may be sequences of one number for each
+    replica. The first axis of every parameter is then the replica.
 
-    Raises TypeError for what is not a parameter or an option, ValueError for no parameters, one in
-    two groups, and options out of range.
+    TypeError for a parameter that is not a floating point leaf tensor, or an unknown option;
+    ValueError for no parameters, a parameter in two groups, and options out of range.
     """
 
     switches: tuple[str, ...] = ()  # the options that are True or False
-    counts_steps = False  # whether a parameter's number of updates is kept as well
+    counts_steps = False  # whether the number of updates of each parameter is kept
 
     def __init__(self, params: Iterable[Any], lr: Numbers, **defaults: Any) -> None:
         self.defaults = defaults
@@ -75,18 +76,18 @@ class Optimizer:
             raise TypeError(
                 f"{self.name}: expected model.parameters() or groups, got {kind_of(params)}"
             )
-        given = list(params)
-        grouped = any(isinstance(item, Mapping) for item in given)
-        for group in given if grouped else [{"params": given}]:
+        items = list(params)
+        grouped = any(isinstance(item, Mapping) for item in items)
+        for group in items if grouped else [{"params": items}]:
             self.add_param_group(group)
         if not self.parameters():
             raise ValueError(f"{self.name}: no parameters were given")
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Train more parameters, with options of their own: a dict as the constructor takes it.
+        """Also train the parameters of this group, a dict as in the constructor.
 
-        Its "lr" is in proportion to the `lr` of now. Raises as the constructor does, and then
-        nothing has changed. Recorded steps (`mg.capture`) are recorded again.
+        The ratio for its "lr" is taken from the `lr` at this moment. Raises the constructor's
+        errors, and then changes nothing. Recorded steps (`mg.capture`) are recorded again.
         """
         name = f"{self.name}: group {len(self.groups)}"
         if not isinstance(group, Mapping) or "params" not in group:
@@ -105,7 +106,10 @@ class Optimizer:
         scale = 1.0
         if "lr" in group:
             if isinstance(self.lr, tuple) or isinstance(lr, tuple) or self.lr == 0:
-                raise ValueError(f"{name}: a group's lr needs one lr > 0 to keep a ratio to")
+                raise ValueError(
+                    f"{name}: a group's lr is kept as a ratio: expected one number for it, and one "
+                    f"lr > 0 of the optimizer, got {lr} and {self.lr}"
+                )
             scale = lr / self.lr
         options = self._checked(name, options)
         params = [*self.parameters(), *tensors]
@@ -117,7 +121,10 @@ class Optimizer:
             outdate()
 
     def _new_parameters(self, name: str, params: Any) -> list[Tensor]:
-        """The tensors of a new group, each once. TypeError, ValueError for what cannot be one."""
+        """The tensors of a new group, each once.
+
+        TypeError for anything but floating point leaves, ValueError for one of another group.
+        """
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
             raise TypeError(f"{name}: expected a list of tensors, got {kind_of(params)}")
         params = list(params)
@@ -132,8 +139,8 @@ class Optimizer:
         return list(dict.fromkeys(params))
 
     def _checked(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Options as switches, floats and tuples of floats, or an error that names one."""
-        found: dict[str, Any] = {}
+        """The options as switches, floats and tuples of floats. Errors name the option."""
+        checked: dict[str, Any] = {}
         for option in self.defaults:
             where, value = f"{name}: {option}", options[option]
             if option in self.switches:
@@ -144,8 +151,8 @@ class Optimizer:
                 count = 2 if option == "betas" else 1
                 if option != "weight_decay" and len(listed(value)) != count:
                     raise ValueError(f"{where}: expected {count} number(s), got {value}")
-            found[option] = value
-        return found
+            checked[option] = value
+        return checked
 
     @property
     def name(self) -> str:
@@ -174,7 +181,7 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient and is not frozen, in place.
 
-        Nothing is read from a GPU.
+        The host does not wait for a GPU.
         """
         updates: list[Update] = []
         for group in self.groups:
@@ -192,13 +199,13 @@ class Optimizer:
             stamp_write(param)
 
     def update_all(self, updates: Sequence[Update]) -> None:
-        """Change every parameter and its slots in place, given its gradient."""
+        """Change parameters and slots in place."""
         raise NotImplementedError
 
     def lr_and_decay(self, options: dict[str, Any]) -> list[tuple[float, float]]:
-        """The learning rate and weight decay of a group, for each replica that has its own."""
-        every = self.lr, *(group["weight_decay"] for group in self.groups)
-        count = max(len(listed(value)) for value in every)
+        """(learning rate, weight decay) of a group: one pair, or one for each replica."""
+        settings = self.lr, *(group["weight_decay"] for group in self.groups)
+        count = max(len(listed(value)) for value in settings)
         lrs, decays = (
             value if isinstance(value, tuple) else (value,) * count
             for value in (self.lr, options["weight_decay"])
@@ -206,7 +213,7 @@ class Optimizer:
         return [(lr * options["lr_scale"], wd) for lr, wd in zip(lrs, decays, strict=True)]
 
     def slot_names(self, options: Mapping[str, Any]) -> tuple[str, ...]:
-        """The arrays kept for each parameter of a group, in its shape and dtype."""
+        """The names of the slots of each parameter of a group, arrays of its shape and dtype."""
         raise NotImplementedError
 
     def _slots_of(self, p: Tensor, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,21 +230,22 @@ class Optimizer:
         return slots
 
     def pieces(self, *arrays: Array, scratch: int = 1) -> Iterator[list[Array]]:
-        """The arrays cut into pieces, each time with `scratch` arrays of that size to write in.
+        """The arrays cut into pieces of the same places, each with `scratch` buffers of its size.
 
-        On a GPU there is one piece, for there a piece more is a launch more.
+        On a GPU there is one piece, because each piece costs launches.
         """
         first = arrays[0]
         n = first.size
         size = min(n, PIECE) if isinstance(first, np.ndarray) else n
         key = (first.dtype, devices.of(first))
-        held = self._scratch.setdefault(key, [])
-        if len(held) < scratch or held[0].size < size:
-            held[:] = [devices.empty((size,), first) for _ in range(max(scratch, len(held)))]
+        buffers = self._scratch.setdefault(key, [])
+        if len(buffers) < scratch or buffers[0].size < size:
+            count = max(scratch, len(buffers))
+            buffers[:] = [devices.empty((size,), first) for _ in range(count)]
         flat = [a.reshape(-1) for a in arrays]
         for start in range(0, n, size or 1):
             piece = [a[start : start + size] for a in flat] if n > size else flat
-            yield [*piece, *[s[: piece[0].size] for s in held[:scratch]]]
+            yield [*piece, *[s[: piece[0].size] for s in buffers[:scratch]]]
 
     # --- state ---
     def _labels(self, names: Mapping[Tensor, str] | None) -> dict[str, Tensor]:
@@ -249,10 +257,10 @@ class Optimizer:
         return [{**g, "params": [label_of[p] for p in g["params"]]} for g in self.groups]
 
     def state_dict(self, names: Mapping[Tensor, str] | None = None) -> dict[str, Any]:
-        """A snapshot: the learning rate, the groups' options, and NumPy copies of the slots.
+        """A copy of the learning rate, the groups' options, and the slots as NumPy arrays.
 
-        Parameters are called "0", "1", ... through all groups, or by `names`. "groups" and
-        "stepped", the parameters that have slots, are what JSON can hold; "slots" are the arrays,
+        Parameters are named "0", "1", ... through all groups, or by `names`. "groups" and
+        "stepped", the parameters that have slots, can be written as JSON; "slots" are the arrays,
         under names like "3.exp_avg".
         """
         params, groups = self._labels(names), self._labelled_groups(names)
@@ -260,37 +268,37 @@ class Optimizer:
         slots: dict[str, Any] = {}
         for group in groups:
             for label in (label for label in group["params"] if label in stepped):
-                mine = self.slots[params[label]]
+                of_param = self.slots[params[label]]
                 for name in self.slot_names(group):
-                    slots[f"{label}.{name}"] = np.array(devices.to_numpy(mine[name]))
+                    slots[f"{label}.{name}"] = np.array(devices.to_numpy(of_param[name]))
                 if self.counts_steps:
-                    slots[f"{label}.step"] = np.array(mine["step"])
+                    slots[f"{label}.step"] = np.array(of_param["step"])
         return {"lr": self.lr, "groups": groups, "stepped": stepped, "slots": slots}
 
     def load_state_dict(
         self, state: Mapping[str, Any], names: Mapping[Tensor, str] | None = None
     ) -> None:
-        """Take over what `state_dict` of an optimizer over equal parameters returned.
+        """Restore the state that `state_dict` returned, for parameters of the same shapes.
 
-        Raises ValueError that lists every missing, unexpected and misfitting entry; the optimizer
-        is then unchanged.
+        ValueError that lists every missing, unexpected and wrong entry; the optimizer is then
+        unchanged.
         """
-        found = self.state_problems(state, names)
-        if found:
-            raise ValueError(report(f"load_state_dict: {self.name}", found))
+        wrong = self.state_problems(state, names)
+        if wrong:
+            raise ValueError(report(f"load_state_dict: {self.name}", wrong))
         self.write_state(state, names)
 
     def state_problems(
         self, state: Mapping[str, Any], names: Mapping[Tensor, str] | None = None
     ) -> list[str]:
-        """Why `state`, perhaps from a file, cannot be loaded; nothing if it can."""
+        """Why `state`, perhaps from a file, cannot be loaded; an empty list if it can."""
         params, state = self._labels(names), self._completed(state)
         known, slots = list(params), state.pop("slots", None)
         stepped = [label for label in listed(state.get("stepped")) if label in known]
         groups = self._labelled_groups(names)
-        found = [*problems({"lr": self.lr, "groups": groups, "stepped": stepped}, state)]
-        if found:
-            return found
+        wrong = [*problems({"lr": self.lr, "groups": groups, "stepped": stepped}, state)]
+        if wrong:
+            return wrong
         checks: list[Callable[[], Any]] = [partial(numbers, "lr", state["lr"])]
         expected: dict[str, Any] = {}
         for number, group in enumerate(state["groups"]):
@@ -301,19 +309,19 @@ class Optimizer:
                 expected |= {f"{label}.{slot}": params[label] for slot in self.slot_names(group)}
                 if self.counts_steps:
                     expected[f"{label}.step"] = np.zeros((), np.int64)
-        found = [*problems(expected, slots, "slots")]
-        if self.counts_steps and not found:
+        wrong = [*problems(expected, slots, "slots")]
+        if self.counts_steps and not wrong:
             steps = {f"slots.{label}.step": int(slots[f"{label}.step"]) for label in stepped}
-            found = [f"{name}: expected >= 1, got {n}" for name, n in steps.items() if n < 1]
+            wrong = [f"{name}: expected >= 1, got {n}" for name, n in steps.items() if n < 1]
         for check in checks:
             try:
                 check()
             except (TypeError, ValueError) as error:
-                found.append(str(error))
-        return found
+                wrong.append(str(error))
+        return wrong
 
     def _completed(self, state: Mapping[str, Any]) -> dict[str, Any]:
-        """A state in which switches that are not named, for they came later, are off."""
+        """The state, with False for switches that it lacks because they were added later."""
         state = dict(state) if isinstance(state, Mapping) else {}
         if isinstance(state.get("groups"), list):
             off = dict.fromkeys(self.switches, False)
@@ -324,11 +332,11 @@ class Optimizer:
     def write_state(
         self, state: Mapping[str, Any], names: Mapping[Tensor, str] | None = None
     ) -> None:
-        """Take over a state in which `state_problems` found nothing."""
+        """Restore a state for which `state_problems` is empty."""
         labels, state = self._labels(names), self._completed(state)
         self.lr = state["lr"]
-        for mine, given in zip(self.groups, state["groups"], strict=True):
-            mine.update(self._checked("", given), lr_scale=given["lr_scale"])
+        for group, saved in zip(self.groups, state["groups"], strict=True):
+            group.update(self._checked("", saved), lr_scale=saved["lr_scale"])
         self.slots = {}
         for group in state["groups"]:
             for label in (label for label in group["params"] if label in state["stepped"]):
@@ -349,14 +357,14 @@ def kind_of(x: Any) -> str:
 
 # --- a number, or one for each replica ----------------------------------------------------------
 def numbers(name: str, value: Any, high: float = math.inf) -> Number:
-    """A float, or a tuple of floats. TypeError for no numbers, ValueError beyond [0, high)."""
+    """A float, or a tuple of floats. TypeError for anything else, ValueError outside [0, high)."""
     array = np.asarray(raw(value))
     if array.dtype.kind not in "iuf" or array.ndim > 1:
         raise TypeError(f"{name}: expected numbers, got {value!r:.80}")
     if not np.all((array >= 0.0) & (array < high)):
         raise ValueError(f"{name}: expected numbers in [0, {high:g}), got {value}")
-    found = array.astype(float).tolist()
-    return tuple(found) if array.ndim else found
+    values = array.astype(float).tolist()
+    return tuple(values) if array.ndim else values
 
 
 def listed(value: Any) -> Sequence[Any]:
@@ -364,12 +372,12 @@ def listed(value: Any) -> Sequence[Any]:
 
 
 def parts(arrays: tuple[Array, ...], count: int) -> Iterator[tuple[Array, ...]]:
-    """The arrays of each of `count` replicas, as views; of one the arrays as they are."""
+    """The arrays of each of `count` replicas, as views; for one, the arrays themselves."""
     return iter([arrays]) if count == 1 else (part(arrays, r) for r in range(count))
 
 
 def check_count(name: str, value: Number, params: Sequence[Tensor]) -> None:
-    """ValueError unless several numbers are as many as the replicas of each parameter."""
+    """ValueError for a tuple that does not have one number for each replica of each parameter."""
     for p in params:
         if isinstance(value, tuple) and p.shape[:1] != (len(value),):
             raise ValueError(
@@ -380,7 +388,7 @@ def check_count(name: str, value: Number, params: Sequence[Tensor]) -> None:
 
 # --- the optimizers -----------------------------------------------------------------------------
 class SGD(Optimizer):
-    """Gradient descent, with momentum if asked for.
+    """Gradient descent, with or without momentum.
 
         g = g + wd*p
         b = mu*b + g
@@ -416,10 +424,10 @@ class SGD(Optimizer):
         return ("momentum_buffer",) if options["momentum"] else ()
 
     def _checked(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        found = super()._checked(name, options)
-        if found["nesterov"] and not found["momentum"]:
-            raise ValueError(f"{name}: nesterov: expected momentum > 0 beside it, got 0")
-        return found
+        checked = super()._checked(name, options)
+        if checked["nesterov"] and not checked["momentum"]:
+            raise ValueError(f"{name}: nesterov: expected momentum > 0, got 0")
+        return checked
 
     def update_all(self, updates: Sequence[Update]) -> None:
         refuse_recording("SGD.step")
@@ -432,7 +440,7 @@ class SGD(Optimizer):
     def update(
         self, arrays: tuple[Array, ...], lr: float, wd: float, mu: float, nesterov: bool
     ) -> None:
-        """arrays: a parameter, its gradient, and with momentum the buffer."""
+        """arrays: a parameter, its gradient, and its momentum buffer if there is momentum."""
         for p, g, *buffer, s in self.pieces(*arrays):
             if wd:
                 np.multiply(p, wd, out=s)
@@ -442,7 +450,7 @@ class SGD(Optimizer):
                 (b,) = buffer
                 np.multiply(b, mu, out=b)
                 np.add(b, g, out=b)
-                if nesterov:  # in two parts, for g may be s
+                if nesterov:  # in two parts, because g may be s
                     np.multiply(g, lr, out=s)
                     np.subtract(p, s, out=p)
                     np.multiply(b, mu * lr, out=s)
@@ -462,7 +470,7 @@ class Adam(Optimizer):
         v = b2*v + (1-b2)*g*g
         p = p - lr*(m/(1-b1**t)) / (sqrt(v/(1-b2**t)) + eps)
 
-    t counts the updates of each parameter. amsgrad: instead of v the largest v so far.
+    t counts the updates of each parameter. amsgrad: use the largest v so far in place of v.
     Source: Kingma and Ba, Adam: A Method for Stochastic Optimization (2015), algorithm 1; Reddi et
     al., On the Convergence of Adam and Beyond (2018), algorithm 2, in PyTorch's form, which
     corrects the bias as above.
@@ -504,29 +512,29 @@ class Adam(Optimizer):
         adam_update_all(self.pieces, arrays, lambda: self.rates(updates))
 
     def rates(self, updates: Sequence[Update]) -> tuple[list[list[Rates]], list[int]]:
-        """The numbers of a step, which is counted: those that differ, and whose each update has.
+        """Count a step of each parameter. Returns distinct rows of rates, and each update's row.
 
-        A row is a list of one for each replica that has its own.
+        A row is a list of the rates of one step: one, or one for each replica.
         """
-        found: dict[tuple[int, int], int] = {}
+        row_of: dict[tuple[int, int], int] = {}  # by step and group
         rows: list[list[Rates]] = []
         which: list[int] = []
         for _, _, slots, options in updates:
             on_failure(partial(slots.__setitem__, "step", slots["step"]))
             slots["step"] = t = slots["step"] + 1
             key = t, id(options)
-            if key not in found:
-                found[key] = len(rows)
+            if key not in row_of:
+                row_of[key] = len(rows)
                 pairs = self.lr_and_decay(options)
                 rows.append([self.rates_of(t, options, *pair) for pair in pairs])
-            which.append(found[key])
+            which.append(row_of[key])
         return rows, which
 
     def rates_of(self, t: int, options: dict[str, Any], lr: float, wd: float) -> Rates:
-        """b1, b2, eps, rate, decay, keep of `adam_update`, for update t."""
+        """b1, b2, eps, rate, decay, keep of `adam_update`, for step t."""
         (b1, b2), eps = options["betas"], options["eps"]
-        # m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) = ratio * m / (sqrt(v) + eps*root): the corrections
-        # are numbers, and applied to numbers they cost no pass over the arrays
+        # m/(1-b1^t) / (sqrt(v/(1-b2^t)) + eps) = root/(1-b1^t) * m / (sqrt(v) + eps*root), so the
+        # bias corrections go into lr and eps, which costs no pass over the arrays
         root = math.sqrt(1.0 - b2**t)
         decay, keep = (0.0, 1.0 - lr * wd) if self.decoupled else (wd, 1.0)
         return b1, b2, eps * root, lr * root / (1.0 - b1**t), decay, keep
@@ -540,7 +548,7 @@ def adam_update_all(
 ) -> None:
     """`adam_update` for every parameter.
 
-    arrays: of each the parameter, its gradient and its slots.    rates: see `Adam.rates`
+    arrays: a parameter, its gradient and its slots, for each.    rates: see `Adam.rates`
     """
     refuse_recording("Adam.step")
     rows, which = rates()
@@ -560,7 +568,7 @@ def adam_update(
     decay: float,
     keep: float,
 ) -> None:
-    """g = grad + decay p; m, v as in `Adam`; p = keep p - rate m / (sqrt(v) + eps). In place.
+    """g = grad + decay p; m, v as in `Adam`; p = keep p - rate m / (sqrt(v) + eps), in place.
 
     pieces: `Optimizer.pieces`.    arrays: p, grad, m, v, and with amsgrad the largest v so far
     """
@@ -596,9 +604,9 @@ class AdamW(Adam):
         v = b2*v + (1-b2)*g*g
         p = p - lr*((m/(1-b1**t)) / (sqrt(v/(1-b2**t)) + eps) + wd*p)
 
-    with the old p on the right. The decay is multiplied by lr, as in PyTorch. Source: Loshchilov
-    and Hutter, Decoupled Weight Decay Regularization (2019), algorithm 2, whose separate schedule
-    multiplier is lr here.
+    where the decay is of p before the update. It is multiplied by lr, as in PyTorch. Source:
+    Loshchilov and Hutter, Decoupled Weight Decay Regularization (2019), algorithm 2, whose separate
+    schedule multiplier is lr here.
     """
 
     decoupled = True
@@ -611,5 +619,5 @@ class AdamW(Adam):
         weight_decay: Numbers = 1e-2,
         **options: Any,
     ) -> None:
-        """options: the others of `Adam`."""
+        """options: betas, eps, amsgrad and maximize, as in `Adam`."""
         super().__init__(params, lr, weight_decay=weight_decay, **options)

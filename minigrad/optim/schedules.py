@@ -1,9 +1,9 @@
-"""Learning rates as plain functions of the step, the number of updates made so far, from 0.
+"""Learning rate schedules: functions of the step, which is the number of updates made so far.
 
     optimizer.lr = cosine(step, 1e-3, 10_000, warmup=100)
 
-Every function takes the step first and returns a float. With `warmup` = n the rate climbs in a
-straight line to the peak: peak/n at step 0, peak at step n - 1.
+The first step is 0. Every function takes the step first and returns a float. With `warmup` = n the
+rate rises linearly to the peak: peak/n at step 0, peak at step n - 1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def _warming(step: int, peak: float, warmup: int) -> float | None:
 
 
 def constant(step: int, peak: float, *, warmup: int = 0) -> float:
-    """`peak` always, after a linear warm-up if asked for."""
+    """`peak`, after an optional linear warm-up."""
     rate = _warming(step, peak, warmup)
     return peak if rate is None else rate
 
@@ -40,7 +40,7 @@ def cosine(step: int, peak: float, total: int, *, warmup: int = 0, end: float = 
 
 
 def _progress(step: int, total: int, warmup: int) -> float:
-    """How much of the way from the end of warm-up to `total` is done, at most 1."""
+    """The fraction of the steps from the end of warm-up to `total` that is done, at most 1."""
     if total <= warmup:
         raise ValueError(f"schedule: expected total > warmup, got {total} and {warmup}")
     return min(1.0, (step - warmup) / (total - warmup))
@@ -49,7 +49,7 @@ def _progress(step: int, total: int, warmup: int) -> float:
 def step_decay(
     step: int, peak: float, every: int, *, factor: float = 0.1, warmup: int = 0
 ) -> float:
-    """`peak`, multiplied by `factor` once for every `every` steps made."""
+    """`peak`, multiplied by `factor` after every `every` steps."""
     if every < 1:
         raise ValueError(f"step_decay: expected every >= 1, got {every}")
     rate = _warming(step, peak, warmup)

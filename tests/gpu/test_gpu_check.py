@@ -108,7 +108,7 @@ def test_where_all_is_as_wanted_the_status_is_0(command):
         ("b", "another", "left out: not here", None),
     ]
     assert "gpu NVIDIA Example" in printed
-    assert "2 as wanted, 0 not, in " in printed
+    assert "2 passed, 0 failed, in " in printed
 
 
 def test_what_goes_wrong_is_a_row_and_the_rest_goes_on(command, tmp_path):
@@ -130,7 +130,7 @@ def test_what_goes_wrong_is_a_row_and_the_rest_goes_on(command, tmp_path):
         mine = [row[1:] for row in found if row[0] == name]
         assert mine == [("before", "1", True), ("the group", problem, False)]
     assert printed.count("FAILED") == 3
-    assert "4 as wanted, 3 not, in " in printed
+    assert "4 passed, 3 failed, in " in printed
     for pid in pids.read_text().split():
         assert (
             not Path(f"/proc/{pid}/cmdline").exists()

@@ -373,7 +373,7 @@ def test_machine_code_for_another_gpu_is_an_error_that_says_so(cupy, monkeypatch
 
     monkeypatch.setattr(cupy.cuda.function.Module, "load", refuse)
     wanted = (
-        r"^add_kernel: the GPU, of compute capability 90, does not take machine code for 90: "
+        r"^add_kernel: the GPU, of compute capability 90, cannot load machine code for 90: "
         r"CUDA_ERROR_NO_BINARY_FOR_GPU"
     )
     with pytest.raises(Unusable, match=wanted):

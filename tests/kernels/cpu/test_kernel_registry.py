@@ -197,10 +197,10 @@ def test_where_triton_cannot_be_used_the_plain_ops_serve_and_one_line_says_so(
     monkeypatch.setattr(kernels, "find_spec", lambda name: name)
     monkeypatch.setattr(devices, "available", lambda: True)
     monkeypatch.setattr(kernels, "import_module", import_module)
-    kernels.loaded.cache_clear()
+    kernels.load.cache_clear()
     for _ in range(2):
         with mg.use_kernels():
             assert mg.exp(mg.tensor([0.0])).tolist() == [1.0]
-    kernels.loaded.cache_clear()
+    kernels.load.cache_clear()
     said = f"minigrad: the GPU kernels cannot be used: {problem}. Install minigrad[triton]\n"
     assert capsys.readouterr().err == said
