@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from experiments.data.place import VARIABLE
+from experiments.data.speeches import SOURCE
 from experiments.speeches.task import VOCABULARY, Predict, data
 from experiments.train import records
 from experiments.train.records import CHECKPOINT
@@ -42,8 +44,9 @@ def words_of(folder: Path, block: int) -> list[str]:
         return records.read_json(folder / VOCABULARY, list)
     try:
         return list(data(block).vocabulary)
-    except ValueError as problem:
-        raise ValueError(f"{folder / VOCABULARY} is missing, and {problem}") from None
+    except ValueError:
+        missing = f"{folder / VOCABULARY} is missing"
+        raise ValueError(f"{missing}, and {VARIABLE} names no folder of {SOURCE}") from None
 
 
 def next_logits(model: SpeechLanguageModel, ids: Sequence[int]) -> Floats:

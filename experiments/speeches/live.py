@@ -38,7 +38,7 @@ def html(chapters: Sequence[Chapter]) -> str:
     try:
         about, numbers = pack(trial.folder)
     except ValueError as problem:
-        return f"<p>The language model cannot be shown: {escape(str(problem))}</p>"
+        return f"<p>The language model cannot be shown: {escape(str(problem))}.</p>"
     fields = "".join(
         f'<label class="{name}">{label} <input name="{name}" value="{value}" size="{size}" '
         f'inputmode="{keys}" autocomplete="off" spellcheck="false"></label>'

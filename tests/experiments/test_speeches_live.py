@@ -94,7 +94,7 @@ def test_what_is_missing_is_said_in_one_sentence(
         (tmp_path / name).write_bytes((trial.folder / name).read_bytes())
     text = live.html([chapter_of([bare])])
     assert "cannot be shown" in text
-    assert "vocabulary.json is missing, and no data" in text
+    assert "vocabulary.json is missing, and MINIGRAD_DATA names no folder of the speeches" in text
     records.write_json(tmp_path / VOCABULARY, ["PAD", "UNK", "w00"])  # of other data
     assert "cannot be shown" in live.html([chapter_of([bare])])
 
