@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.sides import Problem
+from benchmarks.problems import Problem
 from experiments.grokking.prefix import PrefixTree
+from experiments.speeches.task import Classify, Speech
 
 
 class Product(NamedTuple):
@@ -63,19 +64,24 @@ def flops(products: Sequence[Product]) -> int:
 def products_of(problem: Problem, shared: bool = False) -> list[Product]:
     """The products of one training step."""
     batch, trial, start = batch_of(problem, shared), problem.trial, problem.start
-    if trial.model == "lstm":
-        products = lstm_products(trial.d, trial.layers, len(problem.vocabulary), batch.runs)
+    if problem.model == "lstm":
+        products = lstm_products(trial.d, trial.layers, problem.words, batch.runs)
     else:
-        products = gpt_products(trial.d, trial.layers, batch, start)
+        hidden = trial.hidden if isinstance(trial, Speech) else 4 * trial.d
+        products = transformer_products(trial.d, hidden, trial.layers, batch, start)
         products += [] if shared else attention_products(problem)
+    if isinstance(trial, Classify):
+        sizes = trial.config(problem.words)
+        products += linear("head", problem.batch, sizes.d, sizes.head)
+        return products + linear("classifier", problem.batch, sizes.head, sizes.classes)
     counted = sum(run.chains * run.counted(start) for run in batch.runs)
-    return products + linear("classifier", counted, trial.d, len(problem.vocabulary))
+    return products + linear("classifier", counted, trial.d, problem.words)
 
 
 def batch_of(problem: Problem, shared: bool) -> Batch:
     if not shared:
         return Batch([Run(problem.batch, 0, problem.length)], None)
-    tree = PrefixTree(problem.equations.inputs)
+    tree = PrefixTree(problem.inputs)
     shapes = [(run.tokens.shape, run.depth) for run in tree.runs]
     runs = [Run(chains, depth, length) for (length, chains), depth in shapes]
     return Batch(runs, len(tree.inputs.tokens))
@@ -111,7 +117,9 @@ def lstm_products(d: int, layers: int, words: int, runs: Sequence[Run]) -> list[
     return [product for product in found if product.calls]
 
 
-def gpt_products(d: int, layers: int, batch: Batch, start: int) -> list[Product]:
+def transformer_products(
+    d: int, hidden: int, layers: int, batch: Batch, start: int
+) -> list[Product]:
     """The linear maps of each block; the last one answers from `start` on."""
     rows = sum(run.chains * run.length for run in batch.runs)
     found: list[Product] = []
@@ -125,8 +133,8 @@ def gpt_products(d: int, layers: int, batch: Batch, start: int) -> list[Product]
         else:
             found += linear("queries", late, d, d) + linear("keys, values", rows, d, 2 * d)
         found += linear("attention out", late, d, d)
-        found += linear("feed-forward in", late, d, 4 * d)
-        found += linear("feed-forward out", late, 4 * d, d)
+        found += linear("feed-forward in", late, d, hidden)
+        found += linear("feed-forward out", late, hidden, d)
     return found
 
 

@@ -11,7 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.sides import BenchmarkError, Model, Unavailable, make_side, sums
+from benchmarks.problems import Model, problem_of, tiny_problem
+from benchmarks.sides import BenchmarkError, Unavailable, make_side
 from experiments.sweep import cli
 from minigrad.memory import keep_memory
 
@@ -32,12 +33,12 @@ class Settings:
 
 def peak_memory(model: Model, side: str) -> float:
     """MB, in this process."""
-    tiny = make_side(side, sums(model, batch=8, d=16))
+    tiny = make_side(side, tiny_problem(model))
     tiny.switch()
     tiny.step()
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    step = make_side(side, sums(model)).step
+    step = make_side(side, problem_of(model)).step
     for _ in range(20):
         step()
     return resident("VmHWM") - before

@@ -1,28 +1,28 @@
 """The sides of the benchmark: what one training step of each is.
 
-Every side starts from minigrad's weights and trains on one batch: forward, mean loss over the
-positions that count, backward, clip, AdamW. `check_agreement` compares what they compute.
+Every side starts from minigrad's weights and trains on one batch: forward, mean loss over what
+counts, backward, clip if the trial does, AdamW or Adam. `check_agreement` compares what they
+compute.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
-from experiments.data import modular
+from benchmarks.problems import Model, Problem
 from experiments.grokking import prefix
-from experiments.grokking.task import Grokking, GrokkingTask, data_of, model_of
 from experiments.train import loop, records
 
-Model = Literal["lstm", "gpt"]
 Step = Callable[[], Any]  # one update; gives the loss before it
 FLOAT32 = float(np.finfo(np.float32).eps)
 
@@ -35,74 +35,10 @@ class BenchmarkError(Exception):
     """The numbers would mean nothing, or cannot be had; the message says why."""
 
 
-# --- what is trained ------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Problem:
-    """A model, and the batch that every side trains it on.
-
-    In every row the same positions count, all from `start` on; PAD does not occur.
-    """
-
-    trial: Grokking
-    equations: modular.Equations
-
-    def __post_init__(self) -> None:
-        counted = np.arange(self.length) >= self.start
-        if (self.equations.rhs != counted).any():
-            raise ValueError("expected every sequence to count the same positions, the last ones")
-        if (self.equations.tokens == self.vocabulary.index("PAD")).any():
-            raise ValueError("expected sequences without PAD")
-
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        return self.equations.vocabulary
-
-    @property
-    def batch(self) -> int:
-        return len(self.equations)
-
-    @property
-    def length(self) -> int:
-        return self.equations.inputs.shape[1]
-
-    @property
-    def start(self) -> int:
-        """The first position that counts."""
-        return int(self.equations.eq_position[0]) + 1
-
-
-def sums(model: Model, batch: int = 480, d: int = 128) -> Problem:
-    """Training sums a + b mod p of the sanity experiment: `Problem` for all of them by default.
-
-    p is 31, or for a larger batch the least p of which half of all sums fill it. The loss counts
-    the answer and EOS.
-    """
-    p = next(p for p in range(31, 2 * batch + 32) if round(p * p / 2) >= batch)
-    trial = Grokking(model=model, d=d, p=p, batch_size=batch)
-    train, _ = data_of(trial)
-    return Problem(trial, train.take(slice(batch)))
-
-
-def random_tokens(model: Model, batch: int = 480, d: int = 128, length: int = 6) -> Problem:
-    """Random tokens of the vocabulary of p = 31; the loss counts all positions."""
-    trial = Grokking(model=model, d=d, batch_size=batch)
-    words = modular.vocabulary(trial.p, trial.operator)
-    tokens = np.random.default_rng(0).integers(words.index("PAD"), size=(batch, length + 1))
-    nothing_before = np.full(batch, -1)
-    counted = np.ones((batch, length), dtype=bool)
-    equations = modular.Equations(tokens, nothing_before, nothing_before, counted, words)
-    return Problem(trial, equations)
-
-
 # --- minigrad -------------------------------------------------------------------------------------
-def minigrad_model(problem: Problem) -> Any:
-    mg.random.seed(problem.trial.seed)
-    return model_of(problem.trial, problem.equations)
-
-
 def weights_of(problem: Problem) -> dict[str, np.ndarray[Any, Any]]:
     """What every side starts from."""
-    return {k: v.copy() for k, v in minigrad_model(problem).state_dict().items()}
+    return {k: v.copy() for k, v in problem.task().model.state_dict().items()}
 
 
 def minigrad_step(problem: Problem, shared: bool = False) -> Step:
@@ -110,12 +46,11 @@ def minigrad_step(problem: Problem, shared: bool = False) -> Step:
 
     shared: as a tree of prefixes, so each step also makes the tree.
     """
-    trial, data = problem.trial, problem.equations
-    mg.random.seed(trial.seed)
+    trial = problem.trial
     with prefix.sharing(shared):
-        task = GrokkingTask(trial, "cpu", (data, data.take(slice(0))))
+        task = problem.task()
     step = loop.Step(task, loop.optimizer_of(trial, task.model), trial.clip)
-    return partial(step, np.arange(problem.batch))
+    return partial(step, problem.rows)
 
 
 # --- PyTorch --------------------------------------------------------------------------------------
@@ -131,7 +66,7 @@ def torch_step(
     """The same in PyTorch.
 
     compiled:  forward and loss by `torch.compile`, in a `mode` of its own, without a graph break.
-    optimizer: options of AdamW that only change how it is computed.
+    optimizer: options of Adam or AdamW that only change how it is computed.
     """
     import torch
     from torch.nn import functional as F
@@ -140,15 +75,18 @@ def torch_step(
 
     trial, start = problem.trial, problem.start
     sizes: dict[str, int] = {"d": trial.d, "layers": trial.layers}
-    if kind == "SeedGPT":
+    if problem.model != "lstm":
         sizes |= {"heads": trial.heads, "length": problem.length}
-    model = getattr(torch_models, kind)(len(problem.vocabulary), **sizes)
+    model = getattr(torch_models, kind)(problem.words, **sizes)
     model.load(weights_of(problem))
     model.to(device)
     trained = [p for p in model.parameters() if p.requires_grad]
-    adam = torch.optim.AdamW(trained, lr=trial.lr, weight_decay=trial.weight_decay, **optimizer)
-    inputs = torch.tensor(problem.equations.inputs, device=device)
-    targets = torch.tensor(problem.equations.targets[:, start:], device=device)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    adam = kinds[trial.optimizer](
+        trained, lr=trial.lr, weight_decay=trial.weight_decay, **optimizer
+    )
+    inputs = torch.tensor(problem.inputs, device=device)
+    targets = torch.tensor(problem.targets, device=device)
 
     def loss_of(inputs: Any, targets: Any) -> Any:
         logits = model(inputs)[:, start:]
@@ -166,7 +104,8 @@ def torch_step(
         adam.zero_grad()
         loss = loss_of(inputs, targets)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, trial.clip)
+        if trial.clip < math.inf:
+            torch.nn.utils.clip_grad_norm_(trained, trial.clip)
         adam.step()
         return loss.detach()
 
@@ -186,12 +125,12 @@ def jax_step(problem: Problem) -> Step:
 
     trial, start = problem.trial, problem.start
     logits = partial(jax_models.lstm, start=start)
-    if trial.model == "gpt":
+    if problem.model == "gpt":
         logits = partial(jax_models.gpt, start=start, heads=trial.heads)
     update = jax_models.training_step(logits, trial.lr, trial.weight_decay, trial.clip)
     state = jax_models.initial(weights_of(problem))
-    inputs = jax.numpy.array(problem.equations.inputs.astype(np.int32))
-    targets = jax.numpy.array(problem.equations.targets[:, start:].astype(np.int32))
+    inputs = jax.numpy.array(problem.inputs.astype(np.int32))
+    targets = jax.numpy.array(problem.targets.astype(np.int32))
 
     def step() -> Any:
         nonlocal state
@@ -250,12 +189,22 @@ KINDS: dict[Model, dict[str, Kind]] = {
         "PyTorch compiled": Kind(partial(torch_step, kind="SeedGPT", compiled=True), False, True),
         **JAX,
     },
+    "speech-classifier": {
+        "minigrad": MINIGRAD["minigrad"],
+        "minigrad, plain": MINIGRAD["minigrad, plain"],
+        EAGER: Kind(partial(torch_step, kind="SpeechClassifier")),
+    },
+    "speech-language-model": {
+        "minigrad": MINIGRAD["minigrad"],
+        "minigrad, plain": MINIGRAD["minigrad, plain"],
+        EAGER: Kind(partial(torch_step, kind="SpeechLanguageModel")),
+    },
 }
 
 
 def make_side(name: str, problem: Problem) -> Side:
     """ValueError for an unknown name; Unavailable if it cannot run here."""
-    kinds = KINDS[problem.trial.model]
+    kinds = KINDS[problem.model]
     if name not in kinds:
         raise ValueError(f"side: expected one of {', '.join(map(repr, kinds))}, got {name!r}")
     kind = kinds[name]
@@ -274,7 +223,7 @@ def make_sides(names: Sequence[str], problem: Problem) -> list[Side]:
         try:
             sides.append(make_side(name, problem))
         except Unavailable as reason:
-            say_once(f"{problem.trial.model}: {name} is left out: {reason}")
+            say_once(f"{problem.model}: {name} is left out: {reason}")
     return sides
 
 
@@ -298,7 +247,7 @@ def check_agreement(sides: Sequence[Side], problem: Problem, steps: int = 3) -> 
         for n, (a, b) in enumerate(zip(losses[0], found, strict=True), start=1):
             if not abs(a - b) <= 4 * problem.trial.d * FLOAT32 * abs(a):
                 raise BenchmarkError(
-                    f"{problem.trial.model}: loss {n} of {sides[0].name} is {a:.7g}, that of "
+                    f"{problem.model}: loss {n} of {sides[0].name} is {a:.7g}, that of "
                     f"{side.name} {b:.7g}: they do not compute the same"
                 )
 

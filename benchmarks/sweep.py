@@ -23,17 +23,14 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from benchmarks import gemm
+from benchmarks.problems import Problem, SumModel, random_tokens, sums
 from benchmarks.sides import (
     EAGER,
     SHARED,
     BenchmarkError,
-    Model,
-    Problem,
     check_agreement,
     environment,
     make_sides,
-    random_tokens,
-    sums,
 )
 from benchmarks.step import PAUSE, alternate, spread
 from experiments.sweep import cli
@@ -42,7 +39,7 @@ from minigrad.memory import keep_memory
 
 PROG = "python -m benchmarks.sweep"
 Axis = Literal["batch", "d", "length"]
-MODELS: tuple[Model, ...] = ("lstm", "gpt")
+MODELS: tuple[SumModel, ...] = ("lstm", "gpt")
 SIDES = ("minigrad", f"minigrad{SHARED}", "minigrad, plain", EAGER)
 SLOW = 0.5  # seconds a step from which one step a turn is enough: caches matter little
 
@@ -55,7 +52,7 @@ class Point(NamedTuple):
     d: int = 128
     length: int = 6
 
-    def problem(self, model: Model) -> Problem:
+    def problem(self, model: SumModel) -> Problem:
         if self.axis == "length":
             return random_tokens(model, self.batch, self.d, self.length)
         return sums(model, self.batch, self.d)
@@ -122,7 +119,7 @@ def gigabytes(problem: Problem) -> float:
     """What a step of PyTorch eager keeps, about: as measured at 480 and 120 x 64 and 256 tokens."""
     trial = problem.trial
     a_token = 25 * trial.d
-    if trial.model == "gpt":
+    if problem.model == "gpt":
         a_token = 40 * trial.d + 2 * trial.heads * problem.length
     return 4e-9 * problem.batch * problem.length * trial.layers * a_token
 
@@ -174,7 +171,7 @@ def measure(problem: Problem, point: Point, pace: Pace, settings: Settings) -> l
     return found
 
 
-def said(model: Model, point: Point, record: records.Record) -> str:
+def said(model: SumModel, point: Point, record: records.Record) -> str:
     """One line of the output."""
     sizes = f"{model}  batch {point.batch:>5}  d {point.d:>4}  S {point.length:>4}"
     if "skipped" in record:

@@ -1,6 +1,8 @@
-"""The two models in PyTorch, as the seeds' course code spells them, for timing beside ours.
+"""The models in PyTorch, for timing beside ours.
 
-Each takes the weights of minigrad's model, by its names, so that all sides compute the same.
+LSTM and GPT are spelled as in the seeds' course code, the models of speeches as users of PyTorch
+would, with one projection for queries, keys and values, and its fused attention. Each takes the
+weights of minigrad's model, by its names, so that all sides compute the same.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class Cell(nn.Module):
@@ -147,6 +150,86 @@ class SeedGPT(nn.Module):
                 name = name.replace(ours, theirs)
             state[name] = value
         self.load_state_dict(state)
+
+
+# --- speeches -------------------------------------------------------------------------------------
+class FusedAttention(nn.Module):
+    def __init__(self, d: int, heads: int, causal: bool) -> None:
+        super().__init__()
+        self.in_proj = nn.Linear(d, 3 * d, bias=False)
+        self.out_proj = nn.Linear(d, d)
+        self.heads, self.causal = heads, causal
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, s, d = x.shape
+        parts = self.in_proj(x).chunk(3, dim=-1)
+        q, k, v = (part.view(b, s, self.heads, -1).transpose(1, 2) for part in parts)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        return self.out_proj(y.transpose(1, 2).reshape(b, s, d))
+
+
+class PreNorm(nn.Module):
+    def __init__(self, d: int, heads: int, hidden: int, causal: bool) -> None:
+        super().__init__()
+        self.attention_norm, self.ffn_norm = nn.LayerNorm(d), nn.LayerNorm(d)
+        self.attention = FusedAttention(d, heads, causal)
+        self.ffn = nn.Sequential(nn.Linear(d, hidden), nn.ReLU(), nn.Linear(hidden, d))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x + self.attention(self.attention_norm(x))
+        return y + self.ffn(self.ffn_norm(y))
+
+
+class SpeechModel(nn.Module):
+    """What both share: embeddings, positions and pre-norm blocks.    ids (B, T) -> (B, T, d)"""
+
+    causal: bool
+
+    def __init__(
+        self, vocabulary: int = 5755, d: int = 64, layers: int = 4, heads: int = 2,
+        hidden: int = 256, length: int = 32,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, d)
+        self.positions = nn.Embedding(length, d)
+        blocks = (PreNorm(d, heads, hidden, self.causal) for _ in range(layers))
+        self.blocks = nn.Sequential(*blocks)
+
+    def trunk(self, ids: Tensor) -> Tensor:
+        return self.blocks(self.embedding(ids) + self.positions.weight)
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        state = dict[str, Tensor]()
+        for name, value in tensors(weights).items():
+            for part in ("trunk.", "heads."):
+                name = name.replace(part, "")
+            state[name.replace("in_proj_", "in_proj.")] = value
+        self.load_state_dict(state)
+
+
+class SpeechClassifier(SpeechModel):
+    """Looks at padding too, and takes the mean over it, as the assignment's recipe does."""
+
+    causal = False
+
+    def __init__(self, vocabulary: int = 5755, d: int = 64, **sizes: int) -> None:
+        super().__init__(vocabulary, d, **sizes)
+        self.head = nn.Linear(d, 100)
+        self.classifier = nn.Linear(100, 3)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.classifier(F.relu(self.head(self.trunk(ids).mean(dim=1))))
+
+
+class SpeechLanguageModel(SpeechModel):
+    causal = True
+
+    def __init__(self, vocabulary: int = 5755, d: int = 64, **sizes: int) -> None:
+        super().__init__(vocabulary, d, **sizes)
+        self.classifier = nn.Linear(d, vocabulary)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.classifier(self.trunk(ids))
 
 
 def tensors(weights: Mapping[str, Any]) -> dict[str, Tensor]:

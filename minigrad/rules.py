@@ -64,8 +64,13 @@ def unwrapped(args: tuple[Any, ...]) -> tuple[list[Any], list[Any], Any]:
         else:
             arrays.append(a)
             nodes.append(None)
-            usual = usual and a.__class__ in PLAIN
+            usual = usual and (a.__class__ in PLAIN or is_shape(a))
     return arrays, nodes, dtype if usual else None
+
+
+def is_shape(a: Any) -> bool:
+    """Whether it is a tuple of numbers, such as a shape or axes."""
+    return a.__class__ is tuple and {*map(type, a)} <= {int}
 
 
 def fitted(args: tuple[Any, ...], kept: bool, broadcast: bool) -> tuple[tuple[Any, ...], list[Any]]:

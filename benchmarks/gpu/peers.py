@@ -14,7 +14,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from benchmarks.sides import EAGER, FUSED, Problem, Unavailable, torch_step
+from benchmarks.problems import Problem
+from benchmarks.sides import EAGER, FUSED, Unavailable, torch_step
 
 Step = Callable[[], Any]
 
@@ -26,14 +27,14 @@ torch.backends.cudnn.allow_tf32 = False
 # --- a training step ------------------------------------------------------------------------------
 def ways(problem: Problem) -> dict[str, Callable[[], Step]]:
     """By name what makes a step. As users have it, compiled, and as one CUDA graph."""
-    kind = "SeedGPT" if problem.trial.model == "gpt" else "SeedLSTM"
+    kind = "SeedGPT" if problem.model == "gpt" else "SeedLSTM"
     on_gpu = partial(torch_step, problem, device="cuda")
     found: dict[str, Callable[[], Step]] = {
         EAGER: partial(on_gpu, kind),
         "PyTorch reduce-overhead": partial(on_gpu, kind, True, mode="reduce-overhead"),
         "PyTorch CUDA graph": partial(graphed, problem, kind),
     }
-    if problem.trial.model == "lstm":
+    if problem.model == "lstm":
         found[FUSED] = partial(on_gpu, "FusedLSTM")
         found[f"{FUSED} CUDA graph"] = partial(graphed, problem, "FusedLSTM")
     return found

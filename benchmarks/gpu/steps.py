@@ -15,7 +15,8 @@ import numpy as np
 import minigrad as mg
 from benchmarks.gpu.clock import by_the_wall, synchronize
 from benchmarks.gpu.rows import Row, at_least, at_most, left_out
-from benchmarks.sides import EAGER, FUSED, Model, Problem, Unavailable, sums
+from benchmarks.problems import Problem, SumModel, sums
+from benchmarks.sides import EAGER, FUSED, Unavailable
 from experiments.grokking import prefix
 from experiments.grokking.task import Grokking
 from experiments.train import loop
@@ -23,7 +24,7 @@ from experiments.train.loop import Step, optimizer_of
 from experiments.train.replicas import run_replicas
 
 GPU = "cuda:0"
-MODELS: tuple[Model, ...] = ("lstm", "gpt")
+MODELS: tuple[SumModel, ...] = ("lstm", "gpt")
 REPLICAS = 64
 Update = Callable[[], mg.Tensor]
 
@@ -73,7 +74,7 @@ def steps() -> Iterator[Row]:
         yield from race(model)
 
 
-def race(model: Model) -> Iterator[Row]:
+def race(model: SumModel) -> Iterator[Row]:
     problem = sums(model)
     trials = [problem.trial]
     times = by_the_wall({"plain": updates(trials, GPU)})
@@ -95,7 +96,7 @@ def race(model: Model) -> Iterator[Row]:
         yield from many(model, times[EAGER])
 
 
-def goals(model: Model) -> dict[str, float]:
+def goals(model: SumModel) -> dict[str, float]:
     """How many times as long a peer should take as the recorded step."""
     found = {EAGER: 8.0, "PyTorch reduce-overhead": 1.1, "PyTorch CUDA graph": 1.1}
     return found | ({f"{FUSED} CUDA graph": 1.1} if model == "lstm" else {})
@@ -106,18 +107,18 @@ def peers_of(problem: Problem) -> tuple[dict[str, Callable[[], Any]], list[Row]]
     try:
         from benchmarks.gpu import peers
     except ImportError as error:
-        return {}, [left_out(f"{problem.trial.model} step: PyTorch", error)]
+        return {}, [left_out(f"{problem.model} step: PyTorch", error)]
     found: dict[str, Callable[[], Any]] = {}
     rows: list[Row] = []
     for name, make in peers.ways(problem).items():
         try:
             found[name] = make()
         except Unavailable as reason:
-            rows.append(left_out(f"{problem.trial.model} step: {name}", reason))
+            rows.append(left_out(f"{problem.model} step: {name}", reason))
     return found, rows
 
 
-def many(model: Model, eager: float) -> Iterator[Row]:
+def many(model: SumModel, eager: float) -> Iterator[Row]:
     """64 runs as replicas, against 64 runs of PyTorch eager one after another."""
     trials = [Grokking(model=model, seed=n) for n in range(REPLICAS)]
     with mg.use_kernels():

@@ -117,9 +117,10 @@ def table(name: str, title: str, trials: Trials) -> Table:
             spreads = [(q := at(key, layer, head), q.over(trials)) for key in COLUMNS]
             rows.append([str(layer + 1), str(head + 1), *(cell(q, s) for q, s in spreads)])
             data[f"layer {layer + 1}, head {head + 1}"] = [s and s._asdict() for _, s in spreads]
-        even = [f"{of['even'][key]:{form}}" for key, (_, form) in COLUMNS.items()]
-        rows.append(["evenly", "", *even])
-        data["evenly"] = of["even"]
+        even = {key: value for key, value in of["even"].items() if key != "before"}  # none is most
+        shown = [f"{even[k]:{form}}" if k in even else "" for k, (_, form) in COLUMNS.items()]
+        rows.append(["evenly", "", *shown])
+        data["evenly"] = even
     note = (
         f"Mean ± standard deviation over {len(trials)} seeds, of means over the queries of a "
         "sequence without its padding. Distances are in tokens; all but distance and entropy are "
@@ -169,8 +170,8 @@ def unshakable(trials: Trials) -> Finding:
         most.append(sentence["tokens"][int(columns.argmax())])
     if not most:
         return Finding()
-    counts = {token: most.count(token) for token in sorted({*most}, key=most.count, reverse=True)}
-    listed = ", ".join(f"“{token}” {n}" for token, n in counts.items())
+    tokens = sorted({*most}, key=lambda token: (-most.count(token), token))
+    listed = ", ".join(f"“{token}” {most.count(token)}" for token in tokens)
     return Finding(
         f"the most read token, models: {listed}", by_share([m == UNSHAKABLE for m in most])
     )

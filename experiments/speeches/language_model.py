@@ -4,7 +4,8 @@
     python -m experiments.speeches.language_model --data FOLDER
 
 500 batches, with feed-forward parts 256 and 100 wide; perplexity on the training text and on a test
-text of each speaker, over random batches as in the assignment and over whole texts.
+text of each speaker, over random batches as in the assignment and over whole texts. And the wider
+one with dropout, which the seed mentions for its classifier only, though both share their blocks.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from experiments.results.claims import Says, decide, one_of, paired
 from experiments.results.curves import spread
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell, spread_table
-from experiments.results.trials import Group, Trials, by_group, finished
+from experiments.results.trials import Group, Trials, by_group, finished, where
 from experiments.speeches import options
 from experiments.speeches.measures import (
     OF_LANGUAGE_MODELS,
@@ -36,6 +37,10 @@ HIDDEN = WIDE, NARROW = (
     Group("hidden", 256, "256 wide", "#0072B2", "#56B4E9"),
     Group("hidden", 100, "100 wide", "#D55E00", "#E69F00"),
 )
+DROPOUTS = (
+    Group("dropout", 0.0, "none", "#0072B2", "#56B4E9"),
+    Group("dropout", 0.2, "0.2", "#009E73", "#5FD3B0"),
+)
 # columns of the seed's tables -> keys of the same losses in our records
 SAMPLED = {"train": "train_loss"} | {name: f"{key}_sampled" for key, name in TEXTS.items()}
 COLUMNS = {name: perplexity(key, name) for name, key in SAMPLED.items()}
@@ -47,19 +52,24 @@ COLORS = dict(zip(SAMPLED, ("#000000", "#0072B2", "#D55E00", "#009E73"), strict=
 
 @dataclass(frozen=True)
 class Options(options.Options):
-    """Section 2: the language model with two widths of its feed-forward part."""
+    """Section 2: the language model with two widths of its feed-forward part, and dropout."""
 
     def trials(self) -> dict[str, Predict]:
-        return {
-            f"hidden{group.value}-seed{seed}": self.predict(seed=seed, hidden=group.value)
-            for seed in self.seeds
-            for group in HIDDEN
-        }
+        trials: dict[str, Predict] = {}
+        for seed in self.seeds:
+            for group in HIDDEN:
+                settings = {"seed": seed, "hidden": group.value}
+                trials[f"hidden{group.value}-seed{seed}"] = self.predict(**settings)
+            trials[f"dropout0.2-seed{seed}"] = self.predict(
+                seed=seed, hidden=WIDE.value, dropout=0.2
+            )
+        return trials
 
 
 def results(trials: Trials) -> Results:
     from experiments.speeches import figures
 
+    with_dropout, trials = trials, where(trials, dropout=0.0)
     ended = finished(trials)
     tables = [
         iterations(f"hidden{g.value}", f"Table {n}: feed-forward part {g.label}", of)
@@ -74,6 +84,9 @@ def results(trials: Trials) -> Results:
     tables.append(
         spread_table("whole", title, trials, HIDDEN, {}, [*WHOLE, *FIRST, *KNOWN], note=note)
     )
+    title = "256 wide, with dropout: 200 random batches"
+    wide = WIDE.of(with_dropout)
+    tables.append(spread_table("dropout", title, wide, DROPOUTS, {}, [*COLUMNS.values()]))
     every = trials[0].settings["every"]
     panels = {
         group.label: [

@@ -110,9 +110,10 @@ class ClassifyTask(Task):
 
     sums = ("train_loss", "train_accuracy", "count")
 
-    def __init__(self, trial: Classify, device: str) -> None:
+    def __init__(self, trial: Classify, device: str, source: Speeches | None = None) -> None:
+        """source: speeches in the place of those in the folder that the command names."""
         super().__init__(trial, device)
-        source = data(trial.block)
+        source = source or data(trial.block)
         self.train, self.test = (on_device(s, device) for s in (source.train, source.test))
         self.size = len(source.train)
         self.model = self.untrained(len(source.vocabulary)).to(device)
@@ -204,9 +205,10 @@ class PredictTask(Task):
 
     sums = ("running_loss", "count")
 
-    def __init__(self, trial: Predict, device: str) -> None:
+    def __init__(self, trial: Predict, device: str, source: Speeches | None = None) -> None:
+        """source: speeches in the place of those in the folder that the command names."""
         super().__init__(trial, device)
-        source = data(trial.block)
+        source = source or data(trial.block)
         self.words = source.vocabulary
         self.text = mg.tensor(source.text, device=device)
         self.tests = {SHORT[speeches.SPEAKERS.index(n)]: t for n, t in source.tests.items()}

@@ -14,6 +14,7 @@ from kernels.cpu import (
     layer_norm,
     linear,
     lstm,
+    relu,
 )
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "layer_norm",
     "linear",
     "lstm",
+    "relu",
     "switch",
 ]
 

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from kernels.cpu.blas import AS_IS, ROW_MAJOR, TRANSPOSED, sgemm
 from kernels.cpu.compiled import compiled, inner, parts_for, share, unfit
-from kernels.cpu.functions import exp
+from kernels.cpu.functions import exp, greatest
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 
@@ -145,14 +145,6 @@ def at_b(a, b, scale, c):
 
 
 # --- softmax ------------------------------------------------------------------------------------
-@inner
-def greatest(x):
-    top = NOTHING
-    for j in range(x.size):
-        top = max(top, x[j])
-    return top
-
-
 @inner
 def exponentials(x, top):
     """x = e^(x - top), in place; their sum."""

@@ -8,20 +8,12 @@ import numpy as np
 from numba import prange
 
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
-from kernels.cpu.functions import exp
+from kernels.cpu.functions import exp, greatest
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.loss import class_weights
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
-
-
-@inner
-def greatest(x):
-    top = np.float32(-np.inf)
-    for j in range(x.size):
-        top = max(top, x[j])
-    return top
 
 
 @inner

@@ -75,6 +75,29 @@ def exp(x):
     return y
 
 
+SIGN, REST, LEAST = i4(31), i4(0x7FFFFFFF), i4(-0x7F800001)  # LEAST: -inf as `ordered` has it
+
+
+@inner
+def ordered(bits):
+    """The bits of a float32 as an integer, in the order of the floats; and back."""
+    return i4(bits ^ i4(i4(bits >> SIGN) & REST))
+
+
+@inner
+def greatest(x):
+    """max x; -inf of nothing; NaN, or the greatest of the others, if there is NaN.
+
+    A maximum of floats minds NaN at every step, and so is not vectorized; one of integers is.
+    """
+    top = LEAST
+    for j in range(x.size):
+        place = ordered(f4(x[j]).view(i4))
+        if place > top:
+            top = place
+    return i4(ordered(top)).view(f4)
+
+
 @inner
 def sigmoid(x):
     """1 / (1 + e⁻ˣ), with all its digits where it is small; 0 below -87.3."""

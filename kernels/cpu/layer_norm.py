@@ -98,14 +98,16 @@ def rows_forward(x, weight, bias, eps, xhat, r, y, parts):
 
 @compiled("void(f4[:, ::1], f4[::1], f4[:, ::1], f4[::1], f4[:, ::1], f4[:, ::1], f4[:, ::1], i8)")
 def rows_backward(g, weight, xhat, r, gx, gw, gb, parts):
-    """gw and gb are sums, one row a part."""
+    """gw and gb are sums, one row a part; a part adds up in memory that no other core writes to."""
     for part in prange(parts):
         low, high = share(g.shape[0], parts, part)
+        for_weight, for_bias = np.zeros_like(weight), np.zeros_like(weight)
         for i in range(low, high):
             first, second = means(g[i], weight, xhat[i])
             input_gradient(g[i], weight, xhat[i], first, second, r[i], gx[i])
-            add_products(g[i], xhat[i], gw[part])
-            add_to(gb[part], g[i])
+            add_products(g[i], xhat[i], for_weight)
+            add_to(for_bias, g[i])
+        gw[part, :], gb[part, :] = for_weight, for_bias
 
 
 @kernel(ops.layer_norm, device="cpu")
@@ -124,7 +126,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) 
 
     def pull(g: Any) -> tuple[Any, ...]:
         gx = np.empty_like(xhat)
-        gw, gb = (np.zeros((parts, size), np.float32) for _ in range(2))
+        gw, gb = (np.empty((parts, size), np.float32) for _ in range(2))
         rows_backward(rows_of(g).reshape(xhat.shape), w, xhat, r, gx, gw, gb, parts)
         return (
             gx.reshape(shape),

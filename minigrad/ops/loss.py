@@ -20,6 +20,7 @@ from minigrad.ops.elementwise import exp, logistic, mul, square
 from minigrad.ops.elementwise import where as where_op
 from minigrad.ops.index import take_along_axis
 from minigrad.ops.nn import log_softmax
+from minigrad.ops.products import row_sum
 from minigrad.ops.reduce import mean, sum
 from minigrad.ops.shape import unsqueeze
 from minigrad.rules import check_constant
@@ -141,9 +142,9 @@ def cross_entropy(
         loss = -(1 - s) w_t logp_t - s/C Σ_c w_c logp_c         0 where the target is ignored
     "mean" divides the sum by Σ w_t. As dlogp_c/dx_j = δ_cj - p_j, the gradient of a place is
         (1 - s) w_t (p - onehot_t) + s/C (p Σ_c w_c - w)
-    and only p is kept. An ignored place has loss and gradient 0 whatever its logits are; if all
-    places are ignored, the mean is NaN, as in PyTorch. IndexError for a target outside [0, C-1]
-    that is not ignore_index. The weights carry no gradient.
+    and only p is kept, as exponentials e and their sum. An ignored place has loss and gradient 0
+    whatever its logits are; if all places are ignored, the mean is NaN, as in PyTorch. IndexError
+    for a target outside [0, C-1] that is not ignore_index. The weights carry no gradient.
     """
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f'reduction: expected "none", "mean" or "sum", got {reduction!r}')
@@ -157,14 +158,15 @@ def cross_entropy(
             raise ValueError("ignore_index is for class ids, and the target is probabilities")
         return soft_cross_entropy(logits, target, weight, label_smoothing, reduction)
     target, place, counted = class_weights(logits, target, weight, ignore_index)
-    x = np.where(counted[..., None], logits, 0.0)  # ignored logits may be infinite or NaN
+    x = logits
+    if not isinstance(counted, np.ndarray) or not counted.all():  # a GPU's host would have to wait
+        x = np.where(counted[..., None], logits, 0.0)  # ignored logits may be infinite or NaN
     with np.errstate(invalid="ignore"):
-        p = x - x.max(axis=-1, keepdims=True) if x.size else x
-    picked = np.take_along_axis(p, target[..., None], axis=-1)[..., 0]
-    spread = (p if weight is None else p * weight).sum(axis=-1) if label_smoothing else 0.0
-    np.exp(p, out=p)
-    total = p.sum(axis=-1, keepdims=True)
-    p /= total
+        e = x - x.max(axis=-1, keepdims=True) if x.size else x.copy()
+    picked = np.take_along_axis(e, target[..., None], axis=-1)[..., 0]
+    spread = (e if weight is None else e * weight).sum(axis=-1) if label_smoothing else 0.0
+    np.exp(e, out=e)
+    total = row_sum(e)  # e / total is p; dividing what e is multiplied by takes a pass less
     log_total = np.log(total[..., 0])
     weight_sum = float(classes) if weight is None else weight.sum()
     share = counted.astype(dtype) * (label_smoothing / classes)
@@ -175,16 +177,16 @@ def cross_entropy(
         scale = 1.0 / place.sum() if reduction == "mean" else 1.0
 
     def pull(g: Array) -> Array:
-        hit = (1.0 - label_smoothing) * place[..., None]
+        each = np.where(counted, g * scale, 0.0)
+        hit = ((1.0 - label_smoothing) * place * each)[..., None]
         if label_smoothing:
-            smooth = share[..., None]
-            gx = p * (hit + smooth * weight_sum)
+            smooth = (share * each)[..., None]
+            gx = e * ((hit + smooth * weight_sum) / total)
             gx -= smooth if weight is None else smooth * weight
         else:
-            gx = p * hit
+            gx = e * (hit / total)
         at = target[..., None]
         np.put_along_axis(gx, at, np.take_along_axis(gx, at, axis=-1) - hit, axis=-1)
-        gx *= np.where(counted, g * scale, 0.0)[..., None]
         return gx
 
     with np.errstate(invalid="ignore"):

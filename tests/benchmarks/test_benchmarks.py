@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import minigrad as mg
-from benchmarks import gemm, sides, step, sweep
+from benchmarks import gemm, problems, sides, step, sweep
 from experiments.grokking import objective, prefix
 from experiments.grokking.task import Grokking, data_of
 from models import count
 
 MODELS = ["lstm", "gpt"]
+SPEECHES = ["speech-classifier", "speech-language-model"]
 
 
 @pytest.fixture(autouse=True)
@@ -24,20 +25,24 @@ def kernels_off():
     mg.use_kernels(False)
 
 
-def problems(model):
-    return [sides.sums(model, 40, 16), sides.random_tokens(model, 8, 16, 9)]
+def of_sums(model):
+    return [problems.sums(model, 40, 16), problems.random_tokens(model, 8, 16, 9)]
+
+
+SUMS = [p for model in MODELS for p in of_sums(model)]
+ALL = [*SUMS, *(problems.speeches(model, 5, 16, 50) for model in SPEECHES)]
 
 
 def sizes_of(problem):
-    return f"{problem.trial.p}-{problem.batch}-{problem.length}"
+    return f"{problem.model}-{problem.words}-{problem.batch}-{problem.length}"
 
 
 # --- equal computations -------------------------------------------------------------------------
-@pytest.mark.parametrize("problem", [p for m in MODELS for p in problems(m)], ids=sizes_of)
+@pytest.mark.parametrize("problem", ALL, ids=sizes_of)
 def test_the_sides_train_alike(problem):
     plain = {
         name: kind
-        for name, kind in sides.KINDS[problem.trial.model].items()
+        for name, kind in sides.KINDS[problem.model].items()
         if not kind.compiled and not kind.kernels
     }
     made = sides.make_sides(list(plain), problem)
@@ -48,14 +53,14 @@ def test_the_sides_train_alike(problem):
 @pytest.mark.parametrize("model", MODELS)
 def test_jax_trains_alike(model):
     pytest.importorskip("jax", reason="JAX is not installed")
-    problem = sides.sums(model, 40, 16)
+    problem = problems.sums(model, 40, 16)
     made = [sides.make_side(name, problem) for name in ("minigrad, plain", "JAX compiled")]
     sides.check_agreement(made, problem, steps=4)
 
 
 @pytest.mark.parametrize(("number", "change"), [(1, "weights"), (2, "learning rate")])
 def test_a_different_computation_is_refused(number, change, monkeypatch):
-    problem = sides.sums("lstm", 40, 16)
+    problem = problems.sums("lstm", 40, 16)
     made = sides.make_sides(["minigrad, plain"], problem)
     if change == "weights":
         weights = sides.weights_of(problem)
@@ -74,34 +79,59 @@ def test_a_side_that_cannot_run_is_left_out_and_says_why(monkeypatch, capsys):
         raise ImportError("no compiler here")
 
     monkeypatch.setattr(mg, "use_kernels", refuse)
-    made = sides.make_sides(["minigrad", "minigrad, plain"], sides.sums("lstm", 8, 16))
+    made = sides.make_sides(["minigrad", "minigrad, plain"], problems.sums("lstm", 8, 16))
     monkeypatch.undo()
     assert [side.name for side in made] == ["minigrad, plain"]
     assert "lstm: minigrad is left out: no compiler here" in capsys.readouterr().err
     with pytest.raises(ValueError, match="side: expected one of 'minigrad', "):
-        sides.make_side("tinygrad", sides.sums("lstm", 8, 16))
+        sides.make_side("tinygrad", problems.sums("lstm", 8, 16))
 
 
 def test_a_problem_counts_the_same_positions_in_every_row():
     trial = Grokking(p=5, orders=(2, 3))
     data, _ = data_of(trial)
     with pytest.raises(ValueError, match="the same positions"):
-        sides.Problem(trial, data)
+        problems.of_equations(trial, data)
 
 
 def test_sums_fill_the_batch():
     for batch in (32, 480, 481, 1024):
-        problem = sides.sums("gpt", batch, 16)
+        problem = problems.sums("gpt", batch, 16)
         assert problem.batch == batch
         assert problem.start == 4
         assert (problem.trial.p == 31) == (batch <= 480)
 
 
+def test_speeches_are_of_the_size_of_the_real_ones():
+    """2,092 sentences of 18 tokens on average, at most 30, padded to 32."""
+    data = problems.random_speeches(2_092, 32, 5_755)
+    ids, lengths, labels = data.train.ids, data.train.lengths, data.train.labels
+    assert ids.shape == (2_092, 32)
+    assert ((ids == 0) == (np.arange(32) >= lengths[:, None])).all()
+    assert abs(lengths.mean() - 18) < 0.5
+    assert (lengths.max(), ids.max(), {*labels.tolist()}) == (30, 5_754, {0, 1, 2})
+
+
+def test_windows_of_a_text_do_not_overlap():
+    """Each input is the target of the place before it."""
+    problem = problems.speeches("speech-language-model")
+    inputs, targets = problem.inputs, problem.targets
+    assert inputs.shape == targets.shape == (16, 32)
+    assert (inputs[:, 1:] == targets[:, :-1]).all()
+    assert np.unique(inputs).size > 450  # of 512 draws from 5,753, about 490 differ
+
+
+@pytest.mark.parametrize("model", step.TITLES)
+def test_tiny_problems_are_smaller_in_all(model):
+    full, tiny = problems.problem_of(model), problems.tiny_problem(model)
+    assert full.model == tiny.model == model
+    assert tiny.batch < full.batch
+    assert tiny.trial.d < full.trial.d
+
+
 # --- the matrix products ------------------------------------------------------------------------
-@pytest.mark.parametrize("shared", [False, True], ids=["plain", "shared"])
-@pytest.mark.parametrize("problem", [p for m in MODELS for p in problems(m)], ids=sizes_of)
-def test_the_products_are_those_that_minigrad_makes(problem, shared, monkeypatch):
-    """Counted by arrays that see every product.
+def counted(monkeypatch, shared=False):
+    """The floating point operations of every product that arrays will see, one by one.
 
     Sums as products with ones and, over a tree, the products of single queries are left aside.
     """
@@ -117,18 +147,33 @@ def test_the_products_are_those_that_minigrad_makes(problem, shared, monkeypatch
         return original(self, ufunc, method, *inputs, **kwargs)
 
     monkeypatch.setattr(fake_gpu.FakeArray, "__array_ufunc__", counting)
-    model = sides.minigrad_model(problem).to("cuda")
-    batch = objective.batch_of(problem.equations, "cuda", share_prefixes=shared)
-    objective.loss(prefix.logits(model, batch.ids, batch.start), batch).backward()
+    return made
 
+
+@pytest.mark.parametrize("shared", [False, True], ids=["plain", "shared"])
+@pytest.mark.parametrize("problem", SUMS, ids=sizes_of)
+def test_the_products_are_those_that_minigrad_makes(problem, shared, monkeypatch):
+    made = counted(monkeypatch, shared)
+    task = problem.task("cuda")
+    batch = objective.batch_of(task.train_set, "cuda", share_prefixes=shared)
+    objective.loss(prefix.logits(task.model, batch.ids, batch.start), batch).backward()
     assert sum(made) == gemm.flops(gemm.products_of(problem, shared))
+
+
+@pytest.mark.parametrize("model", SPEECHES)
+def test_the_products_are_those_that_minigrad_makes_of_speeches(model, monkeypatch):
+    made = counted(monkeypatch)
+    problem = problems.speeches(model, 5, 16, 50)
+    loss, _ = problem.task("cuda").loss(mg.tensor(problem.rows, device="cuda"))
+    loss.backward()
+    assert sum(made) == gemm.flops(gemm.products_of(problem))
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_products_agree_with_the_number_of_weights(model):
     """A weight meets each position three times: forward, and in the gradients of x and W."""
-    problem = sides.random_tokens(model, 8, 16, 9)
-    d, layers, heads, words = 16, 2, 4, len(problem.vocabulary)
+    problem = problems.random_tokens(model, 8, 16, 9)
+    d, layers, heads, words = 16, 2, 4, problem.words
     if model == "lstm":
         weights = count.lstm_core(d, d, layers, bias=False) + d * words
         missing = layers * 4 * d * d * 8  # the weights of h in the first step, where h is zero
@@ -141,15 +186,15 @@ def test_the_products_agree_with_the_number_of_weights(model):
 
 
 def test_shared_prefixes_leave_out_what_is_equal():
-    problem = sides.sums("lstm")
+    problem = problems.sums("lstm")
     assert gemm.batch_of(problem, shared=True) == ([(1, 0, 1), (31, 1, 2), (480, 3, 3)], 96)
     plain, shared = (gemm.flops(gemm.products_of(problem, s)) for s in (False, True))
     assert shared < 0.61 * plain  # 1,503 of 2,880 positions are 0.52; the table of words is in both
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_the_floors_run_every_product(model, monkeypatch):
-    products = gemm.products_of(sides.sums(model, 40, 16))
+@pytest.mark.parametrize("problem", ALL[::2], ids=sizes_of)
+def test_the_floors_run_every_product(problem, monkeypatch):
+    products = gemm.products_of(problem)
     calls = gemm.operands(products)
     assert len(calls) == sum(p.calls for p in products)
     assert sum(2 * a.size * b.shape[-1] for a, b, _ in calls) == gemm.flops(products)

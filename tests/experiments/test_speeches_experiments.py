@@ -32,7 +32,7 @@ def test_a_command_leaves_its_tables_figures_and_claims(name, tmp_path, rng, cap
     text = (out / "results.md").read_text()
     tables = {
         "classifier": {"epochs", "confusion", "padding", "baseline"},
-        "language_model": {"hidden256", "hidden100", "whole"},
+        "language_model": {"hidden256", "hidden100", "whole", "dropout"},
         "alibi": {"classifier", "language_model", "lengths", "places"},
         "regularization": {"kinds"},
         "attention_maps": {"classifier", "language_model"},

@@ -118,6 +118,7 @@ EXTRA = {  # beside those of `reference.cases`: one row, ragged sizes, all that 
         heads(2, 1, 70, 90, 24, 20, causal=True),
         heads(1, 1, 90, 70, 24, 24, causal=True),
     ],
+    "relu": [case(x(1)), case(x(37)), case(x(3, 1, 13)), case(wide(2, 1001))],
     "path_attention": [
         listed(1, 1, 1, 1, 1, 1),
         listed(37, 2, 5, 3, 5, 5),
@@ -149,6 +150,7 @@ EXTRA = {  # beside those of `reference.cases`: one row, ragged sizes, all that 
 EMPTY = {
     "gelu": [case(x(0)), case(x(2, 0, 3))],
     "layer_norm": [case(x(2, 0), x(0), x(0)), case(x(0, 4))],
+    "relu": [case(x(0)), case(x(2, 0, 3))],
     "linear": [case(x(0, 4), x(3, 4), x(3)), case(x(2, 0), x(3, 0), x(3)), case(x(2, 4), x(0, 4))],
     "matmul": [case(x(0, 4), x(4, 2)), case(x(2, 4), x(4, 0)), case(x(2, 0), x(0, 4))],
     "scaled_dot_product_attention": [

@@ -1,6 +1,7 @@
-"""tanh, sigmoid and exp of the compiled loops: how far off they are, and their ends."""
+"""tanh, sigmoid, exp and the maximum of the compiled loops: how far off they are, their ends."""
 
 import numpy as np
+import pytest
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -69,3 +70,27 @@ def test_exp_is_within_its_bound_and_what_it_is_beyond_its_ends():
     ends = over(exp, np.array([0, -0.0, -88, -1e30, -np.inf, 89, np.inf, np.nan], np.float32))
     top = over(exp, np.float32([88.0]))[0]
     np.testing.assert_array_equal(ends, np.float32([1, 1, 0, 0, 0, top, top, np.nan]))
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 16, 33, 1000])
+def test_the_greatest_is_that_of_numpy(size, rng):
+    """Of numbers of both signs, of only negative ones, tiny and infinite ones."""
+    from kernels.cpu.functions import greatest
+
+    x = rng.standard_normal(size).astype(np.float32)
+    tiny = np.float32(1e-40)
+    for each in (x, -np.abs(x), x * tiny, -np.abs(x) * tiny):
+        assert greatest(each) == each.max()
+    for special in (np.inf, -np.inf, 3e38, -3e38):
+        for place in {0, size // 2, size - 1}:
+            each = x.copy()
+            each[place] = special
+            assert greatest(each) == each.max()
+    assert greatest(np.full(size, -np.inf, np.float32)) == -np.inf
+    assert np.isnan(greatest(np.where(x == x.max(), np.float32(np.nan), x)))
+
+
+def test_the_greatest_of_nothing_is_minus_infinity():
+    from kernels.cpu.functions import greatest
+
+    assert greatest(np.empty(0, np.float32)) == -np.inf

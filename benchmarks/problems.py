@@ -1,0 +1,155 @@
+"""What a benchmark trains: a model of the experiments, on one batch.
+
+sums             the LSTM and the GPT of seeds 000 and 001, on sums
+random_tokens    the same on tokens that share no prefixes
+speeches         the two transformers of seed 003, on random tokens in the place of speeches
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+import minigrad as mg
+from experiments.data import modular
+from experiments.data.speeches import PAD, SPEAKERS, UNKNOWN, Sentences, Speeches
+from experiments.grokking.task import Grokking, GrokkingTask, data_of
+from experiments.speeches.task import Classify, ClassifyTask, Predict, PredictTask
+from experiments.train.task import Task
+
+Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
+SumModel = Literal["lstm", "gpt"]
+SpeechModel = Literal["speech-classifier", "speech-language-model"]
+Model = Literal[SumModel, SpeechModel]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model, and the batch of B sequences that every side trains it on.
+
+    trial:   its settings.
+    make:    the task as the experiments have it, on a device.
+    words:   how many there are in the vocabulary.
+    rows:    (B,) the numbers of the batch's samples in the task.
+    inputs:  (B, T) tokens.
+    targets: class ids, (B, T - start) of the positions that count, or (B,) of whole sequences.
+    start:   the first position that counts; in every row all from there on do.
+    """
+
+    model: Model
+    trial: Any
+    make: Callable[[str], Task]
+    words: int
+    rows: Ints
+    inputs: Ints
+    targets: Ints
+    start: int = 0
+
+    @property
+    def batch(self) -> int:
+        return len(self.rows)
+
+    @property
+    def length(self) -> int:
+        return self.inputs.shape[1]
+
+    def task(self, device: str = "cpu") -> Task:
+        """The task, with weights from the trial's seed."""
+        mg.random.seed(self.trial.seed)
+        return self.make(device)
+
+
+def problem_of(model: Model) -> Problem:
+    """At the sizes of the experiments."""
+    return sums(model) if model in get_args(SumModel) else speeches(model)
+
+
+def tiny_problem(model: Model) -> Problem:
+    """With which everything runs once that a step of `problem_of` runs."""
+    if model in get_args(SumModel):
+        return sums(model, batch=8, d=16)
+    return speeches(model, batch=2, d=16, words=36)
+
+
+# --- sums -----------------------------------------------------------------------------------------
+def of_equations(trial: Grokking, data: modular.Equations) -> Problem:
+    """All of the equations as one batch.
+
+    ValueError unless in every row the same positions count, the last ones, and PAD does not occur.
+    """
+    start = int(data.eq_position[0]) + 1
+    if (data.rhs != (np.arange(data.inputs.shape[1]) >= start)).any():
+        raise ValueError("expected every sequence to count the same positions, the last ones")
+    if (data.tokens == data.vocabulary.index("PAD")).any():
+        raise ValueError("expected sequences without PAD")
+    return Problem(
+        trial.model,
+        trial,
+        lambda device: GrokkingTask(trial, device, (data, data.take(slice(0)))),
+        len(data.vocabulary),
+        np.arange(len(data)),
+        data.inputs,
+        data.targets[:, start:],
+        start,
+    )
+
+
+def sums(model: SumModel, batch: int = 480, d: int = 128) -> Problem:
+    """Training sums a + b mod p of the sanity experiment: all of them by default.
+
+    p is 31, or for a larger batch the least p of which half of all sums fill it. The loss counts
+    the answer and EOS.
+    """
+    p = next(p for p in range(31, 2 * batch + 32) if round(p * p / 2) >= batch)
+    trial = Grokking(model=model, d=d, p=p, batch_size=batch)
+    train, _ = data_of(trial)
+    return of_equations(trial, train.take(slice(batch)))
+
+
+def random_tokens(model: SumModel, batch: int = 480, d: int = 128, length: int = 6) -> Problem:
+    """Random tokens of the vocabulary of p = 31; the loss counts all positions."""
+    trial = Grokking(model=model, d=d, batch_size=batch)
+    words = modular.vocabulary(trial.p, trial.operator)
+    tokens = np.random.default_rng(0).integers(words.index("PAD"), size=(batch, length + 1))
+    nothing_before = np.full(batch, -1)
+    counted = np.ones((batch, length), dtype=bool)
+    return of_equations(
+        trial, modular.Equations(tokens, nothing_before, nothing_before, counted, words)
+    )
+
+
+# --- speeches -------------------------------------------------------------------------------------
+def speeches(model: SpeechModel, batch: int = 16, d: int = 64, words: int = 5_755) -> Problem:
+    """Sentences, padded, or windows of a text: 32 random tokens each."""
+    if model == "speech-classifier":
+        trial = Classify(d=d, batch_size=batch)
+        data = random_speeches(batch, trial.block, words)
+        rows, inputs, targets = np.arange(batch), data.train.ids, data.train.labels
+        return Problem(
+            model, trial, lambda on: ClassifyTask(trial, on, data), words, rows, inputs, targets
+        )
+    trial = Predict(d=d, batch_size=batch)
+    data = random_speeches(batch, trial.block, words)
+    rows = np.arange(batch) * (trial.block + 1)  # windows that do not overlap
+    tokens = rows[:, None] + np.arange(trial.block)
+    inputs, targets = data.text[tokens], data.text[tokens + 1]
+    return Problem(
+        model, trial, lambda on: PredictTask(trial, on, data), words, rows, inputs, targets
+    )
+
+
+def random_speeches(batch: int, block: int, words: int) -> Speeches:
+    """As many sentences as a batch has, and a text of as many windows.
+
+    The lengths have the mean of the speeches' sentences, 18, and their greatest, 30.
+    """
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(6, 31, batch)
+    ids = rng.integers(UNKNOWN + 1, words, (batch, block))
+    ids[np.arange(block) >= lengths[:, None]] = PAD
+    sentences = Sentences(ids, lengths, rng.integers(len(SPEAKERS), size=batch), [])
+    text = rng.integers(UNKNOWN + 1, words, batch * (block + 1))
+    return Speeches(tuple(map(str, range(words))), sentences, sentences, text, {})
