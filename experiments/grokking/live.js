@@ -1,17 +1,10 @@
 // The form for an equation, and the attention and predictions of a small GPT (gpt.js) for it.
 "use strict";
 
-const CIVIDIS = [[0, 34, 78], [67, 78, 108], [125, 124, 120], [188, 175, 111], [254, 232, 56]];
-
-async function loadGPT() {
-  if (!document.getElementById("gpt-about")) return null;
-  const [about, numbers] = [JSON.parse(await unpackText("gpt-about")), await unpack("gpt-numbers")];
-  return new GPT(about, new Float32Array(numbers));
-}
-
 async function startAttention() {
-  const gpt = await loadGPT(), form = document.getElementById("equation");
+  const gpt = await loadModel(GPT, "gpt", (bytes) => new Float32Array(bytes));
   if (!gpt) return null;
+  const form = document.getElementById("equation");
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     read(gpt, form.elements.text.value);
@@ -60,16 +53,6 @@ function continued(gpt, ids) {
   return words;
 }
 
-// Words with their probabilities, the most likely first.
-function likely(gpt, logits) {
-  const words = softmax(logits).map((chance, id) => ({ word: gpt.words[id], chance }));
-  return words.sort((a, b) => b.chance - a.chance);
-}
-
-function percent(chance) {
-  return `${(100 * chance).toFixed(chance > 0.9995 || chance < 0.0005 ? 3 : 1)} %`;
-}
-
 function predictionTable(gpt, tokens, logits) {
   const head = ["having read", "most likely next", "second", "third"];
   const rows = tokens.map((_, i) => element("tr", {},
@@ -87,24 +70,12 @@ function predictionTable(gpt, tokens, logits) {
 function attentionMap(title, tokens, weights) {
   const rows = weights.map((row, i) => element("tr", {},
     element("th", { scope: "row", textContent: tokens[i] }),
-    ...row.map((weight, j) => {
-      if (j > i) return element("td");
-      const cell = element("td", { textContent: weight.toFixed(2).replace(/^0/, "") });
-      cell.title = `${tokens[i]} reads ${tokens[j]}: ${weight.toFixed(6)}`;
-      cell.style.background = shade(weight);
-      cell.style.color = weight > 0.5 ? "black" : "white";
-      return cell;
-    })));
+    ...row.map((weight, j) =>
+      j > i ? element("td") : weightCell(weight, `${tokens[i]} reads ${tokens[j]}`))));
   return element("table", { className: "map" }, element("caption", { textContent: title }),
     element("tbody", {}, ...rows),
     element("tfoot", {}, element("tr", {}, element("td"),
       ...tokens.map((token) => element("th", { scope: "col", textContent: token })))));
-}
-
-function shade(weight) {
-  const place = weight * (CIVIDIS.length - 1), i = Math.min(Math.floor(place), CIVIDIS.length - 2);
-  const mixed = CIVIDIS[i].map((low, k) => low + (place - i) * (CIVIDIS[i + 1][k] - low));
-  return `rgb(${mixed.map(Math.round).join(" ")})`;
 }
 
 started.push(startAttention());

@@ -7,10 +7,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from experiments.grokking.task import Grokking, load_model, parameters_of
 from experiments.report.report import Chapter, Section
+from experiments.report.weights import SCRIPTS, in_a_row
 from experiments.train import records
 from experiments.train.records import CHECKPOINT, TrialRecord
 
@@ -37,7 +36,8 @@ def html(chapters: Sequence[Chapter]) -> str:
         f'<form id="equation"><label>Equation <input name="text" value="{escape(example)}" '
         f'autocomplete="off" spellcheck="false" inputmode="text"></label>'
         f"<button>Read it</button></form>"
-        f'<p id="said" role="status"></p><div id="predictions"></div><div id="maps"></div>'
+        f'<p id="said" role="status"></p><div id="predictions"></div>'
+        f'<div id="maps" class="maps"></div>'
         f"<noscript>This needs JavaScript.</noscript>"
         f"{packed('gpt-about', in_json(about))}{packed('gpt-numbers', numbers)}"
     )
@@ -67,12 +67,7 @@ def pack(folder: Path) -> tuple[dict[str, Any], bytes]:
     """
     trial, model, words = load_model(folder)
     tensors = {**model.state_dict(), "positions.table": model.positions.table.numpy()}
-    parts, places, at = [], {}, 0
-    for name, tensor in tensors.items():
-        numbers = np.ascontiguousarray(tensor, dtype="<f4")
-        places[name] = {"at": at, "shape": list(numbers.shape)}
-        parts.append(numbers.tobytes())
-        at += numbers.size
+    places, numbers = in_a_row(tensors, "<f4")
     settings = trial.settings()
     about = {
         "words": list(words),
@@ -81,8 +76,10 @@ def pack(folder: Path) -> tuple[dict[str, Any], bytes]:
         "step": records.read_json(folder / "status.json")["step"],
         "tensors": places,
     }
-    return about, b"".join(parts)
+    return about, numbers
 
 
 HERE = Path(__file__).parent
-SECTION = Section("attention", "Attention, live", html, [HERE / "gpt.js", HERE / "live.js"])
+SECTION = Section(
+    "attention", "Attention, live", html, [*SCRIPTS, HERE / "gpt.js", HERE / "live.js"]
+)

@@ -44,7 +44,8 @@ def html(contents: Contents) -> str:
     curves = {
         c.name: curves_of(c.trials, c.results.groups, c.results.shown) for c in chapters if c.trials
     }
-    paths = [HERE / "page.js", *(path for each in report.sections for path in each.scripts)]
+    # a script that several sections need stands there once
+    paths = dict.fromkeys(path for each in report.sections for path in each.scripts)
     settings = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, **settings)
     environment.tests["wordy"] = wordy
@@ -60,7 +61,7 @@ def html(contents: Contents) -> str:
         most=MOST,
         css=(HERE / "page.css").read_text(encoding="utf-8"),
         data=packed("plotly", library) + packed("curves", in_json(curves)),
-        scripts=[path.read_text(encoding="utf-8") for path in paths],
+        scripts=[path.read_text(encoding="utf-8") for path in (HERE / "page.js", *paths)],
     )
 
 

@@ -56,6 +56,8 @@ class PredictAndLook(Predict):
 
 class LookingPredictTask(PredictTask):
     def leave(self, folder: Path) -> None:
+        super().leave(folder)
+
         def read(ids: Ints, lengths: Ints) -> Weights:
             ids = ids[:, : lengths.max()]  # of one sentence without its padding
             return arrays(self.model(mg.tensor(ids, device=self.device), return_weights=True)[1])

@@ -20,6 +20,7 @@ from experiments.speeches import (
     attention_maps,
     classifier,
     language_model,
+    live,
     regularization,
     timing,
 )
@@ -41,6 +42,7 @@ REPORT = Report(
     options=Options,
     experiments=[module.EXPERIMENT for module in MODULES],  # in the order of the seed
     errata=ERRATA,
+    sections=[live.SECTION],
 )
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import minigrad as mg
 from experiments.data import speeches
 from experiments.data.place import data_folder
 from experiments.data.speeches import UNKNOWN, Ints, Speeches
+from experiments.train import records
 from experiments.train.task import Rows, Task, shuffled
 from experiments.train.trial import Trial
 from minigrad import device as devices
@@ -31,6 +32,7 @@ EPOCHS, PER_EPOCH = 15, math.ceil(2_092 / 16)  # of the classifier; batches of i
 SAMPLED = 200 * 16  # windows on which the assignment measures a perplexity
 AT_ONCE = 64  # windows or sentences of a forward pass in evaluation
 BANDS = (0, 8, 16, 32, 64, 128)  # between them places within a window are measured together
+VOCABULARY = "vocabulary.json"  # beside the records of a language model
 
 
 @dataclass(frozen=True)
@@ -207,6 +209,7 @@ class PredictTask(Task):
         """source: speeches in the place of those in the folder that the command names."""
         super().__init__(trial, device)
         source = source or data(trial.block)
+        self.words = source.vocabulary
         self.text = mg.tensor(source.text, device=device)
         self.tests = {SHORT[speeches.SPEAKERS.index(n)]: t for n, t in source.tests.items()}
         self.size = len(source.text) - trial.block
@@ -216,7 +219,7 @@ class PredictTask(Task):
                 raise ValueError(f"{name}: {len(text)} tokens are too few for windows of {longest}")
         self.offsets = mg.arange(trial.block, device=device)
         self.block, self.every, self.lengths = trial.block, trial.every, trial.lengths
-        self.model = SpeechLanguageModel(trial.config(len(source.vocabulary))).to(device)
+        self.model = SpeechLanguageModel(trial.config(len(self.words))).to(device)
 
     def order(self, epoch: int) -> list[Rows]:
         size, seed, every = self.trial.batch_size, self.trial.seed, self.every
@@ -271,6 +274,10 @@ class PredictTask(Task):
                     for band, value in self.by_place(test, length, places).items():
                         record[f"{name}_{length}{kind}{band}"] = value
         return record
+
+    def leave(self, folder: Path) -> None:
+        """The words by id, so that text can be made where the data are not."""
+        records.write_json(folder / VOCABULARY, list(self.words))
 
     def positions_of(self, length: int) -> dict[str, Ints | None]:
         """Which learned position each place in a window has; None for the usual ones."""

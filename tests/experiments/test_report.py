@@ -295,7 +295,7 @@ def test_text_is_escaped(toy_contents: Contents, toy_page: Path) -> None:
     for each in (text, toy_page.read_text(encoding="utf-8")):
         assert "<script>alert" not in each
         assert html.escape("<script>alert(1)</script>") in each
-    ours = ["application/gzip"] * 2 + [""] * 3  # library, curves; page.js, gpt.js, live.js
+    ours = ["application/gzip"] * 2 + [""] * 5  # library, curves; page.js, and those of the GPT
     assert re.findall(r'<script(?: type="([^"]*)" id="\w+")?>', text) == ours
 
 
