@@ -44,6 +44,7 @@ DOCUMENTS = (
     "docs/results/data_size/README.md",
     "docs/results/regularization/README.md",
     "docs/results/attention_maps/README.md",
+    "docs/results/speeches/README.md",
 )
 PRELUDE = {  # what the file into which the reader writes the op has already imported
     "CONTRIBUTING.md": "import numpy as np\n"
