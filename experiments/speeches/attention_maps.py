@@ -81,7 +81,11 @@ def results(trials: Trials) -> Results:
         ],
         [drawing for model in (sentences, texts) for drawing in drawings(model[:1])],
         decide(CLAIMS, as_the_seed(ended)),
-        Answer(f"{NEAR_FIRST.name}, in the classifier: {cell(NEAR_FIRST, read)}", "classifier"),
+        Answer(
+            "Share of the attention to keys at most two tokens away, first layer of the "
+            f"classifier: {cell(NEAR_FIRST, read)}",
+            "classifier",
+        ),
         shown=OF_BOTH,
     )
 

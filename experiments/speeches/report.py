@@ -31,8 +31,8 @@ ABOUT = (
     "Seed 003, a report on CSE256 (Spring 2024, assignment 2): a classifier of sentences of three "
     "presidents and a language model of their speeches, both small transformers; ALiBi in the "
     "place of learned positions; batch norm and dropout. Every number here comes from the records "
-    "of our own runs, of ten seeds each. Beside it stands what the seed says of one run, and a "
-    "verdict."
+    "of our own runs, by default of ten seeds each. Beside it stands what the seed says of one "
+    "run, and a verdict."
 )
 MODULES = (classifier, language_model, alibi, timing, regularization, attention_maps)
 REPORT = Report(
