@@ -11,7 +11,7 @@ import math
 from experiments.grokking.seeds import LSTM, MODELS, NAMED, all_comparable, comparable
 from experiments.grokking.task import Grokking, data_of
 from experiments.report.report import Erratum
-from experiments.results.claims import Finding, Test, by_share, share_of
+from experiments.results.claims import Finding, Test, by_share, fact, share_of
 from experiments.results.tables import cell
 from experiments.results.trials import Trials, by_group
 from experiments.train.records import TrialRecord
@@ -42,8 +42,7 @@ NORMS = f"; the difference is the layer norms, L · 4 d = {4 * D * L:,}"
 
 def counts(printed: int, right: int, note: str = "") -> Test:
     """Whether the count by a seed's formula equals that of `models.count`."""
-    ours = f"gives {printed:,}; the model has {right:,}{note}"
-    return lambda trials: Finding(ours, "agrees" if printed == right else "differs")
+    return fact(f"gives {printed:,}; the model has {right:,}{note}", printed == right)
 
 
 # --- from data and records ------------------------------------------------------------------------
@@ -68,11 +67,6 @@ def still_falling(trials: Trials) -> Finding:
     )(lstms)
     decided = all_comparable(lstms) or not lstms
     return finding if decided else finding._replace(verdict="undecided")
-
-
-def fact(text: str) -> Test:
-    """A claim that differs from the protocol; text says how."""
-    return lambda trials: Finding(text, "differs")
 
 
 # samples that T steps see at B = 32, and at "512", which is the whole training set

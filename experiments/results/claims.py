@@ -61,6 +61,11 @@ def decide(claims: Iterable[Says], trials: Trials) -> list[Claim]:
     return [Claim(c.source, c.said, *c.test(trials), c.erratum) for c in claims]
 
 
+def fact(text: str, holds: bool = False) -> Test:
+    """A test that needs no trials: `text` says by what the claim holds, or does not."""
+    return lambda trials: Finding(text, "agrees" if holds else "differs")
+
+
 # --- verdicts -------------------------------------------------------------------------------------
 def by_share(holds: Sequence[bool], *, ran: bool = True) -> Verdict:
     """The verdict on a claim that may hold in some trials, heads or models and not in others.

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from experiments.results.claims import Finding, Says, by_share, decide, mean_of
-from experiments.results.curves import Quantity
+from experiments.results.curves import Quantity, spread
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell
 from experiments.results.trials import Trials, finished
@@ -117,10 +117,14 @@ def table(name: str, title: str, trials: Trials) -> Table:
     data: dict[str, Any] = {}
     if trials:
         of = attention_of(trials[0])
-        for layer, head in np.ndindex(np.shape(of["statistics"]["distance"])):
-            spreads = [(q := at(key, layer, head), q.over(trials)) for key in COLUMNS]
-            rows.append([str(layer + 1), str(head + 1), *(cell(q, s) for q, s in spreads)])
-            data[f"layer {layer + 1}, head {head + 1}"] = [s and s._asdict() for _, s in spreads]
+        values = {key: np.array([statistic(t, key) for t in trials]) for key in COLUMNS}
+        for layer, head in np.ndindex(values["distance"].shape[1:]):
+            spreads = {
+                key: spread(of_key[:, layer, head].tolist()) for key, of_key in values.items()
+            }
+            cells = [cell(at(key, layer), s) for key, s in spreads.items()]
+            rows.append([str(layer + 1), str(head + 1), *cells])
+            data[f"layer {layer + 1}, head {head + 1}"] = [s._asdict() for s in spreads.values()]
         even = {key: value for key, value in of["even"].items() if key != "before"}  # none is most
         shown = [f"{even[k]:{form}}" if k in even else "" for k, (_, form) in COLUMNS.items()]
         rows.append(["evenly", "", *shown])
@@ -136,12 +140,12 @@ def table(name: str, title: str, trials: Trials) -> Table:
 
 
 # --- what the seed says ---------------------------------------------------------------------------
-def at(key: str, layer: int, head: int | slice = slice(None)) -> Quantity:
-    """A number of a layer, of one head or the mean of all."""
+def at(key: str, layer: int) -> Quantity:
+    """A number of a layer, the mean of its heads."""
     name, form = COLUMNS[key]
     where = "last layer" if layer < 0 else f"layer {layer + 1}"
     return Quantity(
-        f"{name}, {where}", lambda t: float(statistic(t, key)[layer, head].mean()),
+        f"{name}, {where}", lambda t: float(statistic(t, key)[layer].mean()),
         formats=(form, form),
     )  # fmt: skip
 

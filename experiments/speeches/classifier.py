@@ -29,6 +29,7 @@ from experiments.speeches.measures import (
     TEST,
     TRAIN_LOSS,
     as_the_seed,
+    bags_of_words,
     by_record,
     classifiers,
     number,
@@ -38,7 +39,6 @@ from experiments.speeches.measures import (
 from experiments.speeches.seed import TABLE_1
 from experiments.speeches.task import SHORT
 from experiments.sweep.experiment import Experiment, main
-from experiments.train.records import TrialRecord
 from experiments.train.trial import Trial
 
 PADDINGS = SEEN, *_ = (
@@ -73,7 +73,7 @@ class Options(options.Options):
 def results(trials: Trials) -> Results:
     from experiments.speeches import figures  # matplotlib takes a second to import
 
-    bags, trials = where_bags(trials), classifiers(trials)
+    bags, trials = bags_of_words(trials), classifiers(trials)
     ended = finished(trials)
     title = "Padding: seen by attention and in the mean over 32 places, or not"
     curves = [
@@ -125,10 +125,6 @@ def confusion(trials: Trials) -> Table:
     note = "Sentences of the test set by their speaker, in columns whose the classifier says it is."
     heads = ["speaker", *(f"taken for {who}" for who in SPEAKERS)]
     return Table("confusion", "Whom it takes for whom", heads, rows, note, {"counts": counts})
-
-
-def where_bags(trials: Trials) -> list[TrialRecord]:
-    return [t for t in trials if "penalty" in t.settings]
 
 
 def baseline(trials: Trials, bags: Trials) -> Table:

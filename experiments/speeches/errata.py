@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from experiments.report.report import Erratum
-from experiments.results.claims import Finding, Test, by_share
+from experiments.results.claims import Finding, Test, by_share, fact
 from experiments.results.trials import Trials
 from experiments.speeches.attention import SENTENCE, attention_of
 from experiments.speeches.measures import classifiers
@@ -17,10 +17,9 @@ TESTED = 750  # sentences of the test set
 ACCURACIES = (*(test for _, _, test in TABLE_1), BEST_REGULARIZED)  # in percent
 
 
-def counted(printed: int, right: int, note: str = "") -> Test:
+def counted(printed: int, right: int) -> Test:
     """A count of parameters that the seed prints, beside that of `models.count`."""
-    verdict = "agrees" if printed == right else "differs"
-    return lambda trials: Finding(f"{right:,}{note}", verdict)
+    return fact(f"{right:,}", printed == right)
 
 
 def classifier(batch_norm: bool) -> int:
@@ -78,11 +77,6 @@ def of_the_training_set(trials: Trials) -> Finding:
     text = " ".join(read[0]["tokens"])
     ours = f"“{text}” is line {SENTENCE + 1} of the file that is learnt from"
     return Finding(ours, "differs" if all(m["set"] == "training" for m in read) else "agrees")
-
-
-def fact(text: str) -> Test:
-    """That the assignment's files or program say something else."""
-    return lambda trials: Finding(text, "differs")
 
 
 ERRATA = (

@@ -101,6 +101,10 @@ def language_models(trials: Trials) -> list[TrialRecord]:
     return [t for t in trials if "every" in t.settings]
 
 
+def bags_of_words(trials: Trials) -> list[TrialRecord]:
+    return [t for t in trials if "penalty" in t.settings]
+
+
 def of_classifiers(test: Test) -> Test:
     return lambda trials: test(classifiers(trials))
 

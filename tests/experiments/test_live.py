@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from chromium import Chromium, needs_chromium
+from page_models import differences
 
 import minigrad as mg
 from experiments.data import modular
@@ -55,24 +56,16 @@ def exact(folder: Path, equation: str) -> tuple[Any, Any, int]:
     return logits.numpy()[0], attentions.numpy()[0], model.config.layers * block + d
 
 
-def differences(browser: Chromium, folder: Path, equation: str) -> float:
-    """The greatest difference from minigrad in units of what float64 can promise.
-
-    A chain of sums of n terms in all is off by at most n ulps of its largest numbers: terms x eps
-    x the largest logit, and eps x terms for attention, which is at most 1.
-    """
-    logits, attentions, terms = exact(folder, equation)
+def difference(browser: Chromium, folder: Path, equation: str) -> float:
+    """Of the page from minigrad: see `page_models.differences`."""
     found = browser.run(f"gpt.forward(gpt.encode({json.dumps(equation)}))")
-    eps = float(np.finfo(np.float64).eps)
-    of_logits = np.abs(np.array(found["logits"]) - logits).max() / np.abs(logits).max()
-    of_attention = np.abs(np.array(found["attentions"]) - attentions).max()
-    return float(max(of_logits, of_attention)) / (terms * eps)
+    return differences(found["logits"], found["attentions"], exact(folder, equation))
 
 
 @needs_chromium
 @pytest.mark.parametrize("equation", EQUATIONS)
 def test_it_computes_what_minigrad_does(browser: Chromium, toy_folder: Path, equation: str) -> None:
-    assert differences(browser, toy_folder / "sanity" / "gpt-seed0", equation) < 1
+    assert difference(browser, toy_folder / "sanity" / "gpt-seed0", equation) < 1
 
 
 @needs_chromium
@@ -88,7 +81,7 @@ def test_wrong_arithmetic_is_found(browser: Chromium, toy_folder: Path, planted:
     browser.run("window.kept = [gelu, softmax]; 0")
     browser.run(f"{planted}; 0")
     try:
-        assert differences(browser, toy_folder / "sanity" / "gpt-seed0", EQUATIONS[0]) > 1
+        assert difference(browser, toy_folder / "sanity" / "gpt-seed0", EQUATIONS[0]) > 1
     finally:
         browser.run("[gelu, softmax] = kept; 0")
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from chromium import Chromium, needs_chromium
+from page_models import differences
 from speech_corpus import write_corpus
 
 import minigrad as mg
@@ -227,18 +228,10 @@ def in_page(browser: Chromium, folder: Path) -> None:
     )
 
 
-def differences(browser: Chromium, folder: Path, ids: list[int]) -> float:
-    """The greatest difference from minigrad in units of what float64 can promise.
-
-    A chain of sums of n terms in all is off by at most n ulps of its largest numbers: terms x eps
-    x the largest logit, and eps x terms for attention, which is at most 1.
-    """
-    logits, attention, terms = exact(folder, ids)
+def difference(browser: Chromium, folder: Path, ids: list[int]) -> float:
+    """Of the page from minigrad: see `page_models.differences`."""
     found = browser.run(f"model.forward({ids}.slice(-model.block))")
-    eps = float(np.finfo(np.float64).eps)
-    of_logits = np.abs(np.array(found["logits"]) - logits).max() / np.abs(logits).max()
-    of_attention = np.abs(np.array(found["attention"]) - attention).max()
-    return float(max(of_logits, of_attention)) / (terms * eps)
+    return differences(found["logits"], found["attention"], exact(folder, ids))
 
 
 @needs_chromium
@@ -248,7 +241,7 @@ def test_it_computes_what_minigrad_does(
 ) -> None:
     in_page(browser, trained[kind])
     for ids in PROMPTS:
-        assert differences(browser, trained[kind], ids) < 1
+        assert difference(browser, trained[kind], ids) < 1
 
 
 @needs_chromium
@@ -282,7 +275,7 @@ def test_wrong_arithmetic_is_found(
     browser.run("window.kept = [relu, softmax]; 0")
     browser.run(f"{planted}; 0")
     try:
-        assert differences(browser, trained["alibi"], PROMPTS[2]) > 1
+        assert difference(browser, trained["alibi"], PROMPTS[2]) > 1
     finally:
         browser.run("[relu, softmax] = kept; 0")
 
