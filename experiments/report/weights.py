@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).parent
-SCRIPTS = (HERE / "tensor.js", HERE / "shown.js")  # before those of a section with a model
+SCRIPTS = (HERE / "tensor.js", HERE / "model_view.js")  # before those of a section with a model
 
 Places = dict[str, dict[str, Any]]
 
