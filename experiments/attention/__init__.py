@@ -1,0 +1,1 @@
+"""Seed 004: gradients, Pig Latin, scaling laws, BERT and CLIP."""
