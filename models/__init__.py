@@ -4,10 +4,13 @@ from models.blocks import PostNorm, PreNorm, Residual
 from models.gpt import GPT, GPTConfig
 from models.lstm import LSTMConfig, LSTMLanguageModel
 from models.speech import BagOfWords, SpeechClassifier, SpeechConfig, SpeechLanguageModel
+from models.translation import DecoderOnly, EncoderDecoder, TranslationConfig
 
 __all__ = [
     "GPT",
     "BagOfWords",
+    "DecoderOnly",
+    "EncoderDecoder",
     "GPTConfig",
     "LSTMConfig",
     "LSTMLanguageModel",
@@ -17,4 +20,5 @@ __all__ = [
     "SpeechClassifier",
     "SpeechConfig",
     "SpeechLanguageModel",
+    "TranslationConfig",
 ]

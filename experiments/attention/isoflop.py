@@ -159,9 +159,9 @@ def bootstrap(by_seed: Mapping[int, Sequence[Curve]], budget: float) -> list[Ans
     Efron (1979). Seeds of one size are resampled together, for they share the split of the data.
     """
     random, seeds = np.random.default_rng(0), sorted(by_seed)
-    drawn = [sorted(random.choice(seeds, len(seeds)).tolist()) for _ in range(RESAMPLES)]
-    known = {tuple(each): answer(mean_curves(by_seed, each), budget) for each in drawn}
-    return [found for each in drawn if (found := known[tuple(each)])]
+    drawn = [tuple(sorted(random.choice(seeds, len(seeds)).tolist())) for _ in range(RESAMPLES)]
+    answers = {each: answer(mean_curves(by_seed, each), budget) for each in sorted({*drawn})}
+    return [found for each in drawn if (found := answers[each])]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
