@@ -18,7 +18,15 @@ from itertools import pairwise
 import numpy as np
 
 from experiments.attention import options, scaling
-from experiments.attention.measures import BY_CHARACTER, EXACT, LEAST, by_rule, maps, sentence
+from experiments.attention.measures import (
+    BY_CHARACTER,
+    EXACT,
+    LEAST,
+    by_rule,
+    maps,
+    mistakes,
+    sentence,
+)
 from experiments.attention.seed import DECODER_ONLY, TABLE_2
 from experiments.attention.words import Translate
 from experiments.results.claims import Says, decide, one_of, paired
@@ -69,6 +77,7 @@ def results(trials: Trials) -> Results:
         [
             table_2(ended), against(ended), scaling.optima(by_seed), scaling.budget(by_seed),
             by_rule(decoders | others), sentence(decoders | others),
+            mistakes("Hidden size 128, first split", largest[:1]),
         ],
         [*scaling.figures(by_seed), *maps("Decoder-only", largest[:1])],
         decide(CLAIMS, where(ended, **PROTOCOL)),

@@ -125,6 +125,12 @@ def as_the_seed(curves: Sequence[Curve], targets: Sequence[float] = TARGETS) -> 
     return found
 
 
+def seed_answer(curves: Sequence[Curve], budget: float) -> float:
+    """Parameters for a budget by a line through `as_the_seed`, in logarithms; NaN without one."""
+    found = {f: n for f, n in zip(TARGETS, as_the_seed(curves), strict=True) if n > 0}
+    return law([*found], [*found.values()]).at(budget) if len(found) > 1 else np.nan
+
+
 # --- uncertainty ----------------------------------------------------------------------------------
 class Answer(NamedTuple):
     """What the runs say of a budget: parameters, tokens, and the exponent of the parameters."""

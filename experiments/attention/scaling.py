@@ -63,14 +63,16 @@ def budget(by_seed: Curves) -> Table:
     answers = isoflop.bootstrap(by_seed, BUDGET) if by_seed else []
     point = isoflop.answer(isoflop.mean_curves(by_seed, [*by_seed]), BUDGET) if by_seed else None
     if point and answers:
+        by_theirs = isoflop.seed_answer(isoflop.mean_curves(by_seed, [*by_seed]), BUDGET)
         for name, label, form in (
             ("parameters", "best parameters", ".3g"), ("tokens", "ids to read", ".3g"),
             ("exponent", "exponent of the parameters", ".2f"),
         ):  # fmt: skip
             low, high = isoflop.interval([getattr(a, name) for a in answers])
             value = getattr(point, name)
-            seed = f"{OPTIMAL_PARAMETERS:.0e}" if name == "parameters" else ""
-            rows.append([label, f"{value:{form}}", f"{low:{form}} to {high:{form}}", seed])
+            theirs = [f"{by_theirs:.3g}", f"{OPTIMAL_PARAMETERS:.0e}"]
+            theirs = theirs if name == "parameters" else ["", ""]
+            rows.append([label, f"{value:{form}}", f"{low:{form}} to {high:{form}}", *theirs])
             data[name] = {"value": value, "interval": (low, high)}
     last = max((c.flops[-1] for of in by_seed.values() for c in of), default=np.nan)
     note = (
@@ -78,7 +80,7 @@ def budget(by_seed: Curves) -> Table:
         f"the splits. {BUDGET:.0e} FLOPs are {BUDGET / last:.0f} times as many as any model was "
         "trained for: this says where the lines go, not that they go on."
     )
-    heads = ["", "ours", "95 %", "seed 004"]
+    heads = ["", "ours", "95 %", "by the seed's procedure", "seed 004"]
     return Table("budget", f"Extrapolated to {BUDGET:.0e} FLOPs", heads, rows, note, data)
 
 

@@ -47,7 +47,7 @@ class Report:
     name: str  # of the folder of its modules and of that of its output
     title: str
     about: str  # what it is about, in a paragraph
-    options: type[Options]  # that all of its experiments have
+    options: type[Options]  # of all of its experiments, each of which takes those that it has
     experiments: Sequence[Experiment]
     errata: Sequence[Erratum] = ()
     sections: Sequence[Section] = ()

@@ -336,8 +336,8 @@ def test_the_interval_of_a_bootstrap_widens_with_noise():
 
 # --- the commands ---------------------------------------------------------------------------------
 TABLES = {
-    "translation": {"table_1", "equal", "effects", "rules", "sentence"},
-    "decoder_only": {"table_2", "against", "optima", "budget", "rules", "sentence"},
+    "translation": {"table_1", "equal", "effects", "rules", "sentence", "mistakes"},
+    "decoder_only": {"table_2", "against", "optima", "budget", "rules", "sentence", "mistakes"},
 }
 
 
