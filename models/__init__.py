@@ -1,13 +1,16 @@
 """Models, composed of modules of `minigrad.nn`."""
 
 from models.blocks import PostNorm, PreNorm, Residual
+from models.clip import CLIP, CLIPConfig
 from models.gpt import GPT, GPTConfig
 from models.lstm import LSTMConfig, LSTMLanguageModel
 from models.speech import BagOfWords, SpeechClassifier, SpeechConfig, SpeechLanguageModel
 
 __all__ = [
+    "CLIP",
     "GPT",
     "BagOfWords",
+    "CLIPConfig",
     "GPTConfig",
     "LSTMConfig",
     "LSTMLanguageModel",
