@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,6 @@ class PairsTask(Task):
         self.train, self.held_out = pictures.split(emoji, SHARE, LARGEST, trial.seed)
         captions = [each for i in self.train for each in self.captions(emoji[i])]
         self.words = Vocabulary.learn(captions, trial.pieces)
-        self.size = len(self.train)
         self.ids = mg.tensor(self.words.table(captions, trial.context), device=device)
         edge = [(0, 0), (trial.shift, trial.shift), (trial.shift, trial.shift), (0, 0)]
         styles = [self.source.styles[maker][self.train] for maker in STYLES[trial.style]]
@@ -129,6 +129,7 @@ class PairsTask(Task):
         self.pictures = mg.tensor(np.concatenate(padded), device=device)
         places = 2 * trial.shift + 1
         self.choices = (len(styles), 2 + trial.tagged, places, places)
+        self.size = len(self.train) * math.prod(self.choices)
         self.offsets = mg.arange(SIZE, device=device)
         self.model = CLIP(trial.config(len(self.words))).to(device)
 
@@ -145,10 +146,10 @@ class PairsTask(Task):
     def order(self, epoch: int) -> list[Rows]:
         size, seed = self.trial.batch_size, self.trial.seed
         random = np.random.default_rng([seed, 5, epoch])
-        rows = np.arange(self.size)
+        rows = np.arange(count := len(self.train))
         for base in self.choices:
-            rows = rows * base + random.integers(0, base, self.size)
-        batches = shuffled(self.size, size, seed, epoch)
+            rows = rows * base + random.integers(0, base, count)
+        batches = shuffled(count, size, seed, epoch)
         return [rows[batch] for batch in batches if len(batch) == size]
 
     def loss(self, rows: mg.Tensor) -> tuple[mg.Tensor, Sequence[mg.Tensor | float]]:
@@ -160,7 +161,7 @@ class PairsTask(Task):
         x, y, caption, style = digits
         ys, xs = (place[:, None] + self.offsets for place in (y, x))
         windows = self.pictures[
-            (style * self.size + rows)[:, None, None], ys[:, :, None], xs[:, None, :]
+            (style * len(self.train) + rows)[:, None, None], ys[:, :, None], xs[:, None, :]
         ]
         ids = self.ids[rows * self.choices[1] + caption]
         loss = contrastive_loss(self.model(in_channels(windows), ids))

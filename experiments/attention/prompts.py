@@ -69,6 +69,7 @@ def leave(task: PairsTask, folder: Path) -> None:
     about = {
         "captions": captions,
         "sources": [MAKERS["google"]] * len(held_out) + [STAMPS] * len(stamps.captions),
+        "known": sum(len({*task.captions(task.source.emoji[i])}) for i in task.train),
         "pieces": task.words.pieces,
         "merges": task.words.merges,
     }
