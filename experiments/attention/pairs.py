@@ -46,19 +46,19 @@ class Pairs(Trial):
 
     shown: ClassVar[tuple[str, ...]] = ("loss", "scale", "google_held_picture_at_10")
 
-    batch_size: int = 256
-    steps: int = 600
+    batch_size: int = 128
+    steps: int = 1_500
     weight_decay: float = 0.1
     clip: float = 1.0
     warmup: int = 50
-    every: int = 10
+    every: int = 15
     style: Style = "google"
     shift: int = 4
     tagged: int = 2
     pieces: int = 1000
     context: int = 128
     embed: int = 64
-    patch: int = 8
+    patch: int = 16
     vision_d: int = 128
     vision_layers: int = 4
     vision_heads: int = 4

@@ -46,7 +46,7 @@ TEMPLATES: dict[str, Callable[[str], str]] = {
 }
 NAMES = "another name"  # of emoji: the Unicode name in the place of the label
 NUMBERS = "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-COUNTED = re.compile(rf"\b(?:{NUMBERS}) (?:\w+ )?(?:men|women|people|\w+[a-z]s)\b")
+COUNTED = re.compile(rf"\b(?:{NUMBERS}) (?:\w+ )?(?:men|women|people|\w+[a-rt-z]s)\b")
 
 
 def leave(task: PairsTask, folder: Path) -> None:
