@@ -81,6 +81,8 @@ def load_model(folder: Path) -> tuple[CLIP, Vocabulary, dict[str, Any], dict[str
     """The model of a trial as last saved, its vocabulary, what is known of the gallery, and the
     gallery's arrays. ValueError if they do not fit."""
     tensors, metadata = read_file(folder / GALLERY, checked=True)
+    if "about" not in metadata:
+        raise ValueError(f"{folder / GALLERY}: not a gallery of a trial")
     about = json.loads(metadata["about"])
     words = Vocabulary(about["pieces"], about["merges"])
     model = CLIP(Pairs.of(records.read_settings(folder)).config(len(words)))

@@ -83,7 +83,11 @@ def test_what_is_missing_is_said_in_one_sentence(contents: Contents, tmp_path: P
     damaged = bytearray((trial.folder / GALLERY).read_bytes())
     damaged[-1] ^= 1
     (tmp_path / GALLERY).write_bytes(damaged)
-    assert "CLIP cannot be shown" in clip_live.html([chapter_of([bare])])
+    text = clip_live.html([chapter_of([bare])])
+    assert "CLIP cannot be shown" in text
+    assert "damaged" in text
+    mg.save({"vectors": np.zeros(3)}, tmp_path / GALLERY)
+    assert "gallery.safetensors: not a gallery" in clip_live.html([chapter_of([bare])])
 
 
 def test_the_model_is_the_one_that_finds_most_held_out_emoji(contents: Contents) -> None:
