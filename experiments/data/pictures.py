@@ -80,6 +80,8 @@ def read(folder: Path) -> Pictures:
     words = read_words(modules / "emojibase-data" / "en" / "data.json")
     path = modules / "emoji-datasource-google" / "emoji.json"
     entries = [each for each in read_list(path) if all(drawn(each, path))]
+    if not entries:
+        raise ValueError(f"{path}: expected emoji that {' and '.join(MAKERS)} have drawn, got none")
     emoji = tuple(emoji_of(entry, words, path) for entry in entries)
     styles = {
         maker: np.stack([emoji_picture(modules, maker, each["image"]) for each in entries])
@@ -104,9 +106,9 @@ Words = tuple[str, tuple[str, ...]]
 KEYS = ("name", "image", "unified", "category", "subcategory")
 
 
-def drawn(entry: Any, path: Path) -> list[bool]:
+def drawn(entry: Mapping[str, Any], path: Path) -> list[bool]:
     """Whether each maker has drawn it. ValueError for something that is no emoji."""
-    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), str) for key in KEYS):
+    if not all(isinstance(entry.get(key), str) for key in KEYS):
         raise ValueError(f"{path}: expected {', '.join(KEYS)} of each emoji, got {entry!r:.60}")
     return [entry.get(f"has_img_{maker}") is True for maker in MAKERS]
 
@@ -221,8 +223,9 @@ def read_list(path: Path) -> list[dict[str, Any]]:
         content = json.loads(content_of(path))
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON ({error})") from None
-    if not isinstance(content, list) or not content:
-        raise ValueError(f"{path}: expected a list in JSON, got {content!r:.40}")
+    objects = isinstance(content, list) and all(isinstance(each, dict) for each in content)
+    if not objects or not content:
+        raise ValueError(f"{path}: expected a list of objects in JSON, got {content!r:.40}")
     return content
 
 
