@@ -71,7 +71,8 @@ def pairs(trials: Trials) -> Table:
         data[seed] = found
     note = (
         "Each emoji is one pair, in each style; other skin tones are left out. The variants of an "
-        "emoji are on one side of the split, and all flags, families and keycaps are trained on. "
+        "emoji are on one side of the split; flags, clocks, keycaps and families of people are all "
+        "trained on. "
         "Counted: all captions to train on in which a number stands before a plural. Words: how "
         "often they occur in these captions."
     )
@@ -177,14 +178,18 @@ def prompts(trials: Trials) -> Table:
         places = ", ".join(str(place) for place in ranks)
         rows.append([prompt, places, f"{median(ranks):g}", "; ".join(of[0]["first"])])
         data[prompt] = of
-    counted = {name for t in trials for name in left(t)["pairs"]["counted"]}
     note = (
         f"The place among all stamps of the picture of a {TARGET} (Nemo is one), in each trial: "
         f"{', '.join(t.folder.name for t in trials) or 'none'}; and what the first trial finds "
-        "first. In the seed CLIP chose among 500 pictures of another set. That a prompt counts can "
-        f"hardly help here: of all captions to train on {len(counted)} have a number before a "
-        f"plural{': ' + '; '.join(sorted(counted)) if counted else ''}."
+        "first. In the seed CLIP chose among 500 pictures of another set."
     )
+    if trials:
+        counted = sorted({name for t in trials for name in left(t)["pairs"]["counted"]})
+        note += (
+            " That a prompt counts can hardly help here: of all captions to train on "
+            f"{len(counted)} have a number before a plural{': ' * bool(counted)}"
+            f"{'; '.join(counted)}."
+        )
     heads = ["prompt", "place", "median", "found first"]
     return Table("prompts", "Section 4.2: prompts for one picture", heads, rows, note, data)
 

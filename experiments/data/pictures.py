@@ -154,14 +154,18 @@ PERSONS = {
     **dict.fromkeys(("1F474", "1F475", "1F9D3"), "old"),
 }
 JOINING = {"200D", "FE0F", "2640", "2642", "27A1"}
-WHOLE = ("country-flag", "subdivision-flag", "family", "keycap")  # subcategories that are families
+WHOLE = ("country-flag", "subdivision-flag", "keycap")  # subcategories that are families, and
+NAMED = ("family", "clock face")  # so are emoji whose names begin so
 
 
 def family_of(entry: Mapping[str, str]) -> str:
-    """Equal for emoji that differ in gender or direction, for all flags, families and keycaps."""
-    kind = entry["subcategory"]
+    """Equal for emoji that differ in gender or direction, and for all flags, keycaps, clocks and
+    families of people."""
+    kind, name = entry["subcategory"], entry["name"].lower()
     if kind in WHOLE:
         return "flag" if kind.endswith("flag") else kind
+    if named := [each for each in NAMED if name.startswith(each)]:
+        return named[0]
     first, *rest = entry["unified"].split("-")
     points = [first, *(point for point in rest if point not in JOINING)]
     return "-".join(PERSONS.get(point, point) for point in points)
