@@ -13,7 +13,14 @@ same tables and figures for print. What was not run, or not to the end, is named
 
 import sys
 
-from experiments.attention import decoder_only, gradients, relative_attention, translation
+from experiments.attention import (
+    clip,
+    clip_live,
+    decoder_only,
+    gradients,
+    relative_attention,
+    translation,
+)
 from experiments.attention.errata import ERRATA
 from experiments.attention.options import Options
 from experiments.report.command import main
@@ -21,17 +28,19 @@ from experiments.report.report import Report
 
 ABOUT = (
     "Seed 004, a report on CSC413 (assignment 3): gradients in deep chains, relative attention, "
-    "translation into Pig Latin by small Transformers, and how their loss scales. Every number "
-    "here comes from our own runs. Beside it stands what the seed says, and a verdict."
+    "translation into Pig Latin by small Transformers, how their loss scales, and captions that "
+    "find pictures. Every number here comes from our own runs. Beside it stands what the seed "
+    "says, and a verdict."
 )
-MODULES = (gradients, relative_attention, translation, decoder_only)
+MODULES = (gradients, relative_attention, translation, decoder_only, clip)
 REPORT = Report(
     name="attention",
-    title="Attention: gradients, Pig Latin and scaling",
+    title="Attention: gradients, Pig Latin, scaling and CLIP",
     about=ABOUT,
     options=Options,
     experiments=[module.EXPERIMENT for module in MODULES],  # in the order of the seed
     errata=ERRATA,
+    sections=[clip_live.SECTION],
 )
 
 if __name__ == "__main__":
