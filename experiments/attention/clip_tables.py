@@ -208,7 +208,8 @@ def drawings(trials: Trials) -> list[Drawing]:
         short = [c if len(c) <= LONGEST else f"{c[: LONGEST - 1]}…" for c in captions]
         figure = Figure(figsize=(7.2, 6.2), layout="constrained")
         ax = figure.subplots()
-        image = draw_map(ax, similarities, short, np.zeros(similarities.shape, bool), 1.0)
+        hidden = np.zeros(similarities.shape, dtype=bool)
+        image = draw_map(ax, similarities, short, short, hidden, 1.0)
         ax.set(xlabel="caption", ylabel="picture of")
         figure.colorbar(image, ax=ax, shrink=0.8, label="cosine similarity")
         caption = (
