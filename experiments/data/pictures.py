@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.data.place import content_of
+
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
@@ -206,25 +208,16 @@ def read_stamps(folder: Path) -> Stamps:
 
 
 def caption_in(path: Path) -> str:
-    caption = content_of(path).split("\n", 1)[0].strip()
+    caption = content_of(path, SOURCE).split("\n", 1)[0].strip()
     if not caption:
         raise ValueError(f"{path}: expected a caption in its first line, got an empty one")
     return caption
 
 
 # --- files ----------------------------------------------------------------------------------------
-def content_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; it belongs to {SOURCE}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8, got another byte at {error.start}") from None
-
-
 def read_list(path: Path) -> list[dict[str, Any]]:
     try:
-        content = json.loads(content_of(path))
+        content = json.loads(content_of(path, SOURCE))
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: expected JSON ({error})") from None
     objects = isinstance(content, list) and all(isinstance(each, dict) for each in content)
