@@ -40,6 +40,11 @@ class Options(experiment.Options):
         return {}
 
 
+def rounded(value: Any) -> float:
+    """In three digits, which are the same on every processor."""
+    return float(f"{value:.3g}")
+
+
 # --- 1.1: one unit a layer ------------------------------------------------------------------------
 def chain_gradients(weights: Floats, x: Floats) -> tuple[Floats, Floats]:
     """|df/dx| of h_i = relu(w_i h_(i-1)), h_0 = x, and whether all units are on.
@@ -79,16 +84,16 @@ def chain_rows() -> list[dict[str, Any]]:
         weights, x = chains(n)
         gradients, on = chain_gradients(weights, x)
         products = np.prod(np.abs(weights), axis=1)
-        apart = np.abs(gradients / products - 1.0)[on] / EPS
+        apart = float(np.abs(gradients / products - 1.0)[on].max())
         rows.append(
             {
                 "layers": n,
                 "on": int(on.sum()),
-                "apart": float(apart.max()),  # in units of eps
+                "equal": apart <= n * EPS,  # both are products of n factors
                 "off": float(gradients[~on].max(initial=0.0)),
-                "above": int((gradients > products * (1 + 2 * n * EPS)).sum()),
-                "least": float(gradients[on].min()),
-                "most": float(gradients[on].max()),
+                "above": int((gradients > products * (1 + n * EPS)).sum()),
+                "least": rounded(gradients[on].min()),
+                "most": rounded(gradients[on].max()),
             }
         )
     return rows
@@ -96,19 +101,19 @@ def chain_rows() -> list[dict[str, Any]]:
 
 def chain_table(rows: list[dict[str, Any]]) -> Table:
     heads = [
-        "layers", "chains with all units on", "|df/dx| there", "relative distance from ∏|w|",
+        "layers", "chains with all units on", "|df/dx| there", "equal to ∏|w| but for rounding",
         "|df/dx| of the others", "above ∏|w|",
     ]  # fmt: skip
     cells = [
         [
             str(r["layers"]), f"{r['on']:,} of {CHAINS:,}", f"{r['least']:.2g} to {r['most']:.2g}",
-            f"at most {r['apart']:.1f} eps", f"{r['off']:g}", str(r["above"]),
+            "all" if r["equal"] else "not all", f"{r['off']:g}", str(r["above"]),
         ]
         for r in rows
     ]  # fmt: skip
     note = (
         "Weights are random in [-0.5, 2], and inputs in [-1, 1]; every second chain has their "
-        f"absolute values. eps is {EPS:.2g}: a product of n factors rounds n times."
+        f"absolute values. Rounding: n times {EPS:.2g}, for products of n factors."
     )
     return Table("chains", "Chains of one ReLU unit a layer", heads, cells, note, {"rows": rows})
 
@@ -167,7 +172,7 @@ def jacobian_table(norms: dict[float, Floats], met: Floats) -> Table:
             for n in shown
         ]
         rows.append([f"{scale:g}", *cells, str(above)])
-        data[f"{scale:g}"] = of.max(axis=1).tolist()
+        data[f"{scale:g}"] = [rounded(value) for value in of.max(axis=1)]
     tight_cells = [f"{met[n - 2]:.2e} [{bound(0.25)[n - 2]:.2e}]" for n in shown]
     rows.append(["0.25, made for it", *tight_cells, "0"])
     heads = ["σ_max(W)", *(f"n = {n}" for n in shown), "above the bound"]
