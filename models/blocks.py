@@ -22,13 +22,13 @@ Result = tuple[mg.Tensor, mg.Tensor | None]
 
 
 class PostNorm(nn.Module):
-    """y = LN(x + attention(x)), then z = LN(y + ffn(y))."""
+    """y = LN(x + attention(x)), then z = LN(y + ffn(y)).    eps: of both layer norms"""
 
-    def __init__(self, d: int, attention: nn.Module, ffn: nn.Module) -> None:
+    def __init__(self, d: int, attention: nn.Module, ffn: nn.Module, eps: float = 1e-5) -> None:
         self.attention = attention
-        self.attention_norm = nn.LayerNorm(d)
+        self.attention_norm = nn.LayerNorm(d, eps)
         self.ffn = ffn
-        self.ffn_norm = nn.LayerNorm(d)
+        self.ffn_norm = nn.LayerNorm(d, eps)
 
     def forward(self, x: mg.Tensor, start: int = 0, **options: Any) -> Result:
         a, weights = attend(self.attention, x, start, options)
