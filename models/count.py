@@ -16,6 +16,7 @@ import sys
 from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
+from models.bert import BertConfig
 from models.gpt import GPTConfig
 from models.lstm import LSTMConfig
 from models.speech import SpeechConfig
@@ -94,6 +95,16 @@ def speech_head(config: SpeechConfig) -> int:
     """d n + n + n k + k for n features and k classes, plus 2 n with batch norm."""
     n, k = config.head, config.classes
     return config.d * n + n + n * k + k + 2 * n * config.batch_norm
+
+
+def bert(config: BertConfig) -> int:
+    """(V + P + S) d + 2 d + L blocks + (d² + d): tables of words, positions and segments, their
+    norm, and the pooler. A block has 4 (d² + d) + (2 h d + h + d) + 4 d.
+    """
+    c, d, h = config, config.d, config.hidden
+    block = attention(d) + (2 * h * d + h + d) + 4 * d
+    tables = (c.vocabulary_size + c.positions + c.types) * d
+    return tables + 2 * d + c.layers * block + d * d + d
 
 
 # --- the derivations ----------------------------------------------------------------------------

@@ -54,7 +54,7 @@ class MaskedWords(Trial):
     shown: ClassVar[tuple[str, ...]] = ("train_loss", "val_loss", "val_accuracy")
 
     batch_size: int = 64
-    steps: int = 5_000
+    steps: int = 3_000
     lr: float = 1e-3
     weight_decay: float = 0.01
     clip: float = 1.0
