@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.problems import Problem
+from experiments.attention.arithmetic import Arithmetic
+from experiments.data.arithmetic import CLASSES
 from experiments.grokking.prefix import PrefixTree
 from experiments.speeches.task import Classify, Speech
 
@@ -67,13 +69,16 @@ def products_of(problem: Problem, shared: bool = False) -> list[Product]:
     if problem.model == "lstm":
         products = lstm_products(trial.d, trial.layers, problem.words, batch.runs)
     else:
-        hidden = trial.hidden if isinstance(trial, Speech) else 4 * trial.d
+        hidden = trial.hidden if isinstance(trial, (Speech, Arithmetic)) else 4 * trial.d
         products = transformer_products(trial.d, hidden, trial.layers, batch, start)
         products += [] if shared else attention_products(problem)
     if isinstance(trial, Classify):
         sizes = trial.config(problem.words)
         products += linear("head", problem.batch, sizes.d, sizes.head)
         return products + linear("classifier", problem.batch, sizes.head, sizes.classes)
+    if isinstance(trial, Arithmetic):
+        products += linear("pooler", problem.batch, trial.d, trial.d)
+        return products + linear("classifier", problem.batch, trial.d, len(CLASSES))
     counted = sum(run.chains * run.counted(start) for run in batch.runs)
     return products + linear("classifier", counted, trial.d, problem.words)
 
