@@ -106,6 +106,7 @@ class Row:
         self.calls = 0
         self.forward = self.backward = 0.0  # seconds
         self.bytes = 0  # of new arrays; views cost nothing
+        self.flops = 0  # of matrix products: see `products`
 
     @property
     def seconds(self) -> float:
@@ -115,13 +116,16 @@ class Row:
 class Profile:
     """Time and memory by op. `rows` maps the name of an op to its `Row`; print() shows the table.
 
-    Counts the time of bodies and pullbacks, and not the work of Python between them (recording, the
+    GFLOP are those of matrix products, two for each multiplication, whatever a mask leaves out; the
+    way back has as many for each of two operands that get a gradient. Counts the time of bodies and
+    pullbacks, and not the work of Python between them (recording, the
     walk, adding up gradients): compare `seconds` with the time of the whole step. On a GPU it waits
     for each op, so a step takes longer than without a profile.
     """
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
+        self._products: dict[int, int] = {}  # FLOPs of recorded nodes, by their numbers
         self._ended: list[tuple[float, float]] = []  # (start, seconds) of ops, innermost first
 
     @property
@@ -134,8 +138,13 @@ class Profile:
         if event.phase == "forward":
             row.calls += 1
             row.forward += seconds
+            row.flops += (flops := products(event))
+            if isinstance(event.node, Node):
+                self._products[event.node.number] = flops
         else:
             row.backward += seconds
+            matrices = sum(g is not None and g.ndim > 1 for g in event.outputs)
+            row.flops += min(2, matrices) * self._products.pop(event.node.number, 0)
         arrays = [a for a in event.outputs if a is not None and getattr(a, "base", None) is None]
         row.bytes += sum(a.nbytes for a in arrays)
 
@@ -151,14 +160,34 @@ class Profile:
     def __repr__(self) -> str:
         total = self.seconds or 1.0
         lines = [
-            f"{'op':<24}{'calls':>8}{'forward ms':>13}{'backward ms':>13}{'MB':>10}{'share':>9}"
+            f"{'op':<24}{'calls':>8}{'forward ms':>13}{'backward ms':>13}{'MB':>10}{'GFLOP':>9}"
+            f"{'share':>9}"
         ]
         for name, row in sorted(self.rows.items(), key=lambda item: -item[1].seconds):
             lines.append(
                 f"{name:<24}{row.calls:>8}{row.forward * 1e3:>13.3f}{row.backward * 1e3:>13.3f}"
-                f"{row.bytes / 1e6:>10.2f}{row.seconds / total:>9.1%}"
+                f"{row.bytes / 1e6:>10.2f}{row.flops / 1e9:>9.3f}{row.seconds / total:>9.1%}"
             )
         return "\n".join(lines)
+
+
+def products(event: Event) -> int:
+    """FLOPs of the matrix products of an op on its way forward; 0 for one without."""
+    a, *others = event.inputs or (None,)
+    match event.node.name:
+        case "linear":
+            return 2 * a.size * len(others[0])
+        case "matmul" | "dot":
+            return 2 * event.outputs[0].size * a.shape[-1]
+        case "scaled_dot_product_attention":
+            k, v = others[:2]  # scores, then weighted means
+            rows = event.outputs[0].size // max(1, v.shape[-1])
+            return 2 * rows * k.shape[-2] * (k.shape[-1] + v.shape[-1])
+        case "lstm" | "lstm_cell":
+            rows = a.size // max(1, a.shape[-1])
+            return 2 * rows * sum(w.size for w in others[2:] if w is not None and w.ndim == 2)
+        case _:
+            return 0
 
 
 def profile() -> contextlib.AbstractContextManager[Profile]:

@@ -1,4 +1,4 @@
-"""The folder of data that do not come with the code: an option or the environment names it."""
+"""Data that do not come with the code: an option or the environment names their folder."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def data_folder(source: str) -> Path:
     if not named:
         raise ValueError(f"no data: give the folder of {source} by --data or {VARIABLE}")
     return Path(named)
+
+
+def content_of(path: Path, source: str) -> str:
+    """The text of a file of data from a source. ValueError, in one line, if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; it belongs to {source}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected UTF-8, got another byte at {error.start}") from None

@@ -22,6 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.data.place import content_of
+
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Tokens = list[str]
 SPEAKERS = ("Obama", "W. Bush", "H. Bush")  # by label
@@ -121,7 +123,7 @@ def read_originals(folder: Path) -> Contents:
     texts = {
         name: cut(" ".join(lines_of(folder / f"{name}.txt"))) for name in (TEXT, *TESTS.values())
     }
-    both = (content_of(folder / name) for name in ("train_CLS.tsv", "train_LM.txt"))
+    both = (content_of(folder / name, SOURCE) for name in ("train_CLS.tsv", "train_LM.txt"))
     return sorted(set().union(*map(cut, both))), sentences, texts
 
 
@@ -140,18 +142,9 @@ def tokenizer() -> Callable[[str], Tokens]:
     raise ValueError(f"the files are not tokenized, and {problem}; or give tokenized files")
 
 
-def content_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; it belongs to {SOURCE}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8, got another byte at {error.start}") from None
-
-
 def lines_of(path: Path) -> list[str]:
     """The lines of a file. ValueError for an empty one, which no text and no list of words has."""
-    lines = content_of(path).removesuffix("\n").split("\n")
+    lines = content_of(path, SOURCE).removesuffix("\n").split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             raise ValueError(f"{path}, line {number}: expected text, got an empty line")

@@ -8,5 +8,6 @@ results     tables, figures and claims, and the files made of them
 tables      tables of mean ± std
 figures     the style of figures, and writing them
 panels      figures that all sweeps share
+bands       figures of curves over training, as bands over seeds
 maps        figures of attention
 """

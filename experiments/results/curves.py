@@ -93,3 +93,16 @@ def roughness(trial: TrialRecord, key: str) -> float:
         values = [math.log10(v) for v in values if v > 0]
     changes = [abs(b - a) for a, b in pairwise(values)]
     return math.fsum(changes) / len(changes) if changes else math.nan
+
+
+def number(value: float | None) -> float:
+    """A value of a record, where None stands for a number that is not finite: NaN."""
+    return math.nan if value is None else value
+
+
+def by_record(
+    trials: Sequence[TrialRecord], key: str, shown: Callable[[float | None], float] = number
+) -> list[list[float]]:
+    """The values of all trials at each record after the first, up to the last that all have."""
+    curves = [[shown(r.get(key)) for r in t.records[1:]] for t in trials]
+    return [list(values) for values in zip(*curves, strict=False)]

@@ -34,6 +34,16 @@ class Group(NamedTuple):
         return where(trials, **{self.setting: self.value})
 
 
+class Having(NamedTuple):
+    """Trials with several settings, where a `Group` has one."""
+
+    label: str
+    settings: dict[str, Any]
+
+    def of(self, trials: Trials) -> list[TrialRecord]:
+        return where(trials, **self.settings)
+
+
 class Setting(NamedTuple):
     """A setting that a sweep varies, and its axis."""
 

@@ -4,7 +4,7 @@ task, bag                  what is trained: settings, batches, loss, measures; a
 options, tokenize          what the command lines share; the data as tokens, once
 classifier ... timing      one module an experiment, each a command: docs/experiments.md
 seed, measures             the numbers of the seed; quantities of trials, and groups of these
-accuracies, figures        a table and figures that several experiments have
+accuracies                a table that several experiments have
 attention                  what a model attends to: maps, and numbers over a test set
 generate, live             text from a language model; the section of the page that has one
 errata, report             where the seed seems wrong; all experiments on one page and in one PDF

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from experiments.results.claims import Says, decide, mean_of, paired
-from experiments.results.curves import Quantity
+from experiments.results.curves import Quantity, by_record, number
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell, cells_of, spread_table
 from experiments.results.trials import Trials, by_group, finished
@@ -33,12 +33,10 @@ from experiments.speeches.measures import (
     TEST,
     TEXTS,
     as_the_seed,
-    by_record,
     classifiers,
     exp,
     language_models,
     logarithm,
-    number,
     of_classifiers,
     of_language_models,
     percent,
@@ -80,12 +78,12 @@ class Options(options.Options):
 
 
 def results(trials: Trials) -> Results:
-    from experiments.speeches import figures
+    from experiments.results import bands
 
     ended = finished(trials)
     sentences, texts = classifiers(ended), language_models(ended)
     accuracy = [
-        figures.Curve(
+        bands.Curve(
             group.label, by_record(of, "test_accuracy", percent),
             group.color,
         )
@@ -93,7 +91,7 @@ def results(trials: Trials) -> Results:
     ]  # fmt: skip
     panels = {
         name: [
-            figures.Curve(group.label, by_record(of, key, exp), group.color)
+            bands.Curve(group.label, by_record(of, key, exp), group.color)
             for group, of in by_group(texts, POSITIONS).items()
         ]
         for name, key in LOSSES.items()
@@ -101,7 +99,7 @@ def results(trials: Trials) -> Results:
     every = texts[0].settings["every"] if texts else 1
     lengths = {
         name: [
-            figures.Curve(f"{n}", by_record(ALIBI.of(texts), f"{key}_{n}", exp), color)
+            bands.Curve(f"{n}", by_record(ALIBI.of(texts), f"{key}_{n}", exp), color)
             for n, color in zip(LENGTHS, ("#0072B2", "#D55E00", "#009E73"), strict=True)
         ]
         for key, name in TEXTS.items()
@@ -121,11 +119,11 @@ def results(trials: Trials) -> Results:
         ],
         [
             Drawing("accuracy", f"Figure 8: test accuracy over epochs, {over}.",
-                    figures.curves({"": accuracy}, "epoch", "%")),
+                    bands.curves({"": accuracy}, "epoch", "%")),
             Drawing("perplexity", f"Figure 9: perplexity, {over}.",
-                    figures.curves(panels, "iteration", "perplexity", every=every, log=True)),
+                    bands.curves(panels, "iteration", "perplexity", every=every, log=True)),
             Drawing("lengths", f"Figure 10: ALiBi, in windows of 32, 64 and 128 tokens, {over}.",
-                    figures.curves(lengths, "iteration", "perplexity", every=every, log=True)),
+                    bands.curves(lengths, "iteration", "perplexity", every=every, log=True)),
         ],
         decide(CLAIMS, as_the_seed(ended)),
         Answer(

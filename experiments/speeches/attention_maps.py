@@ -21,7 +21,7 @@ from experiments.results.claims import Finding, Says, by_share, decide, mean_of
 from experiments.results.curves import Quantity, spread
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell
-from experiments.results.trials import Trials, finished
+from experiments.results.trials import Having, Trials, finished
 from experiments.speeches import options
 from experiments.speeches.attention import (
     ClassifyAndLook,
@@ -31,7 +31,6 @@ from experiments.speeches.attention import (
 )
 from experiments.speeches.measures import (
     OF_BOTH,
-    Having,
     as_the_seed,
     classifiers,
     language_models,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from experiments.data.speeches import SPEAKERS
 from experiments.results.claims import Says, decide, mean_of, one_of
-from experiments.results.curves import Quantity, spread
+from experiments.results.curves import Quantity, by_record, number, spread
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell, cells_of
 from experiments.results.trials import Group, Trials, finished
@@ -30,9 +30,7 @@ from experiments.speeches.measures import (
     TRAIN_LOSS,
     as_the_seed,
     bags_of_words,
-    by_record,
     classifiers,
-    number,
     only_one_right,
     percent,
 )
@@ -71,13 +69,13 @@ class Options(options.Options):
 
 
 def results(trials: Trials) -> Results:
-    from experiments.speeches import figures  # matplotlib takes a second to import
+    from experiments.results import bands  # matplotlib takes a second to import
 
     bags, trials = bags_of_words(trials), classifiers(trials)
     ended = finished(trials)
     title = "Padding: seen by attention and in the mean over 32 places, or not"
     curves = [
-        figures.Curve(
+        bands.Curve(
             name.removesuffix(", %"), by_record(SEEN.of(trials), key, percent),
             PADDINGS[i - 1].color, [row[i] for row in TABLE_1],
         )
@@ -94,7 +92,7 @@ def results(trials: Trials) -> Results:
             accuracies("padding", title, ended, PADDINGS),
             baseline(SEEN.of(ended), finished(bags)),
         ],
-        [Drawing("accuracy", caption, figures.curves({"": curves}, "epoch", "%"))],
+        [Drawing("accuracy", caption, bands.curves({"": curves}, "epoch", "%"))],
         decide(CLAIMS, as_the_seed(ended)),
         Answer(f"Right in the test set, %: {cell(TEST, TEST.over(SEEN.of(ended)))}", "epochs"),
         shown=OF_CLASSIFIERS,

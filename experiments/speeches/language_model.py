@@ -14,7 +14,7 @@ import sys
 from dataclasses import dataclass
 
 from experiments.results.claims import Says, decide, one_of, paired
-from experiments.results.curves import spread
+from experiments.results.curves import by_record, spread
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.tables import cell, spread_table
 from experiments.results.trials import Group, Trials, by_group, finished, where
@@ -23,7 +23,6 @@ from experiments.speeches.measures import (
     OF_LANGUAGE_MODELS,
     TEXTS,
     as_the_seed,
-    by_record,
     exp,
     logarithm,
     perplexity,
@@ -67,7 +66,7 @@ class Options(options.Options):
 
 
 def results(trials: Trials) -> Results:
-    from experiments.speeches import figures
+    from experiments.results import bands
 
     with_dropout, trials = trials, where(trials, dropout=0.0)
     ended = finished(trials)
@@ -90,7 +89,7 @@ def results(trials: Trials) -> Results:
     every = trials[0].settings["every"]
     panels = {
         group.label: [
-            figures.Curve(name, by_record(of, key, exp), COLORS[name], theirs(of, i))
+            bands.Curve(name, by_record(of, key, exp), COLORS[name], theirs(of, i))
             for i, (name, key) in enumerate(SAMPLED.items())
         ]
         for group, of in by_group(trials, HIDDEN).items()
@@ -99,7 +98,7 @@ def results(trials: Trials) -> Results:
         "Perplexity on the text learnt from and on the three tests, mean ± one standard deviation "
         "over seeds as a band, beside tables 2 and 3 of the seed (dashed)."
     )
-    figure = figures.curves(panels, "iteration", "perplexity", every=every, log=True)
+    figure = bands.curves(panels, "iteration", "perplexity", every=every, log=True)
     last = ", ".join(f"{n} {cell(q, q.over(WIDE.of(ended)))}" for n, q in COLUMNS.items())
     return Results(
         tables,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments.data.speeches import SPEAKERS, TESTS
 from experiments.results.claims import Test
-from experiments.results.curves import Quantity
+from experiments.results.curves import Quantity, number
 from experiments.results.trials import Group, Trials, where
 from experiments.speeches.task import SHORT, Classify, Predict, unpacked
 from experiments.train.records import TrialRecord
@@ -29,35 +27,13 @@ POSITIONS = LEARNED, ALIBI, NONE = (
 SIGNED = Group("positions", "signed", "ALiBi, signed", "#CC79A7", "#E5B3D0")
 
 
-class Having(NamedTuple):
-    """Trials with several settings, where a `Group` has one."""
-
-    label: str
-    settings: dict[str, Any]
-
-    def of(self, trials: Trials) -> list[TrialRecord]:
-        return where(trials, **self.settings)
-
-
-# --- values in records: of a number, which is None where it was not finite ------------------------
-def number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
+# --- values in records ----------------------------------------------------------------------------
 def percent(share: float | None) -> float:
     return 100 * number(share)
 
 
 def exp(loss: float | None) -> float:
     return math.exp(number(loss))
-
-
-def by_record(
-    trials: Sequence[TrialRecord], key: str, shown: Callable[[float | None], float] = number
-) -> list[list[float]]:
-    """The values of all trials at each record after the first, up to the last that all have."""
-    curves = [[shown(r.get(key)) for r in t.records[1:]] for t in trials]
-    return [list(values) for values in zip(*curves, strict=False)]
 
 
 # --- the classifier -------------------------------------------------------------------------------

@@ -13,20 +13,13 @@ import sys
 from dataclasses import dataclass
 
 from experiments.results.claims import Finding, Says, by_share, decide, one_of, paired
+from experiments.results.curves import by_record
 from experiments.results.results import Answer, Drawing, Results
 from experiments.results.tables import cell
-from experiments.results.trials import Trials, finished
+from experiments.results.trials import Having, Trials, finished
 from experiments.speeches import options
 from experiments.speeches.accuracies import accuracies
-from experiments.speeches.measures import (
-    GAP,
-    OF_CLASSIFIERS,
-    TEST,
-    Having,
-    as_the_seed,
-    by_record,
-    percent,
-)
+from experiments.speeches.measures import GAP, OF_CLASSIFIERS, TEST, as_the_seed, percent
 from experiments.speeches.seed import BEST_REGULARIZED
 from experiments.speeches.task import Classify
 from experiments.sweep.experiment import Experiment, main
@@ -69,12 +62,12 @@ class Options(options.Options):
 
 
 def results(trials: Trials) -> Results:
-    from experiments.speeches import figures
+    from experiments.results import bands
 
     ended = finished(trials)
     panels = {
         kind.label: [
-            figures.Curve(name, by_record(kind.of(trials), key, percent), color)
+            bands.Curve(name, by_record(kind.of(trials), key, percent), color)
             for key, name, color in (
                 ("learnt_accuracy", "training set", "#0072B2"),
                 ("test_accuracy", "test set", "#D55E00"),
@@ -89,7 +82,7 @@ def results(trials: Trials) -> Results:
     right = ", ".join(f"{k.label} {cell(TEST, TEST.over(k.of(ended)))}" for k in (PLAIN, BOTH[0]))
     return Results(
         [accuracies("kinds", "Each by itself, and both", ended, KINDS)],
-        [Drawing("accuracy", caption, figures.curves(panels, "epoch", "%"))],
+        [Drawing("accuracy", caption, bands.curves(panels, "epoch", "%"))],
         decide(CLAIMS, as_the_seed(ended)),
         Answer(f"Right in the test set, %: {right}", "kinds"),
         shown=OF_CLASSIFIERS,

@@ -198,8 +198,10 @@ class SinusoidalPositions(Module):
         self.table: Tensor
         self.register_buffer("table", Tensor(table.astype(DEFAULT_DTYPE)), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x + Tensor(rows(self.table, x).data[: x.shape[-2]])
+    def forward(self, x: Tensor, start: int = 0) -> Tensor:
+        """start: the position of the first row of x."""
+        table = rows(self.table, x, start).data[start : start + x.shape[-2]]
+        return x + Tensor(table)
 
     def extra_repr(self) -> str:
         return "" if self.exponent == "vaswani" else f"exponent={self.exponent}"
@@ -226,11 +228,13 @@ class LearnedPositions(Module):
         return x + table.reshape((*lead, *(1,) * (x.ndim - table.ndim), length, dim))
 
 
-def rows(table: Tensor, x: Tensor) -> Tensor:
+def rows(table: Tensor, x: Tensor, start: int = 0) -> Tensor:
     """The table. ValueError unless it has a row for each position of x, as wide as x."""
-    if x.ndim < 2 or x.shape[-2] > table.shape[-2] or x.shape[-1] != table.shape[-1]:
+    left = table.shape[-2] - start
+    if start < 0 or x.ndim < 2 or x.shape[-2] > left or x.shape[-1] != table.shape[-1]:
+        after = f" from position {start} on" if start else ""
         raise ValueError(
-            f"positions: expected x (..., T, {table.shape[-1]}) with T <= {table.shape[-2]}, "
+            f"positions: expected x (..., T, {table.shape[-1]}) with T <= {left}{after}, "
             f"got {x.shape}"
         )
     return table

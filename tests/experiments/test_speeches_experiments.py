@@ -10,9 +10,9 @@ from speech_corpus import write_corpus
 
 from experiments.results.claims import mean_of, one_of, paired
 from experiments.results.curves import Quantity
+from experiments.results.trials import Having
 from experiments.speeches import measures, regularization
 from experiments.speeches.accuracies import accuracies, mcnemar
-from experiments.speeches.measures import Having
 from experiments.speeches.task import Classify, Predict
 from experiments.sweep import launch
 from experiments.sweep.experiment import main

@@ -1,4 +1,4 @@
-"""Figures of the experiments on speeches: our curves as bands, the seed's dashed."""
+"""Figures of curves over training: ours as bands over seeds, a seed's dashed."""
 
 from __future__ import annotations
 
