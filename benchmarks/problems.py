@@ -25,7 +25,7 @@ from experiments.train.task import Task
 Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
 SumModel = Literal["lstm", "gpt"]
 SpeechModel = Literal["speech-classifier", "speech-language-model"]
-Model = Literal[SumModel, SpeechModel, Literal["bert"]]
+Model = Literal[SumModel, SpeechModel, "bert"]
 
 
 @dataclass(frozen=True)

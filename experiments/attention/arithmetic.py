@@ -5,8 +5,8 @@ validation, batches of 32, three epochs, AdamW with rate 5e-5 and weight decay .
 linear schedule whose first tenth is a warm-up, clipping at norm 1.
 
 An encoder begins as `checkpoint` says: as MiniLM, pretrained on masked words here (see
-`experiments.attention.pretraining`), or untrained. Its table of word embeddings has only rows of the
-word pieces that occur: the other rows get no gradient, so that weight decay alone would change them,
+`experiments.attention.pretraining`), or untrained. Its table of word embeddings has only the rows
+of the word pieces that occur: other rows get no gradient, so only weight decay would change them,
 and nothing would ever read them. Losses and all other weights are those of the whole table, except
 for rounding in the sum of squares by which gradients are clipped.
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -30,7 +30,7 @@ from experiments.data.arithmetic import CLASSES, Expressions, VerbalArithmetic
 from experiments.data.place import data_folder
 from experiments.train import records
 from experiments.train.records import Record
-from experiments.train.task import Rows, Task
+from experiments.train.task import Task
 from experiments.train.trial import Trial
 from minigrad import device as devices
 from models import BertClassifier, BertConfig
@@ -83,11 +83,10 @@ class Arithmetic(Trial):
         self.config(1)
 
     def config(self, vocabulary_size: int) -> BertConfig:
-        """The sizes of the model for so many word pieces; those of MiniLM for MiniLM."""
-        sizes = {"layers": self.layers, "d": self.d, "heads": self.heads, "hidden": self.hidden}
-        if self.checkpoint == "minilm" and sizes != MINILM:
-            raise ValueError(f"checkpoint: minilm has {MINILM}, got {sizes}")
-        return BertConfig(vocabulary_size, **sizes, dropout=self.dropout)
+        """The sizes of the model for so many word pieces."""
+        return BertConfig(
+            vocabulary_size, self.d, self.layers, self.heads, self.hidden, dropout=self.dropout
+        )
 
     def rate(self, step: int, per_epoch: int) -> float:
         """From 0 up to lr in the first tenth of all steps, then down to 0 at their end."""
@@ -159,9 +158,12 @@ class ArithmeticTask(Task):
         train, val = arithmetic.split(source.train, trial.seed)
         self.parts = {"train": train, "val": val, "test": source.test}
         self.size = len(train)
-        minilm = checkpoint_folder() if trial.checkpoint == "minilm" else None
-        tokenizer = minilm and read_tokenizer(minilm, minilm_config(minilm))
-        cut = (lambda text: tokenizer.encode(text).tokens) if tokenizer else whole_words
+        cut = whole_words
+        if trial.checkpoint == "minilm":
+            folder = checkpoint_folder()
+            config = minilm_config(folder, trial)
+            tokenizer = read_tokenizer(folder, config)
+            cut = lambda text: tokenizer.encode(text).tokens
         texts = [*source.train.texts, *source.test.texts]
         self.pieces, numbers = in_pieces(texts, cut)
         self.ids, self.labels = {}, {}
@@ -170,8 +172,8 @@ class ArithmeticTask(Task):
             self.ids[name] = mg.tensor(ids, device=device)
             self.labels[name] = mg.tensor(part.labels, device=device)
         self.model = BertClassifier(trial.config(len(self.pieces)), len(CLASSES)).to(device)
-        if minilm:
-            state = read_state(minilm, minilm_config(minilm))
+        if trial.checkpoint == "minilm":
+            state = read_state(folder, config)
             self.take_over(state, [tokenizer.token_to_id(piece) for piece in self.pieces])
         if trial.way != "fine-tuned":
             self.model.bert.requires_grad_(False)
@@ -215,12 +217,13 @@ class ArithmeticTask(Task):
         return record
 
 
-def minilm_config(folder: Path) -> BertConfig:
-    """The sizes of the checkpoint in a folder. ValueError unless they are those of MiniLM."""
-    config = read_config(folder)
-    if wrong := [f"{n} {getattr(config, n)}" for n, v in MINILM.items() if getattr(config, n) != v]:
-        wanted = ", ".join(f"{name} {value}" for name, value in MINILM.items())
-        raise ValueError(f"{folder}: expected MiniLM, {wanted}; got {', '.join(wrong)}")
+def minilm_config(folder: Path, trial: Arithmetic) -> BertConfig:
+    """The sizes of the checkpoint in a folder. ValueError unless they are those of the trial."""
+    config, wanted = read_config(folder), trial.config(1)
+    pairs = {name: (getattr(wanted, name), getattr(config, name)) for name in MINILM}
+    if wrong := [f"{name} {given}" for name, (size, given) in pairs.items() if given != size]:
+        expected = ", ".join(f"{name} {size}" for name, (size, _) in pairs.items())
+        raise ValueError(f"{folder}: expected MiniLM, {expected}; got {', '.join(wrong)}")
     return config
 
 
@@ -237,66 +240,8 @@ def shares(part: Expressions, right: np.ndarray[Any, Any]) -> dict[str, float]:
     groups = {"accuracy": labels >= 0, **classes, "plus": ~part.minus & (labels == 2)}
     for low, high in GAPS:
         groups[f"minus_{low}_{high}"] = part.minus & (low <= part.gaps) & (part.gaps <= high)
-    values = {name: float(right[of].mean()) if of.any() else math.nan for name, of in groups.items()}
+    values = {
+        name: float(right[of].mean()) if of.any() else math.nan for name, of in groups.items()
+    }
     balanced = [values[name] for name, of in classes.items() if of.any()]
     return {**values, "balanced": sum(balanced) / len(balanced)}
-
-
-# --- a frozen encoder, and its head to convergence ------------------------------------------------
-@dataclass(frozen=True)
-class Head(Arithmetic):
-    """The classifier on what a frozen encoder gives without dropout, trained to convergence.
-
-    All expressions in every step, which find the one minimum of the loss.
-
-    penalty: factor of half the sum of the classifier's squared weights.
-    """
-
-    batch_size: int = PER_EPOCH * 32
-    steps: int = 2_000
-    optimizer: Literal["adamw", "adam", "sgd", "momentum"] = "adam"
-    lr: float = 0.03
-    weight_decay: float = 0.0
-    clip: float = math.inf
-    way: Way = "head"
-    penalty: float = 1e-4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.penalty >= 0:
-            raise ValueError(f"penalty: expected at least 0, got {self.penalty}")
-
-    def rate(self, step: int, per_epoch: int) -> float:
-        """Falls to 0, so that Adam comes to rest."""
-        return self.lr * (1 - step / self.steps)
-
-    def due(self, step: int, per_epoch: int) -> bool:
-        return step % 200 == 0
-
-    def task(self, device: str) -> Task:
-        return HeadTask(self, device)
-
-
-class HeadTask(ArithmeticTask):
-    """Features are computed once. `train_loss` is without the penalty."""
-
-    def order(self, epoch: int) -> list[Rows]:
-        return [np.arange(self.size)]
-
-    @functools.cached_property
-    def features(self) -> dict[str, mg.Tensor]:
-        """By part (N, d): what the pooler gives, in evaluation mode."""
-        self.model.bert.eval()
-        with mg.no_grad():
-            return {
-                name: self.model.bert(ids, ids != PAD)[1]
-                for name, ids in self.ids.items()
-            }
-
-    def logits(self, part: str, rows: Any) -> mg.Tensor:
-        return self.model.classifier(self.features[part][rows])
-
-    def loss(self, rows: mg.Tensor) -> tuple[mg.Tensor, Sequence[mg.Tensor]]:
-        loss, sums = super().loss(rows)
-        weights = self.model.classifier.weight
-        return loss + 0.5 * self.trial.penalty * mg.square(weights).sum(), sums

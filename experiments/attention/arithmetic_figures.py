@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from experiments.attention import bert
-from experiments.attention.bert import LABELS, MAJORITY, Kind
-from experiments.attention.seed import FINE_TUNED, FROZEN, OTHER_DOMAIN
-from experiments.results import trends
+from experiments.attention.arithmetic import EPOCHS
+from experiments.attention.arithmetic_measures import (
+    BY_GAP,
+    LABELS,
+    MAJORITY,
+    THEIRS,
+    Kind,
+    label_of,
+)
+from experiments.results import bands, trends
+from experiments.results.curves import by_record, number
 from experiments.results.figures import STYLE, draw_grid
-from experiments.results.panels import draw_mean
 from experiments.results.trials import Trials
 
 ACCURACY = (
@@ -23,11 +27,10 @@ ACCURACY = (
     "splits as a band. Grey: the majority rate. Crosses: the seed after three epochs, fine-tuned, "
     "frozen, and with an encoder of other text."
 )
-BY_GAP = (
-    "Validation accuracy after the longest training by |a - b|, mean and 95 % interval over splits. "
-    "a + b: sums that are positive; a - a: expressions that are zero."
+GAPS = (
+    "Validation accuracy after the longest training by |a - b|, mean and 95 % interval over "
+    "splits. a + b > 0: sums that are positive; = 0: expressions that are zero."
 )
-SEED = {"fine-tuned": {"minilm": FINE_TUNED, "unrelated": OTHER_DOMAIN}, "frozen": {"minilm": FROZEN}}
 
 
 def panels_of(there: Sequence[Kind]) -> dict[tuple[str, float], list[Kind]]:
@@ -40,55 +43,53 @@ def panels_of(there: Sequence[Kind]) -> dict[tuple[str, float], list[Kind]]:
     return {key: [k for k in of if k.steps == most[key]] for key, of in panels.items()}
 
 
-def axes_of(panels: dict[tuple[str, float], list[Kind]]) -> tuple[Figure, Any]:
-    """A panel for each way and rate, with the majority rate."""
-    n = max(1, len(panels))
-    figure = Figure(figsize=(1.2 + 3.0 * n, 3.4), layout="constrained")
-    axes = figure.subplots(1, n, squeeze=False, sharey=True)[0]
-    for ax, (way, lr) in zip(axes, panels, strict=False):
-        ax.set_title(f"{way}, rate {lr:g}", loc="left")
-        ax.axhline(MAJORITY, color="0.6", linewidth=0.9)
-        draw_grid(ax)
-    axes[0].set_ylabel("right, %")
-    return figure, axes
+def title_of(way: str, lr: float) -> str:
+    return f"{way}, rate {lr:g}"
 
 
-@mpl.rc_context(STYLE)
 def accuracy(trials: Trials, there: Sequence[Kind]) -> Figure:
     panels = panels_of(there)
-    figure, axes = axes_of(panels)
-    for ax, ((way, lr), of_panel) in zip(axes, panels.items(), strict=False):
-        for kind in of_panel:
-            label, color = LABELS[kind.start]
-            curves = [[100 * r["val_accuracy"] for r in t.records] for t in kind.of(trials)]
-            least = min(map(len, curves))
-            values = np.array([curve[:least] for curve in curves])
-            draw_mean(ax, np.arange(least), values, color=color, label=label, linewidth=1.3)
-            if lr == bert.SEED_RATE and kind.start in SEED.get(way, {}):
-                ax.plot(3, 100 * SEED[way][kind.start], "x", color=color)
-        ax.set_xlabel("epoch")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.legend(fontsize=7)
+    drawn = {
+        title_of(way, lr): [
+            bands.Curve(
+                label_of(kind.start),
+                by_record(kind.of(trials), "val_accuracy", lambda share: 100 * number(share)),
+                LABELS[kind.start][1],
+            )
+            for kind in of_panel
+        ]
+        for (way, lr), of_panel in panels.items()
+    }
+    figure = bands.curves(drawn or {"": []}, "epoch", "right, %")
+    for ax, (way, lr) in zip(figure.axes, panels, strict=False):
+        ax.axhline(MAJORITY, color="0.6", linewidth=0.9)
+        for kind, share in THEIRS.items():
+            if (kind.way, kind.lr) == (way, lr):
+                ax.plot(EPOCHS, 100 * share, "x", color=LABELS[kind.start][1])
     return figure
 
 
 @mpl.rc_context(STYLE)
 def by_gap(trials: Trials, there: Sequence[Kind]) -> Figure:
     panels = panels_of(there)
-    figure, axes = axes_of(panels)
-    x = np.arange(len(bert.BY_GAP))
-    for ax, of_panel in zip(axes, panels.values(), strict=False):
+    figure = Figure(figsize=(1.2 + 3.4 * max(1, len(panels)), 3.4), layout="constrained")
+    axes = figure.subplots(1, max(1, len(panels)), squeeze=False, sharey=True)[0]
+    x = np.arange(len(BY_GAP))
+    for ax, ((way, lr), of_panel) in zip(axes, panels.items(), strict=False):
         for i, kind in enumerate(of_panel):
-            label, color = LABELS[kind.start]
             of = kind.of(trials)
-            means = [trends.average([q.of(t) for t in of]) for q in bert.BY_GAP.values()]
+            means = [trends.average([q.of(t) for t in of]) for q in BY_GAP.values()]
             values = [mean.value if mean else np.nan for mean in means]
             halves = [mean.interval[1] - mean.value if mean and mean.interval else 0.0
                       for mean in means]  # fmt: skip
             shifted = x + 0.08 * (i - (len(of_panel) - 1) / 2)  # or bars would hide each other
-            ax.errorbar(shifted, values, halves, color=color, label=label, marker="o",
+            ax.errorbar(shifted, values, halves, color=LABELS[kind.start][1],
+                        label=label_of(kind.start), marker="o",
                         markersize=3, linewidth=1.0, capsize=2)  # fmt: skip
-        ax.set_xticks(x, [*bert.BY_GAP], fontsize=7, rotation=45)
+        ax.set_xticks(x, [*BY_GAP], fontsize=7, rotation=45)
         ax.set_xlabel("|a - b|")
-        ax.legend(fontsize=7)
+        ax.set_title(title_of(way, lr), loc="left")
+        draw_grid(ax)
+        ax.legend(fontsize=8)
+    axes[0].set_ylabel("right, %")
     return figure

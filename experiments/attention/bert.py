@@ -3,11 +3,12 @@
     python -m experiments.attention.bert --data FOLDER --scale small        # shows that it works
     python -m experiments.attention.bert --data FOLDER --checkpoint FOLDER
 
-An encoder is fine-tuned whole, or frozen below a new classifier, for three epochs as in the seed and
-for ten; a frozen one's classifier is also trained to convergence. Encoders begin as MiniLM, as small
-ones of our own that were pretrained on text about numbers, on other text, or on that without number
-words, and untrained. The seed's MathBERT and BERTweet come in no package. Twenty splits, each with a
-new classifier, since 42 steps hardly move a frozen encoder's classifier from where it is drawn.
+An encoder is fine-tuned whole, or frozen below a new classifier, for three epochs as in the seed
+and for ten; a frozen one's classifier is also trained to convergence. Encoders begin as MiniLM, as
+small ones of our own that were pretrained on text about numbers, on other text, or on that without
+number words, and untrained. The seed's MathBERT and BERTweet come in no package. Twenty splits,
+each with a new classifier, since 42 steps hardly move that of a frozen encoder from where it was
+drawn.
 
 `--data` has verbal_arithmetic/*.csv, and for the encoders of our own numbers/*.txt and
 unrelated/*.txt, which `python -m experiments.attention.texts` makes.
@@ -21,19 +22,41 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 from experiments.attention.arithmetic import (
     EPOCHS,
-    GAPS,
     PER_EPOCH,
     Arithmetic,
-    Head,
     Start,
     Way,
     minilm_config,
 )
+from experiments.attention.arithmetic_measures import (
+    BALANCED,
+    BY_GAP,
+    LABELS,
+    LOG_SPEED,
+    MAJORITY,
+    OF_CLASS,
+    OWN,
+    OWN_RATE,
+    SEED_RATE,
+    SPEED,
+    TEST,
+    THEIRS,
+    VAL,
+    Kind,
+    as_the_seed,
+    interval_data,
+    kinds,
+    label_of,
+    of_pretraining,
+    speed,
+    with_interval,
+)
 from experiments.attention.checkpoint import checkpoint_folder, checkpoint_in
+from experiments.attention.head import Head
 from experiments.attention.pretraining import COUNTS, MaskedWords, Text
 from experiments.attention.seed import (
     FINE_TUNED,
@@ -43,30 +66,18 @@ from experiments.attention.seed import (
     SPEED_FROZEN,
 )
 from experiments.data import arithmetic, texts
-from experiments.data.arithmetic import CLASSES
 from experiments.data.place import data_folder, data_in
 from experiments.results import trends
 from experiments.results.claims import Estimate, Says, Test, decide, mean_of, one_of, paired
 from experiments.results.curves import Quantity
 from experiments.results.results import Answer, Drawing, Results, Table
-from experiments.results.trials import Trials, finished, pairs, where
+from experiments.results.trials import Trials, finished, pairs
 from experiments.sweep import experiment
 from experiments.sweep.experiment import Experiment, main
 from experiments.train import records
-from experiments.train.records import TrialRecord
 from experiments.train.trial import Trial
 
-SEED_RATE, OWN_RATE = Arithmetic.lr, 5e-4  # a small encoder needs larger steps, so it gets both
-MAJORITY = 100 * 478 / 640  # %: of the expressions to learn from, those that are positive
-OWN = {"layers": 4, "d": 128, "heads": 4, "hidden": 512}  # sizes of our own encoders
 SMALL = {"layers": 1, "d": 16, "heads": 2, "hidden": 32}  # at small scale
-LABELS: dict[Start, tuple[str, str]] = {  # what an encoder begins as, and its colour
-    "minilm": ("MiniLM", "#0072B2"),
-    "numbers": ("text about numbers", "#D55E00"),
-    "unrelated": ("other text", "#009E73"),
-    "no numbers": ("other text without number words", "#CC79A7"),
-    "scratch": ("untrained", "#E69F00"),
-}
 
 
 @dataclass(frozen=True)
@@ -145,7 +156,7 @@ class Options(experiment.Options):
             for start in {*self.chosen} & {*get_args(Text)}:
                 texts.files_of(folder, "numbers" if start == "numbers" else "unrelated")
             if "minilm" in self.chosen:
-                minilm_config(checkpoint_folder())
+                minilm_config(checkpoint_folder(), Arithmetic())
 
     @contextmanager
     def how(self) -> Iterator[None]:
@@ -159,106 +170,6 @@ def ways_of(start: Start) -> list[tuple[Way, float]]:
     return ways if start == "minilm" else [*ways, ("fine-tuned", OWN_RATE)]
 
 
-def label_of(start: Start) -> str:
-    return LABELS[start][0]
-
-
-# --- which trials ---------------------------------------------------------------------------------
-class Kind(NamedTuple):
-    """Trials of verbal arithmetic that differ only in their seed."""
-
-    start: Start
-    way: Way
-    lr: float
-    steps: int
-
-    @property
-    def label(self) -> str:
-        rate = "" if self.way == "head" or self.lr == SEED_RATE else f", rate {self.lr:g}"
-        return f"{label_of(self.start)}, {self.way}{rate}"
-
-    @property
-    def epochs(self) -> str:
-        return "to convergence" if self.way == "head" else f"{self.steps / PER_EPOCH:g} epochs"
-
-    def of(self, trials: Trials) -> list[TrialRecord]:
-        settings = {"checkpoint": self.start, "way": self.way, "lr": self.lr, "steps": self.steps}
-        return where(of_arithmetic(trials), **settings)
-
-
-def of_arithmetic(trials: Trials) -> list[TrialRecord]:
-    return [t for t in trials if "checkpoint" in t.settings]
-
-
-def of_pretraining(trials: Trials) -> list[TrialRecord]:
-    return [t for t in trials if "text" in t.settings]
-
-
-def as_the_seed(trials: Trials) -> list[TrialRecord]:
-    """The trials with the sizes and the batches of the full scale; claims need no others."""
-    return where(of_arithmetic(trials), batch_size=Arithmetic.batch_size, **MINILM) + [
-        t for sizes in (OWN,) for t in where(of_arithmetic(trials), **sizes)
-    ]
-
-
-def kinds(trials: Trials) -> list[Kind]:
-    """Those that there are, in the order of `LABELS` and `Way`."""
-    there = {
-        Kind(*(t.settings[name] for name in ("checkpoint", "way", "lr", "steps")))
-        for t in of_arithmetic(trials)
-    }
-    starts, ways = [*LABELS], get_args(Way)
-    return sorted(there, key=lambda k: (starts.index(k.start), ways.index(k.way), k.lr, k.steps))
-
-
-# --- numbers --------------------------------------------------------------------------------------
-def percent(key: str, name: str) -> Quantity:
-    """A share after the last epoch."""
-
-    def of(trial: TrialRecord) -> float:
-        share = trial.records[-1].get(key)
-        return math.nan if share is None else 100 * share
-
-    return Quantity(name, of, 1, (".1f", ".1f"))
-
-
-def speed(trial: TrialRecord) -> float:
-    """Batches a second, without measuring."""
-    seconds = trial.status["seconds"]
-    return trial.status["step"] / seconds if seconds else math.nan
-
-
-VAL = percent("val_accuracy", "validation accuracy, %")
-BALANCED = percent("val_balanced", "balanced, %")
-OF_CLASS = [percent(f"val_{name}", f"{name}, %") for name in CLASSES]
-TEST = percent("test_accuracy", "test accuracy, %")
-BY_GAP = {
-    "a + b": percent("val_plus", "plus"),
-    "a - a": percent("val_zero", "zero"),
-    **{
-        f"{low}" if low == high else f"{low} to {high}": percent(f"val_minus_{low}_{high}", "")
-        for low, high in GAPS
-    },
-}
-SPEED = Quantity("batches a second", speed, 1, (".1f", ".1f"))
-LOG_SPEED = Quantity("log batches a second", lambda t: math.log(speed(t)))
-
-
-def with_interval(quantity: Quantity, trials: Trials) -> str:
-    """Mean and 95 % interval; "" if it is not known for any trial."""
-    mean = trends.average([quantity.of(t) for t in trials])
-    if mean is None:
-        return ""
-    form = quantity.formats[0]
-    inside = "" if mean.interval is None else " [{:{f}}, {:{f}}]".format(*mean.interval, f=form)
-    return f"{mean.value:{form}}{inside}"
-
-
-def interval_data(quantity: Quantity, trials: Trials) -> dict[str, Any] | None:
-    mean = trends.average([quantity.of(t) for t in trials])
-    return mean and mean.data()
-
-
 # --- results --------------------------------------------------------------------------------------
 def results(trials: Trials) -> Results:
     from experiments.attention import arithmetic_figures as figures
@@ -270,19 +181,12 @@ def results(trials: Trials) -> Results:
         [accuracies(ended, there), gaps(ended, there), speeds(ended, there), texts_table(ended)],
         [
             Drawing("accuracy", figures.ACCURACY, figures.accuracy(ended, there)),
-            Drawing("gaps", figures.BY_GAP, figures.by_gap(ended, there)),
+            Drawing("gaps", figures.GAPS, figures.by_gap(ended, there)),
         ],
         decide(CLAIMS, as_the_seed(ended)),
         Answer(f"Right in validation, %: {'; '.join(best) or 'no trial has ended'}", "accuracies"),
         shown=("val_accuracy", "val_balanced", "test_accuracy", "train_loss"),
     )
-
-
-THEIRS: dict[Kind, float] = {
-    Kind("minilm", "fine-tuned", SEED_RATE, EPOCHS * PER_EPOCH): FINE_TUNED,
-    Kind("minilm", "frozen", SEED_RATE, EPOCHS * PER_EPOCH): FROZEN,
-    Kind("unrelated", "fine-tuned", SEED_RATE, EPOCHS * PER_EPOCH): OTHER_DOMAIN,
-}
 
 
 def accuracies(trials: Trials, there: Sequence[Kind]) -> Table:
@@ -292,18 +196,17 @@ def accuracies(trials: Trials, there: Sequence[Kind]) -> Table:
     for kind in there:
         of = kind.of(trials)
         values = [VAL.of(t) for t in of]
-        rows.append([
-            kind.label, kind.epochs, str(len(of)), with_interval(VAL, of),
-            f"{min(values):.1f} to {max(values):.1f}", f"{100 * THEIRS[kind]:g}" if kind in THEIRS else "",
-            *(with_interval(q, of) for q in quantities[1:]),
-        ])  # fmt: skip
+        said = f"{100 * THEIRS[kind]:g}" if kind in THEIRS else ""
+        cells = [with_interval(quantity, of) for quantity in quantities]
+        between = f"{min(values):.1f} to {max(values):.1f}"
+        rows.append([kind.label, kind.epochs, str(len(of)), cells[0], between, said, *cells[1:]])
         data[f"{kind.label}, {kind.epochs}"] = [interval_data(q, of) for q in quantities]
     note = (
         "Mean and 95 % interval over splits. The validation accuracy is the seed's, of 192 "
         f"expressions. Whoever always says “positive” has {MAJORITY:.1f} % of all expressions to "
-        "learn from, 143 of 192 in every split (74.5 %), and 33.3 % balanced. 004: the seed has one "
-        "run each, with MathBERT, and BERTweet for other text. Only the classifier of a frozen "
-        "encoder is trained; “head”: the same without dropout, until it converges."
+        "learn from, 143 of 192 in every split (74.5 %), and 33.3 % balanced. 004: one run of the "
+        "seed each, with MathBERT, and with BERTweet for other text. Only the classifier of a "
+        "frozen encoder is trained; “head”: the same without dropout, until it converges."
     )
     heads = ["encoder", "trained", "splits", VAL.label, "from, to", "004"]
     heads += [q.label for q in quantities[1:]]
@@ -321,8 +224,8 @@ def gaps(trials: Trials, there: Sequence[Kind]) -> Table:
             name: interval_data(q, of) for name, q in BY_GAP.items()
         }
     note = (
-        "Accuracy in validation, %: sums that are positive, expressions that are zero, and "
-        "differences a - b by |a - b|. Mean and 95 % interval over splits."
+        "Accuracy in validation, %: of sums that are positive, of expressions that are zero, and "
+        "of differences a - b by |a - b|. Mean and 95 % interval over splits."
     )
     heads = ["encoder", "trained", *BY_GAP]
     return Table("gaps", "By the distance of the numbers", heads, rows, note, data)
@@ -343,9 +246,9 @@ def speeds(trials: Trials, there: Sequence[Kind]) -> Table:
             rows.append([label_of(start), way, str(len(of)), *cells])
             data[f"{start}, {way}"] = interval_data(SPEED, of)
     note = (
-        "Without measuring. The forward pass of a frozen encoder is the whole one, with dropout, as "
-        "in the seed. 004: batches a second that a progress bar shows, on another machine and with "
-        "an encoder of twice the layers and width."
+        "Without measuring. A frozen encoder runs forward in every step, with dropout, as in the "
+        "seed. 004: batches a second that a progress bar shows, on another machine and with an "
+        "encoder of twice the layers and width."
     )
     heads = ["encoder", "", "trials", SPEED.label, "seconds an epoch", "004"]
     return Table("speeds", "Training time, frozen and fine-tuned", heads, rows, note, data)
@@ -368,11 +271,11 @@ def texts_table(trials: Trials) -> Table:
     heads = ["text", "seed", "words", "number words", "rarest of them", "steps", "loss",
              "right", "right, number words", "minutes"]  # fmt: skip
     note = (
-        "Encoders of our own, equal but for the text, each with the most frequent words of its text "
-        "as vocabulary and the 22 words of verbal arithmetic in any case. Loss and share of masked "
-        "words that are guessed right, in windows that are not learnt from. Text about numbers has "
-        "expressions of verbal arithmetic with their values, and never says whether one is "
-        "negative, zero or positive."
+        "Encoders of our own, equal but for the text, each with the most frequent words of its "
+        "text as vocabulary, and the 22 words of verbal arithmetic in any case. Loss and share of "
+        "masked words that are guessed right, in windows that are not learnt from. Text about "
+        "numbers has expressions of verbal arithmetic with their values, and never says whether "
+        "one is negative, zero or positive."
     )
     return Table("texts", "Pretraining on masked words", heads, rows, note, data)
 

@@ -1,10 +1,10 @@
 """Small encoders of our own, pretrained by masked words on text about numbers and on other text.
 
-Seed 004 compares two encoders, one pretrained on mathematics and one on tweets, which also differ in
-size, vocabulary and the amount of text. These differ only in the text.
+Seed 004 compares two encoders, one pretrained on mathematics and one on tweets, which also differ
+in how they were trained, in vocabulary and in the amount of text. These differ only in the text.
 
-The protocol is that of BERT: of the words of a window 15 % are chosen, of which 80 % are hidden, 10 %
-become another word, and 10 % stay; the loss is that of guessing the chosen ones.
+The protocol is that of BERT: of the words of a window 15 % are chosen, of which 80 % are hidden,
+10 % become another word, and 10 % stay; the loss is that of guessing the chosen ones.
 """
 
 from __future__ import annotations

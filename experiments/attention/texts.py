@@ -6,12 +6,13 @@
     python -m experiments.attention.texts --snippets hutto_ICWSM_2014 --out DATA
 
     apt-get download derivations && dpkg-deb -x derivations_*.deb derivations
-    pdftotext derivations/usr/share/doc/derivations/derivations.pdf DATA/numbers/derivations.txt
+    cd derivations/usr/share/doc/derivations
+    pdftotext derivations.pdf DATA/numbers/derivations.txt
 
 DATA/numbers/sentences.txt has sentences about the numbers zero to nineteen that are made here:
 sums, differences, comparisons, counting. Many contain an expression of verbal arithmetic with its
-value, none says whether that is negative, zero or positive. The textbook is optional. DATA/unrelated
-has tweets and snippets of reviews and newspapers (Hutto and Gilbert, 2014).
+value, none says whether that is negative, zero or positive. The textbook is optional.
+DATA/unrelated has tweets and snippets of reviews and newspapers (Hutto and Gilbert, 2014).
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.arithmetic import NUMBERS
+from experiments.data.place import content_of
 from experiments.sweep import cli
 from minigrad.files import write_file
 
 PROG = "python -m experiments.attention.texts"
+SOURCE = "the folder hutto_ICWSM_2014 of vaderSentiment"
 TENS = ("twenty", "thirty")
 THINGS = ("apples", "books", "cars", "days", "eggs", "houses", "pages", "stones", "trees", "words")
 SNIPPETS = {  # their files, and what the texts are called
@@ -90,12 +93,7 @@ def sentences(n: int, seed: int = 0) -> Iterator[str]:
 
 def snippets(path: Path) -> list[str]:
     """The texts of a file with lines ID<TAB>RATING<TAB>TEXT."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; expected the folder hutto_ICWSM_2014") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8, got another byte at {error.start}") from None
+    lines = content_of(path, SOURCE).splitlines()
     texts = [line.split("\t", 2) for line in lines]
     for number, columns in enumerate(texts, 1):
         if len(columns) != 3:

@@ -7,8 +7,8 @@ The data of seed 004, section 3 (CSC413, 2023, bert.ipynb): all 800 expressions 
     arithmetic.train.texts, arithmetic.train.labels     # 640 texts and (640,)
     train, val = split(arithmetic.train, seed=0)        # 448 and 192
 
-A folder, or verbal_arithmetic in it, holds PA03_data_20_train.csv and PA03_data_20_test.csv with the
-columns index, input and label. Labels are compared with the values of the expressions.
+A folder, or verbal_arithmetic in it, holds PA03_data_20_train.csv and PA03_data_20_test.csv with
+the columns index, input and label. Labels are compared with the values of the expressions.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from experiments.data.place import content_of
 
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 NUMBERS = (
@@ -95,13 +97,7 @@ def find(folder: Path) -> Path:
 
 def read_file(path: Path) -> list[str]:
     """The texts of a file, whose labels are right."""
-    try:
-        content = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; it belongs to {SOURCE}") from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8, got another byte at {error.start}") from None
-    rows = [*csv.reader(io.StringIO(content))]
+    rows = [*csv.reader(io.StringIO(content_of(path, SOURCE)))]
     if not rows or rows[0] != HEAD:
         raise ValueError(f"{path}, line 1: expected {','.join(HEAD)}, got {rows[:1]!r:.60}")
     if len(rows) == 1:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data.arithmetic import Ints
+from experiments.data.place import content_of
 
 SPECIAL = PAD, UNKNOWN, CLS, SEP, MASK = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORD = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
@@ -37,13 +38,8 @@ def read(folder: Path, kind: str) -> list[str]:
     """The words of all files of a kind, one after the other."""
     words: list[str] = []
     for path in files_of(folder, kind):
-        try:
-            text = unicodedata.normalize("NFKC", path.read_text(encoding="utf-8"))  # no ligatures
-            words += WORD.findall(text.lower())
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path}: expected UTF-8, got another byte at {error.start}"
-            ) from None
+        text = unicodedata.normalize("NFKC", content_of(path, SOURCE))  # without ligatures
+        words += WORD.findall(text.lower())
     return words
 
 

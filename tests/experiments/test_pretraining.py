@@ -41,14 +41,14 @@ def data(tmp_path, rng):
 # --- texts ----------------------------------------------------------------------------------------
 def test_words_are_runs_of_letters_digits_and_marks(tmp_path):
     (tmp_path / "numbers").mkdir()
-    for name, text in (("b", "Twenty-one,"), ("a", "É is ﬁne: 12_x\n\n Über")):  # noqa: RUF001
+    for name, text in (("b", "Twenty-one,"), ("a", "É is ﬁne: 12_x\n\n Über")):
         (tmp_path / "numbers" / f"{name}.txt").write_text(text, encoding="utf-8")
     wanted = ["é", "is", "fine", ":", "1", "2", "_", "x", "über", "twenty", "-", "one", ","]
     assert texts.read(tmp_path, "numbers") == wanted
 
 
 def test_a_vocabulary_has_certain_words_and_the_most_frequent_ones():
-    words = "b a b c a b one d".split()
+    words = [*"babcab", "one", "d"]
     vocabulary = texts.vocabulary(words, 9, ["one", "two"])
     assert vocabulary == [*SPECIAL, "one", "two", "b", "a"]
     ids = texts.encode(words, vocabulary)
@@ -130,7 +130,7 @@ def test_the_command_makes_both_kinds_of_text(tmp_path, capsys):
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path, refused):
     folder, out = tmp_path / "in", tmp_path / "out"
     args = ["--snippets", folder, "--out", out]
-    assert "no such file; expected the folder hutto" in refused(texts_command.main, args)
+    assert "no such file; it belongs to the folder hutto" in refused(texts_command.main, args)
     snippets(folder)
     said = refused(texts_command.main, [*args, "--sentences", "0"])
     assert "--sentences: expected at least 1, got 0" in said

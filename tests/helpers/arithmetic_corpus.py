@@ -1,6 +1,18 @@
-"""Verbal arithmetic in the files of the course, and texts to pretrain on: all made here."""
+"""Verbal arithmetic in the files of the course, texts to pretrain on, and a checkpoint of BERT in
+Hugging Face's: all made here."""
 
+import json
+
+import numpy as np
+
+import minigrad as mg
 from experiments.data import arithmetic
+from models import BERT, BertConfig
+from models.hugging_face import SIZES, SPECIAL, names_of
+
+# in the place of MiniLM's: sizes, and words that include those of the data
+SMALL = {"layers": 1, "d": 12, "heads": 2, "hidden": 16}
+VOCABULARY = [*SPECIAL, *(f"w{i}" for i in range(9)), *arithmetic.WORDS, "##teen"]
 
 
 def write_arithmetic(folder, rng):
@@ -28,4 +40,21 @@ def write_texts(folder, rng, words=400):
         (folder / kind).mkdir(parents=True, exist_ok=True)
         text = " ".join(rng.choice(of_kind, words))
         (folder / kind / "made.txt").write_text(text + "\n")
+    return folder
+
+
+def write_checkpoint(folder, vocabulary=VOCABULARY):
+    """A folder like MiniLM's, of an encoder of the sizes of SMALL."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = BertConfig(len(vocabulary), **SMALL)
+    sizes = {theirs: getattr(config, ours) for ours, theirs in SIZES.items()}
+    about = {"model_type": "bert", "hidden_act": "gelu", **sizes}
+    (folder / "config.json").write_text(json.dumps(about))
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    mg.random.seed(7)
+    state = BERT(config).state_dict()
+    arrays = {}
+    for ours, theirs in names_of(config).items():
+        arrays |= zip(theirs, np.split(state[ours], len(theirs)), strict=True)
+    mg.save(arrays, folder / "model.safetensors")
     return folder
