@@ -65,7 +65,7 @@ def flops(products: Sequence[Product]) -> int:
 # --- the lists ------------------------------------------------------------------------------------
 def products_of(problem: Problem, shared: bool = False) -> list[Product]:
     """The products of one training step."""
-    batch, trial, start = batch_of(problem, shared), problem.trial, problem.start
+    batch, trial, start = batch_of(problem, shared), problem.trial, first_counted(problem)
     if problem.model == "lstm":
         products = lstm_products(trial.d, trial.layers, problem.words, batch.runs)
     else:
@@ -81,6 +81,11 @@ def products_of(problem: Problem, shared: bool = False) -> list[Product]:
         return products + linear("classifier", problem.batch, trial.d, len(CLASSES))
     counted = sum(run.chains * run.counted(start) for run in batch.runs)
     return products + linear("classifier", counted, trial.d, problem.words)
+
+
+def first_counted(problem: Problem) -> int:
+    """The first position that counts; in BERT one does, which costs what the last would cost."""
+    return problem.length - 1 if isinstance(problem.trial, Arithmetic) else problem.start
 
 
 def batch_of(problem: Problem, shared: bool) -> Batch:
@@ -149,7 +154,7 @@ def attention_products(problem: Problem) -> list[Product]:
     size, stack = trial.d // trial.heads, problem.batch * trial.heads
     products: list[Product] = []
     for layer in range(trial.layers):
-        queries = keys - problem.start if layer == trial.layers - 1 else keys
+        queries = keys - first_counted(problem) if layer == trial.layers - 1 else keys
         products += [
             Product("scores, and gradient of weights", queries, keys, size, 2, stack),
             Product("values, and gradient of queries", queries, size, keys, 2, stack),

@@ -98,18 +98,26 @@ class BERT(nn.Module):
         small_normal_(self)
 
     def forward(
-        self, ids: mg.Tensor, key_mask: mg.Tensor | None = None, types: mg.Tensor | None = None
+        self,
+        ids: mg.Tensor,
+        key_mask: mg.Tensor | None = None,
+        types: mg.Tensor | None = None,
+        *,
+        first: bool = False,
     ) -> tuple[list[mg.Tensor], mg.Tensor | None]:
         """The hidden states x0 ... xL, (B, T, d) each, and pooled (B, d), None without a pooler.
 
         ids:      (B, T) integers, T at most `positions`.
         key_mask: (B, T) boolean, True for tokens and False for padding; None if there is none.
         types:    (B, T) integers, the segment of each token; None if all are of the first.
+        first:    whether xL is wanted only of the first token, (B, 1, d): of the others the last
+                  block then computes only keys and values.
         """
         x = self.embeddings(ids, types)
         states = [x]
-        for encoder_block in self.blocks:
-            x, _ = encoder_block(x, key_mask=key_mask)
+        for i, encoder_block in enumerate(self.blocks):
+            last = i == len(self.blocks) - 1
+            x, _ = encoder_block(x, slice(1) if first and last else 0, key_mask=key_mask)
             states.append(x)
         return states, None if self.pooler is None else mg.tanh(self.pooler(x[:, 0]))
 
@@ -123,7 +131,7 @@ class BertClassifier(nn.Module):
         small_normal_(self.classifier)
 
     def forward(self, ids: mg.Tensor, key_mask: mg.Tensor | None = None) -> mg.Tensor:
-        _, pooled = self.bert(ids, key_mask)
+        _, pooled = self.bert(ids, key_mask, first=True)
         return self.classifier(pooled)
 
 

@@ -96,6 +96,9 @@ def test_the_encoder_and_the_classifier_agree_with_pytorch(padded, rng):
         for i, (state, other) in enumerate(zip(states, wanted, strict=True)):
             close(state.detach().numpy(), other.detach(), f"state {i}")
         close(pooled.detach().numpy(), first.detach(), "pooled")
+    states, again = ours.bert(mg.tensor(ids), ours_mask, mg.tensor(types), first=True)
+    close(states[-1].detach().numpy(), wanted[-1][:, :1].detach(), "the first token")
+    close(again.detach().numpy(), first.detach(), "pooled")
     logits, expected = ours(mg.tensor(ids), ours_mask), theirs(torch.tensor(ids), mask)
     close(logits.detach().numpy(), expected.detach(), "logits")
     mg.cross_entropy(logits, mg.tensor(labels)).backward()
