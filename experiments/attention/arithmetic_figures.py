@@ -37,18 +37,17 @@ def panels_of(there: Sequence[Kind]) -> dict[tuple[str, float], list[Kind]]:
     """The kinds with the most steps, by way and rate."""
     panels: dict[tuple[str, float], list[Kind]] = {}
     for kind in there:
-        if kind.way != "head":
-            panels.setdefault((kind.way, kind.lr), []).append(kind)
+        panels.setdefault((kind.way, kind.lr), []).append(kind)
     most = {key: max(k.steps for k in of) for key, of in panels.items()}
     return {key: [k for k in of if k.steps == most[key]] for key, of in panels.items()}
 
 
 def title_of(way: str, lr: float) -> str:
-    return f"{way}, rate {lr:g}"
+    return "frozen, to convergence" if way == "head" else f"{way}, rate {lr:g}"
 
 
 def accuracy(trials: Trials, there: Sequence[Kind]) -> Figure:
-    panels = panels_of(there)
+    panels = panels_of([kind for kind in there if kind.way != "head"])
     drawn = {
         title_of(way, lr): [
             bands.Curve(
@@ -92,4 +91,5 @@ def by_gap(trials: Trials, there: Sequence[Kind]) -> Figure:
         draw_grid(ax)
         ax.legend(fontsize=8)
     axes[0].set_ylabel("right, %")
+    axes[0].set_ylim(-4, 104)  # an interval of few splits may leave 0 to 100
     return figure

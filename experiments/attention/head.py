@@ -60,7 +60,10 @@ class HeadTask(ArithmeticTask):
         """By part (N, d): what the pooler gives, in evaluation mode."""
         self.model.bert.eval()
         with mg.no_grad():
-            return {name: self.model.bert(ids, ids != PAD, first=True)[1] for name, ids in self.ids.items()}
+            return {
+                name: self.model.bert(ids, ids != PAD, first=True)[1]
+                for name, ids in self.ids.items()
+            }
 
     def logits(self, part: str, rows: Any) -> mg.Tensor:
         return self.model.classifier(self.features[part][rows])
