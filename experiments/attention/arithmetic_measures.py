@@ -23,7 +23,7 @@ from experiments.train.records import TrialRecord
 
 SEED_RATE, OWN_RATE = Arithmetic.lr, 5e-4  # a small encoder needs larger steps, so it gets both
 MAJORITY = 100 * 478 / 640  # %: of the expressions to learn from, those that are positive
-OWN = {"layers": 4, "d": 128, "heads": 4, "hidden": 512}  # sizes of our own encoders
+OWN = {"layers": 2, "d": 128, "heads": 4, "hidden": 512}  # sizes of our own encoders
 LABELS: dict[Start, tuple[str, str]] = {  # what an encoder begins as, and its colour
     "minilm": ("MiniLM", "#0072B2"),
     "numbers": ("text about numbers", "#D55E00"),
