@@ -173,7 +173,9 @@ class Profile:
 
 def products(event: Event) -> int:
     """FLOPs of the matrix products of an op on its way forward; 0 for one without."""
-    a, *others = event.inputs or (None,)
+    if not event.inputs:
+        return 0
+    a, *others = event.inputs
     match event.node.name:
         case "linear":
             return 2 * a.size * len(others[0])

@@ -2,17 +2,23 @@
 
 from models.bert import BERT, BertClassifier, BertConfig, BertForMaskedWords
 from models.blocks import PostNorm, PreNorm, Residual
+from models.clip import CLIP, CLIPConfig
 from models.gpt import GPT, GPTConfig
 from models.lstm import LSTMConfig, LSTMLanguageModel
 from models.speech import BagOfWords, SpeechClassifier, SpeechConfig, SpeechLanguageModel
+from models.translation import DecoderOnly, EncoderDecoder, TranslationConfig
 
 __all__ = [
     "BERT",
+    "CLIP",
     "GPT",
     "BagOfWords",
     "BertClassifier",
     "BertConfig",
     "BertForMaskedWords",
+    "CLIPConfig",
+    "DecoderOnly",
+    "EncoderDecoder",
     "GPTConfig",
     "LSTMConfig",
     "LSTMLanguageModel",
@@ -22,4 +28,5 @@ __all__ = [
     "SpeechClassifier",
     "SpeechConfig",
     "SpeechLanguageModel",
+    "TranslationConfig",
 ]

@@ -3,10 +3,11 @@
     python -m models.count --model lstm --d 128 --layers 2
     python -m models.count --model gpt --d 128 --layers 2
     python -m models.count --model speech-classifier
+    python -m models.count --model clip
 
 It answers questions 1.3 (LSTM), 2.6 (multi-head attention) and 2.10 (decoder) of seeds 000 and 001,
-with and without biases, and derives the counts of seed 003. Tests compare the formulas with the
-parameters of real models.
+with and without biases, and derives the counts of seed 003 and of CLIP, seed 004. Tests compare the
+formulas with the parameters of real models.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
 from models.bert import BertConfig
+from models.clip import CLIPConfig
 from models.gpt import GPTConfig
 from models.lstm import LSTMConfig
 from models.speech import SpeechConfig
@@ -105,6 +107,47 @@ def bert(config: BertConfig) -> int:
     block = attention(d) + (2 * h * d + h + d) + 4 * d
     tables = (c.vocabulary_size + c.positions + c.types) * d
     return tables + 2 * d + c.layers * block + d * d + d
+
+
+def translation_decoder(d: int, layers: int, vocabulary_size: int) -> int:
+    """4 L (d² + d) + d V + V, without the embeddings, V d: seed 004's 16 d² + 46 d + 30.
+
+    A block has W_Q, W_K, W_V and a feed-forward layer, each d x d with a bias.
+    """
+    return 4 * layers * (d * d + d) + classifier(d, vocabulary_size)
+
+
+def encoder_decoder(d: int, layers: int, vocabulary_size: int) -> int:
+    """11 L (d² + d) + d V + V + 2 V d: 4 layers d x d in a block of the encoder, 7 in one of the
+    decoder, which has two attentions; and two embeddings."""
+    blocks = 11 * layers * (d * d + d)
+    return blocks + classifier(d, vocabulary_size) + 2 * embedding(d, vocabulary_size)
+
+
+def clip_blocks(d: int, layers: int) -> int:
+    """Seed 004, CLIP: L (12 d² + 13 d).
+
+    A block has attention with biases, 4 d² + 4 d, a feed-forward part d -> 4 d -> d with biases,
+    8 d² + 5 d, and two layer norms, 4 d.
+    """
+    return layers * (12 * d * d + 13 * d)
+
+
+def clip_vision(config: CLIPConfig) -> int:
+    """3 p² d + d + (n + 1) d + L blocks + 4 d + d e, for n patches of p x p pixels.
+
+    Patches, class token, positions, two norms and the projection, which has no bias.
+    """
+    c, d = config, config.vision_d
+    rest = 3 * c.patch**2 * d + d + (c.patches + 1) * d + 4 * d + d * c.embed
+    return clip_blocks(d, c.vision_layers) + rest
+
+
+def clip_text(config: CLIPConfig) -> int:
+    """V d + T d + L blocks + 2 d + d e: embedding, positions, a norm and the projection."""
+    c, d = config, config.text_d
+    rest = embedding(d, c.vocabulary_size) + c.context * d + 2 * d + d * c.embed
+    return clip_blocks(d, c.text_layers) + rest
 
 
 # --- the derivations ----------------------------------------------------------------------------
@@ -203,11 +246,28 @@ def explain_speech_language_model(config: SpeechConfig) -> list[Line | str]:
     ]  # fmt: skip
 
 
+def explain_clip(config: CLIPConfig) -> list[Line | str]:
+    c, v, t = config, config.vision_d, config.text_d
+    return [
+        "Seed 004: CLIP. A vision transformer reads patches, a text transformer reads tokens.",
+        Line("a block", "12 d² + 13 d", f"d = {v}", clip_blocks(v, 1)),
+        Line("vision", "3 p² d + d + (n+1) d + L blocks + 4 d + d e",
+             f"p = {c.patch}, n = {c.patches}, L = {c.vision_layers}, e = {c.embed}",
+             clip_vision(c)),
+        Line("a block", "12 d² + 13 d", f"d = {t}", clip_blocks(t, 1)),
+        Line("text", "V d + T d + L blocks + 2 d + d e",
+             f"V = {c.vocabulary_size}, T = {c.context}, L = {c.text_layers}", clip_text(c)),
+        Line("temperature", "", "", 1),
+        Line("total", "", "", clip_vision(c) + clip_text(c) + 1),
+    ]  # fmt: skip
+
+
 EXPLAINED = {
     "lstm": explain_lstm,
     "gpt": explain_gpt,
     "speech-classifier": explain_speech_classifier,
     "speech-language-model": explain_speech_language_model,
+    "clip": explain_clip,
 }
 
 
@@ -255,6 +315,10 @@ def main(args: list[str] | None = None) -> None:
 
 def config_of(model: str, sizes: dict[str, int]) -> Any:
     """The configuration with these sizes, and the seeds' for all others."""
+    if model == "clip":
+        if sizes:
+            raise ValueError("clip: only the sizes of ViT-B/32 are derived")
+        return CLIPConfig()
     if model == "lstm":
         sizes = {"d": 128, **sizes}
         return LSTMConfig(**{"d_hidden": sizes["d"], **sizes})

@@ -28,8 +28,3 @@ def flops_per_example(length: int, d: int, layers: int, vocabulary_size: int) ->
     """FLOPs of a training step for one sequence, as the assignment counts them."""
     softmax = 3 * layers * length * length
     return products_per_example(length, d, layers, vocabulary_size) + 3 * softmax
-
-
-def parameters(d: int, layers: int = 4, vocabulary_size: int = 30) -> int:
-    """Of the decoder without embeddings: L 4 (d² + d) + d V + V, 16 d² + 46 d + 30 in the seed."""
-    return layers * 4 * (d * d + d) + d * vocabulary_size + vocabulary_size

@@ -125,6 +125,12 @@ def as_the_seed(curves: Sequence[Curve], targets: Sequence[float] = TARGETS) -> 
     return found
 
 
+def seed_answer(curves: Sequence[Curve], budget: float) -> float:
+    """Parameters for a budget by a line through `as_the_seed`, in logarithms; NaN without one."""
+    found = {f: n for f, n in zip(TARGETS, as_the_seed(curves), strict=True) if n > 0}
+    return law([*found], [*found.values()]).at(budget) if len(found) > 1 else np.nan
+
+
 # --- uncertainty ----------------------------------------------------------------------------------
 class Answer(NamedTuple):
     """What the runs say of a budget: parameters, tokens, and the exponent of the parameters."""
@@ -159,9 +165,9 @@ def bootstrap(by_seed: Mapping[int, Sequence[Curve]], budget: float) -> list[Ans
     Efron (1979). Seeds of one size are resampled together, for they share the split of the data.
     """
     random, seeds = np.random.default_rng(0), sorted(by_seed)
-    drawn = [sorted(random.choice(seeds, len(seeds)).tolist()) for _ in range(RESAMPLES)]
-    known = {tuple(each): answer(mean_curves(by_seed, each), budget) for each in drawn}
-    return [found for each in drawn if (found := known[tuple(each)])]
+    drawn = [tuple(sorted(random.choice(seeds, len(seeds)).tolist())) for _ in range(RESAMPLES)]
+    answers = {each: answer(mean_curves(by_seed, each), budget) for each in sorted({*drawn})}
+    return [found for each in drawn if (found := answers[each])]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.attention.words import DRAWN, RULES, SENTENCE, TRANSLATIONS
+from experiments.attention.words import DRAWN, RULES, SENTENCE, SHOWN, TRANSLATIONS
 from experiments.results.curves import Quantity, best, number
 from experiments.results.results import Drawing, Table
 from experiments.results.trials import Trials, until
@@ -109,6 +109,20 @@ def sentence(groups: Mapping[str, Trials]) -> Table:
         "that of the first split says."
     )
     return Table("sentence", "The seed's sentence", ["", "right", "first split"], rows, note, data)
+
+
+def mistakes(name: str, trials: Iterable[TrialRecord], of_each: int = 3) -> Table:
+    """Held-out words that a trial translates wrongly, some of each rule."""
+    rows, data = [], {}
+    for trial in trials:
+        wrong = [w for w in translations(trial).get("words", []) if w["given"] != w["wanted"]]
+        for rule in RULES:
+            of_rule = [w for w in wrong if w["rule"] == rule]
+            rows += [[rule, w["word"], w["wanted"], w["given"]] for w in of_rule[:of_each]]
+        data[trial.folder.name] = wrong
+    note = f"{name}: at most {of_each} of each rule, of the {SHOWN} words that it was asked for."
+    heads = ["rule", "word", "Pig Latin", "given"]
+    return Table("mistakes", "What is translated wrongly", heads, rows, note, data)
 
 
 RIGHT = "ethay airway onditioningcay isway orkingway"

@@ -27,6 +27,7 @@ from experiments.attention.measures import (
     by_rule,
     early,
     maps,
+    mistakes,
     sentence,
 )
 from experiments.attention.seed import TABLE_1
@@ -98,6 +99,7 @@ def results(trials: Trials) -> Results:
             effects(equal, stopped),
             by_rule(of_seed | others),
             sentence(of_seed),
+            mistakes("Hidden size 64, small data, first split", whole[64, "small"][:1]),
         ],
         [*figures(as_run, equal), *maps("Encoder-decoder", whole[64, "small"][:1])],
         [

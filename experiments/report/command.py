@@ -45,15 +45,20 @@ class Options(experiment.Options):
         return [each for each in self.report.experiments if each.name in (self.only or names)]
 
     def of(self, each: Experiment) -> experiment.Options:
-        """The options of one experiment: those given here, and its defaults for the rest."""
+        """The options of one experiment: those given here, if it has them, and its defaults."""
         values = {f: getattr(self, f.name) for f in fields(self.report.options)}
-        given = {f.name: value for f, value in values.items() if value != f.default}
+        taken = {f.name for f in fields(each.options)}
+        given = {f.name: v for f, v in values.items() if v != f.default and f.name in taken}
         folder = self.folder / each.name
         begun = (folder / "sweep.json").exists()
         try:
             return each.options(**given | {"out": folder, "resume": self.resume and begun})
         except ValueError as error:
             raise ValueError(f"{each.name}: {error}") from None
+
+    def check(self) -> None:
+        for each in self.experiments():
+            self.of(each).check()
 
     @property
     def folder(self) -> Path:

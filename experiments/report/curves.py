@@ -44,9 +44,9 @@ def curves_of(
     ]
 
     def setting(trial: TrialRecord) -> tuple[Any, ...]:
-        """Each varied setting as a tuple of one; () if the trial lacks it, which sorts first."""
+        """Each varied setting as a tuple of one; () if there is none, which sorts first."""
         values = (trial.settings.get(name, ()) for name in varied)
-        return tuple(() if value == () else (frozen(value),) for value in values)
+        return tuple(() if value in ((), None) else (frozen(value),) for value in values)
 
     settings = sorted({setting(trial) for trial in trials})
     runs = [

@@ -47,7 +47,7 @@ class Report:
     name: str  # of the folder of its modules and of that of its output
     title: str
     about: str  # what it is about, in a paragraph
-    options: type[Options]  # that all of its experiments have
+    options: type[Options]  # of all of its experiments, each of which takes those that it has
     experiments: Sequence[Experiment]
     errata: Sequence[Erratum] = ()
     sections: Sequence[Section] = ()
@@ -70,9 +70,9 @@ class Chapter(NamedTuple):
 
     @property
     def answer(self) -> Answer | None:
-        """The answer in words; empty before a trial has ended."""
-        ended = any(trial.status.get("finished") for trial in self.trials)
-        return self.results.answer if ended else None
+        """The answer in words; empty if there are trials, and none has ended."""
+        ended = [trial for trial in self.trials if trial.status.get("finished")]
+        return self.results.answer if ended or not self.trials else None
 
     @property
     def verdicts(self) -> dict[str, int]:
@@ -146,7 +146,7 @@ def read_chapter(experiment: Experiment, folder: Path) -> Chapter:
             protocol=folders.protocol(sweep, trials),
             small=sweep["scale"] == "small",
             trials=trials,
-            results=experiment.results(trials) if trials else Results(),
+            results=experiment.results(trials) if trials or not sweep["trials"] else Results(),
         )
     except Exception as error:  # whatever is wrong here, the other experiments are to be shown
         text = f"No results: {type(error).__name__}: {error}"

@@ -58,4 +58,6 @@ def curves(
         if drawn:
             ax.legend(fontsize=8)
     axes[0].set_ylabel(y_label)
+    if y_label == "%":  # a band may reach beyond what there is
+        axes[0].set_ylim(max(0, axes[0].get_ylim()[0]), min(101, axes[0].get_ylim()[1]))
     return figure

@@ -37,7 +37,8 @@ class Table:
 
     def markdown(self) -> str:
         lines = [self.columns, ["---"] * len(self.columns), *self.rows]
-        table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+        in_cells = [[cell.replace("|", "\\|") for cell in cells] for cells in lines]
+        table = "\n".join("| " + " | ".join(cells) + " |" for cells in in_cells)
         return "\n\n".join(part for part in (f"## {self.title}", self.note, table) if part)
 
 

@@ -16,6 +16,7 @@ from experiments.train.trial import Trial
 
 EQUAL_COST = ("seed", "lr", "weight_decay", "clip", "steps")  # settings that a step's time ignores
 REPEATS = 3
+ENOUGH = 2.0  # seconds, after which nothing is repeated
 
 
 class Times(NamedTuple):
@@ -53,13 +54,13 @@ def timed(trial: Trial, device: str) -> Times:
     order = batches(advance.task, 0)
 
     def least(call: partial[Any]) -> float:
-        times = []
-        for _ in range(1 + REPEATS):  # the first compiles, and is not counted
+        times: list[float] = []
+        while len(times) <= REPEATS and sum(times) < ENOUGH:
             start = perf_counter()
             call()
             wait(device)
             times.append(perf_counter() - start)
-        return min(times[1:])
+        return min(times[1:] or times)  # the first compiles
 
     return Times(
         least(partial(advance, order[0])), least(partial(measured, advance.task)), len(order)

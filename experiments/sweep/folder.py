@@ -81,11 +81,12 @@ def read_trials(folder: Path) -> list[TrialRecord]:
 
 def report(experiment: Experiment, folder: Path) -> list[Path]:
     """Write the results of the trials in a folder, from their records only."""
-    if not (trials := read_trials(folder)):
+    sweep, trials = read_sweep(folder), read_trials(folder)
+    if sweep["trials"] and not trials:
         raise FileNotFoundError(f"{folder} holds no trial with metrics")
     rows = [row(trial, experiment.numbers(trial)) for trial in trials]
     records.rewrite(folder / "trials.jsonl", rows)
-    results, text = experiment.results(trials), protocol(read_sweep(folder), trials)
+    results, text = experiment.results(trials), protocol(sweep, trials)
     written = write_results(results, folder, title=experiment.title, protocol=text)
     return [folder / "trials.jsonl", *written]
 
@@ -99,15 +100,18 @@ def row(trial: TrialRecord, numbers: Mapping[str, Any]) -> dict[str, Any]:
 
 def protocol(sweep: Mapping[str, Any], trials: Sequence[TrialRecord]) -> str:
     """What was run and what was not, in words."""
+    if not sweep["trials"]:
+        return "Computed when this was written: no training is needed."
     listed, last = sweep["trials"], {t.folder.name: t.records[-1]["step"] for t in trials}
     whole = {t.folder.name for t in trials if t.status.get("finished")}
     begun = [f"{n} ({last[n]:,} steps)" for n in listed if n in last and n not in whole]
     missing = [name for name in listed if name not in last]
     steps = sorted({settings["steps"] for settings in listed.values()})
     lines = [f"**{SMALL_SCALE}**"] if sweep["scale"] == "small" else []
+    early = any(t.status.get("stopped") for t in trials)
     lines.append(
         f"{len(whole & set(listed))} of {len(listed)} trials, run to the end: "
-        f"{' or '.join(f'{n:,}' for n in steps)} steps each."
+        f"{'at most ' if early else ''}{' or '.join(f'{n:,}' for n in steps)} steps each."
     )
     lines += [f"Begun: {', '.join(begun)}."] if begun else []
     lines += [f"Not run: {', '.join(missing)}."] if missing else []

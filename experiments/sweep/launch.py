@@ -67,6 +67,10 @@ def set_up(options: Options, path: Path) -> None:
 def run(experiment: Experiment, options: Options, path: Path, device: str) -> int:
     """Run into a folder what is not finished; the exit status."""
     prog = experiment.prog
+    if not options.trials():
+        with cli.one_line(prog):
+            folder.prepare(experiment, options, path)
+        return 0
     try:
         with use_kernels(options.kernels):
             pass

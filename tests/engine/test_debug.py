@@ -93,8 +93,10 @@ def test_profile_prints_a_table_with_the_slowest_first():
         profile(Event("forward", node, seconds, (), ()))
         profile._ended.clear()
     lines = str(profile).splitlines()
-    assert lines[0].split() == ["op", "calls", "forward", "ms", "backward", "ms", "MB", "share"]
-    assert lines[1].split() == ["large", "1", "2.000", "0.000", "0.00", "66.7%"]
+    assert lines[0].split() == [
+        "op", "calls", "forward", "ms", "backward", "ms", "MB", "GFLOP", "share",
+    ]  # fmt: skip
+    assert lines[1].split() == ["large", "1", "2.000", "0.000", "0.00", "0.000", "66.7%"]
     assert lines[2].startswith("small")
 
 
@@ -195,3 +197,30 @@ def test_the_first_op_that_makes_nan_is_named_with_its_line():
         y = mg.sqrt(x)
         with pytest.raises(FloatingPointError, match=r"sqrt: .*inf.*test_debug\.py:\d+"):
             y.backward()
+
+
+def test_a_profile_counts_the_flops_of_matrix_products():
+    """Two a multiplication, and as many on the way back for each operand that gets a gradient."""
+    x, w = mg.tensor(np.ones((5, 3))), mg.tensor(np.ones((4, 3)), requires_grad=True)
+    with mg.debug.profile() as profile:
+        mg.linear(x, w).sum().backward()
+        with mg.no_grad():
+            mg.linear(x, w)
+    assert profile.rows["linear"].flops == (2 + 1) * 2 * 5 * 4 * 3  # x gets no gradient
+    q = mg.tensor(np.ones((2, 5, 3)), requires_grad=True)
+    k, v = (mg.tensor(np.ones((2, 7, n)), requires_grad=True) for n in (3, 6))
+    with mg.debug.profile() as profile:
+        mg.scaled_dot_product_attention(q, k, v).sum().backward()
+    scores, means = 2 * 2 * 5 * 7 * 3, 2 * 2 * 5 * 7 * 6
+    assert profile.rows["scaled_dot_product_attention"].flops == 3 * (scores + means)
+    assert profile.rows["sum"].flops == 0
+    a, b = (mg.tensor(np.ones(shape), requires_grad=True) for shape in ((2, 4, 3), (3, 5)))
+    with mg.debug.profile() as profile:
+        (a @ b).sum().backward()
+    assert profile.rows["matmul"].flops == 3 * 2 * 2 * 4 * 3 * 5
+    lstm = mg.nn.LSTM(3, 4, 2)
+    with mg.debug.profile() as profile:
+        lstm(mg.tensor(np.ones((5, 2, 3), np.float32)))[0].sum().backward()
+    products = 2 * 10 * 16 * (3 + 4 + 4 + 4)
+    assert profile.rows["lstm"].flops == 3 * products
+    assert "GFLOP" in repr(profile)

@@ -1,0 +1,47 @@
+"""All experiments of seed 004, then one page and one PDF with everything they gave.
+
+    python -m experiments.attention.report --data FOLDER --scale small   # shows that it works
+    python -m experiments.attention.report --data FOLDER                 # everything
+    python -m experiments.attention.report --data FOLDER --resume        # go on after Ctrl-C
+    python -m experiments.attention.report --only gradients translation
+    python -m experiments.attention.report --read FOLDER                 # run nothing
+
+Each experiment writes into a folder of its own in the output folder, as its own command would.
+report.html needs nothing else: open it in a browser, also without a network. report.pdf has the
+same tables and figures for print. What was not run, or not to the end, is named in both.
+"""
+
+import sys
+
+from experiments.attention import (
+    clip,
+    clip_live,
+    decoder_only,
+    gradients,
+    relative_attention,
+    translation,
+)
+from experiments.attention.errata import ERRATA
+from experiments.attention.options import Options
+from experiments.report.command import main
+from experiments.report.report import Report
+
+ABOUT = (
+    "Seed 004, a report on CSC413 (assignment 3): gradients in deep chains, relative attention, "
+    "translation into Pig Latin by small Transformers, how their loss scales, and captions that "
+    "find pictures. Every number here comes from our own runs. Beside it stands what the seed "
+    "says, and a verdict."
+)
+MODULES = (gradients, relative_attention, translation, decoder_only, clip)
+REPORT = Report(
+    name="attention",
+    title="Attention: gradients, Pig Latin, scaling and CLIP",
+    about=ABOUT,
+    options=Options,
+    experiments=[module.EXPERIMENT for module in MODULES],  # in the order of the seed
+    errata=ERRATA,
+    sections=[clip_live.SECTION],
+)
+
+if __name__ == "__main__":
+    sys.exit(main(REPORT, description=__doc__))
