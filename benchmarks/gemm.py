@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.problems import Problem
+from experiments.attention.arithmetic import Arithmetic
+from experiments.data.arithmetic import CLASSES
 from experiments.grokking.prefix import PrefixTree
 from experiments.speeches.task import Classify, Speech
 
@@ -63,19 +65,27 @@ def flops(products: Sequence[Product]) -> int:
 # --- the lists ------------------------------------------------------------------------------------
 def products_of(problem: Problem, shared: bool = False) -> list[Product]:
     """The products of one training step."""
-    batch, trial, start = batch_of(problem, shared), problem.trial, problem.start
+    batch, trial, start = batch_of(problem, shared), problem.trial, first_counted(problem)
     if problem.model == "lstm":
         products = lstm_products(trial.d, trial.layers, problem.words, batch.runs)
     else:
-        hidden = trial.hidden if isinstance(trial, Speech) else 4 * trial.d
+        hidden = trial.hidden if isinstance(trial, (Speech, Arithmetic)) else 4 * trial.d
         products = transformer_products(trial.d, hidden, trial.layers, batch, start)
         products += [] if shared else attention_products(problem)
     if isinstance(trial, Classify):
         sizes = trial.config(problem.words)
         products += linear("head", problem.batch, sizes.d, sizes.head)
         return products + linear("classifier", problem.batch, sizes.head, sizes.classes)
+    if isinstance(trial, Arithmetic):
+        products += linear("pooler", problem.batch, trial.d, trial.d)
+        return products + linear("classifier", problem.batch, trial.d, len(CLASSES))
     counted = sum(run.chains * run.counted(start) for run in batch.runs)
     return products + linear("classifier", counted, trial.d, problem.words)
+
+
+def first_counted(problem: Problem) -> int:
+    """The first position that counts; in BERT one does, which costs what the last would cost."""
+    return problem.length - 1 if isinstance(problem.trial, Arithmetic) else problem.start
 
 
 def batch_of(problem: Problem, shared: bool) -> Batch:
@@ -144,7 +154,7 @@ def attention_products(problem: Problem) -> list[Product]:
     size, stack = trial.d // trial.heads, problem.batch * trial.heads
     products: list[Product] = []
     for layer in range(trial.layers):
-        queries = keys - problem.start if layer == trial.layers - 1 else keys
+        queries = keys - first_counted(problem) if layer == trial.layers - 1 else keys
         products += [
             Product("scores, and gradient of weights", queries, keys, size, 2, stack),
             Product("values, and gradient of queries", queries, size, keys, 2, stack),

@@ -3,6 +3,7 @@
 sums             the LSTM and the GPT of seeds 000 and 001, on sums
 random_tokens    the same on tokens that share no prefixes
 speeches         the two transformers of seed 003, on random tokens in the place of speeches
+verbal           BERT in the fine-tuning of seed 004, on verbal arithmetic
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 import minigrad as mg
-from experiments.data import modular
+from experiments.attention.arithmetic import Arithmetic, ArithmeticTask
+from experiments.data import arithmetic, modular
 from experiments.data.speeches import PAD, SPEAKERS, UNKNOWN, Sentences, Speeches
 from experiments.grokking.task import Grokking, GrokkingTask, data_of
 from experiments.speeches.task import Classify, ClassifyTask, Predict, PredictTask
@@ -23,7 +25,7 @@ from experiments.train.task import Task
 Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
 SumModel = Literal["lstm", "gpt"]
 SpeechModel = Literal["speech-classifier", "speech-language-model"]
-Model = Literal[SumModel, SpeechModel]
+Model = Literal[SumModel, SpeechModel, "bert"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class Problem:
 
 def problem_of(model: Model) -> Problem:
     """At the sizes of the experiments."""
+    if model == "bert":
+        return verbal()
     return sums(model) if model in get_args(SumModel) else speeches(model)
 
 
@@ -71,6 +75,8 @@ def tiny_problem(model: Model) -> Problem:
     """With which everything runs once that a step of `problem_of` runs."""
     if model in get_args(SumModel):
         return sums(model, batch=8, d=16)
+    if model == "bert":
+        return verbal(batch=2, d=24)
     return speeches(model, batch=2, d=16, words=36)
 
 
@@ -153,3 +159,23 @@ def random_speeches(batch: int, block: int, words: int) -> Speeches:
     sentences = Sentences(ids, lengths, rng.integers(len(SPEAKERS), size=batch), [])
     text = rng.integers(UNKNOWN + 1, words, batch * (block + 1))
     return Speeches(tuple(map(str, range(words))), sentences, sentences, text, {})
+
+
+# --- verbal arithmetic ----------------------------------------------------------------------------
+def verbal(batch: int = 32, d: int = 384) -> Problem:
+    """A step of fine-tuning of an encoder of MiniLM's six layers, with weights that are drawn.
+
+    Without dropout, which every side would draw otherwise. 25 word pieces; five of seven tokens of
+    an expression are no padding.
+    """
+    sizes = {"layers": 6, "d": d, "heads": 12, "hidden": 4 * d}
+    trial = Arithmetic(checkpoint="scratch", dropout=0.0, batch_size=batch, **sizes)
+    texts = [*arithmetic.every_expression()]
+    source = arithmetic.VerbalArithmetic(
+        arithmetic.expressions(texts[::2]), arithmetic.expressions(texts[1::2])
+    )
+    task = ArithmeticTask(trial, "cpu", source)
+    rows = np.random.default_rng(0).choice(task.size, batch, replace=False)
+    inputs, targets = task.ids["train"].numpy()[rows], task.labels["train"].numpy()[rows]
+    make = lambda on: ArithmeticTask(trial, on, source)
+    return Problem("bert", trial, make, len(task.pieces), rows, inputs, targets)

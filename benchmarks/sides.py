@@ -199,6 +199,11 @@ KINDS: dict[Model, dict[str, Kind]] = {
         "minigrad, plain": MINIGRAD["minigrad, plain"],
         EAGER: Kind(partial(torch_step, kind="SpeechLanguageModel")),
     },
+    "bert": {
+        "minigrad": MINIGRAD["minigrad"],
+        "minigrad, plain": MINIGRAD["minigrad, plain"],
+        EAGER: Kind(partial(torch_step, kind="BertClassifier")),
+    },
 }
 
 

@@ -232,5 +232,61 @@ class SpeechLanguageModel(SpeechModel):
         return self.classifier(self.trunk(ids))
 
 
+# --- BERT -----------------------------------------------------------------------------------------
+class MaskedAttention(nn.Module):
+    def __init__(self, d: int, heads: int) -> None:
+        super().__init__()
+        self.in_proj, self.out_proj = nn.Linear(d, 3 * d), nn.Linear(d, d)
+        self.heads = heads
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        b, s, d = x.shape
+        parts = self.in_proj(x).chunk(3, dim=-1)
+        q, k, v = (part.view(b, s, self.heads, -1).transpose(1, 2) for part in parts)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=real)
+        return self.out_proj(y.transpose(1, 2).reshape(b, s, d))
+
+
+class PostNorm(nn.Module):
+    def __init__(self, d: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.attention = MaskedAttention(d, heads)
+        self.attention_norm, self.ffn_norm = (nn.LayerNorm(d, 1e-12) for _ in range(2))
+        self.ffn = nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Linear(hidden, d))
+
+    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+        y = self.attention_norm(x + self.attention(x, real))
+        return self.ffn_norm(y + self.ffn(y))
+
+
+class BertClassifier(nn.Module):
+    """Texts are padded with 0. All tokens are of the first segment."""
+
+    def __init__(
+        self, vocabulary: int = 25, d: int = 384, layers: int = 6, heads: int = 12, length: int = 7
+    ) -> None:
+        super().__init__()
+        self.words, self.positions = nn.Embedding(vocabulary, d), nn.Embedding(512, d)
+        self.types, self.norm = nn.Embedding(2, d), nn.LayerNorm(d, 1e-12)
+        self.blocks = nn.ModuleList(PostNorm(d, heads, 4 * d) for _ in range(layers))
+        self.pooler, self.classifier = nn.Linear(d, d), nn.Linear(d, 3)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        real = (ids != 0)[:, None, None, :]
+        x = self.words(ids) + self.positions.weight[: ids.shape[1]] + self.types.weight[0]
+        x = self.norm(x)
+        for block in self.blocks:
+            x = block(x, real)
+        return self.classifier(torch.tanh(self.pooler(x[:, 0])))
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        state = dict[str, Tensor]()
+        for name, value in tensors(weights).items():
+            for part in ("bert.", "embeddings.", "heads."):
+                name = name.replace(part, "")
+            state[name.replace("in_proj_", "in_proj.")] = value
+        self.load_state_dict(state)
+
+
 def tensors(weights: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: torch.as_tensor(value) for name, value in weights.items()}

@@ -1,5 +1,6 @@
 """Models, composed of modules of `minigrad.nn`."""
 
+from models.bert import BERT, BertClassifier, BertConfig, BertForMaskedWords
 from models.blocks import PostNorm, PreNorm, Residual
 from models.clip import CLIP, CLIPConfig
 from models.gpt import GPT, GPTConfig
@@ -8,9 +9,13 @@ from models.speech import BagOfWords, SpeechClassifier, SpeechConfig, SpeechLang
 from models.translation import DecoderOnly, EncoderDecoder, TranslationConfig
 
 __all__ = [
+    "BERT",
     "CLIP",
     "GPT",
     "BagOfWords",
+    "BertClassifier",
+    "BertConfig",
+    "BertForMaskedWords",
     "CLIPConfig",
     "DecoderOnly",
     "EncoderDecoder",

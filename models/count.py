@@ -17,6 +17,7 @@ import sys
 from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
+from models.bert import BertConfig
 from models.clip import CLIPConfig
 from models.gpt import GPTConfig
 from models.lstm import LSTMConfig
@@ -96,6 +97,16 @@ def speech_head(config: SpeechConfig) -> int:
     """d n + n + n k + k for n features and k classes, plus 2 n with batch norm."""
     n, k = config.head, config.classes
     return config.d * n + n + n * k + k + 2 * n * config.batch_norm
+
+
+def bert(config: BertConfig) -> int:
+    """(V + P + S) d + 2 d + L blocks + (d² + d): tables of words, positions and segments, their
+    norm, and the pooler. A block has 4 (d² + d) + (2 h d + h + d) + 4 d.
+    """
+    c, d, h = config, config.d, config.hidden
+    block = attention(d) + (2 * h * d + h + d) + 4 * d
+    tables = (c.vocabulary_size + c.positions + c.types) * d
+    return tables + 2 * d + c.layers * block + d * d + d
 
 
 def translation_decoder(d: int, layers: int, vocabulary_size: int) -> int:

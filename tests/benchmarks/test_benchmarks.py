@@ -30,7 +30,8 @@ def of_sums(model):
 
 
 SUMS = [p for model in MODELS for p in of_sums(model)]
-ALL = [*SUMS, *(problems.speeches(model, 5, 16, 50) for model in SPEECHES)]
+OTHERS = [*(problems.speeches(model, 5, 16, 50) for model in SPEECHES), problems.verbal(5, 24)]
+ALL = [*SUMS, *OTHERS]
 
 
 def sizes_of(problem):
@@ -121,6 +122,14 @@ def test_windows_of_a_text_do_not_overlap():
     assert np.unique(inputs).size > 450  # of 512 draws from 5,753, about 490 differ
 
 
+def test_a_batch_of_verbal_arithmetic_is_that_of_the_experiment():
+    problem = problems.verbal()
+    assert (problem.batch, problem.length, problem.words) == (32, 7, 25)
+    assert (problem.inputs[:, 5:] == 0).all()
+    assert (problem.inputs[:, :5] > 0).all()
+    assert {*problem.targets.tolist()} <= {0, 1, 2}
+
+
 @pytest.mark.parametrize("model", step.TITLES)
 def test_tiny_problems_are_smaller_in_all(model):
     full, tiny = problems.problem_of(model), problems.tiny_problem(model)
@@ -160,10 +169,9 @@ def test_the_products_are_those_that_minigrad_makes(problem, shared, monkeypatch
     assert sum(made) == gemm.flops(gemm.products_of(problem, shared))
 
 
-@pytest.mark.parametrize("model", SPEECHES)
-def test_the_products_are_those_that_minigrad_makes_of_speeches(model, monkeypatch):
+@pytest.mark.parametrize("problem", OTHERS, ids=sizes_of)
+def test_the_products_are_those_that_minigrad_makes_of_texts(problem, monkeypatch):
     made = counted(monkeypatch)
-    problem = problems.speeches(model, 5, 16, 50)
     loss, _ = problem.task("cuda").loss(mg.tensor(problem.rows, device="cuda"))
     loss.backward()
     assert sum(made) == gemm.flops(gemm.products_of(problem))
