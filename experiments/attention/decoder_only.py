@@ -40,9 +40,9 @@ SIZES = tuple(TABLE_2)
 LAYERS, ENCODER_LAYERS = 4, 3
 EQUAL = {64: 44, 128: 88}  # hidden sizes of encoder-decoders with about as many parameters
 PROTOCOL = {"epochs": 100, "steps": 100 * 90}  # an epoch has at most 90 batches
-DECODERS = {d: Having(f"decoder-only, {d}", {"model": "decoder-only", "d": d}) for d in SIZES}
+DECODERS = {d: Having(f"decoder {d}", {"model": "decoder-only", "d": d}) for d in SIZES}
 ENCODER_DECODERS = {
-    d: Having(f"encoder-decoder, {d}", {"model": "encoder-decoder", "d": d}) for d in EQUAL.values()
+    d: Having(f"encoder-decoder {d}", {"model": "encoder-decoder", "d": d}) for d in EQUAL.values()
 }
 
 
@@ -71,7 +71,7 @@ def results(trials: Trials) -> Results:
         {kind.label: of for kind in kinds.values() if (of := kind.of(ended))}
         for kinds in (DECODERS, ENCODER_DECODERS)
     )
-    least = ", ".join(f"{name} {cell(LEAST, LEAST.over(of))}" for name, of in decoders.items())
+    least = "; ".join(f"{name}: {cell(LEAST, LEAST.over(of))}" for name, of in decoders.items())
     largest = DECODERS[max(SIZES)].of(ended)
     return Results(
         [
@@ -81,7 +81,7 @@ def results(trials: Trials) -> Results:
         ],
         [*scaling.figures(by_seed), *maps("Decoder-only", largest[:1])],
         decide(CLAIMS, where(ended, **PROTOCOL)),
-        Answer(f"Least validation loss by hidden size: {least}", "table_2"),
+        Answer(f"Least validation loss: {least}", "table_2"),
         shown=("val_loss", "val_token_loss", "train_loss", "exact"),
     )  # fmt: skip
 

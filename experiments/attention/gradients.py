@@ -168,12 +168,12 @@ def jacobian_table(norms: dict[float, Floats], met: Floats) -> Table:
         limits = bound(scale)
         above = int((of > limits[:, None] * (1 + ROUNDING)).sum())
         cells = [
-            f"{of[n - 2].max():.2e}, {np.median(of[n - 2]):.2e} [{limits[n - 2]:.2e}]"
+            f"{of[n - 2].max():.1e}, {np.median(of[n - 2]):.1e} [{limits[n - 2]:.1e}]"
             for n in shown
         ]
         rows.append([f"{scale:g}", *cells, str(above)])
         data[f"{scale:g}"] = [rounded(value) for value in of.max(axis=1)]
-    tight_cells = [f"{met[n - 2]:.2e} [{bound(0.25)[n - 2]:.2e}]" for n in shown]
+    tight_cells = [f"{met[n - 2]:.1e} [{bound(0.25)[n - 2]:.1e}]" for n in shown]
     rows.append(["0.25, made for it", *tight_cells, "0"])
     heads = ["σ_max(W)", *(f"n = {n}" for n in shown), "above the bound"]
     note = (

@@ -89,8 +89,8 @@ def results(trials: Trials) -> Results:
     stopped = [early(t, LEAST_PATIENCE) for t in equal]
     of_seed = {f"{RUNS[key].label}, as the seed": of for key, of in as_run.items() if of}
     others = {f"{run.label}, equal": of for run in EQUAL.values() if (of := run.of(equal))}
-    least = ", ".join(
-        f"{RUNS[key].label} {cell(LEAST, LEAST.over(of))}" for key, of in as_run.items() if of
+    least = "; ".join(
+        f"{RUNS[key].label}: {cell(LEAST, LEAST.over(of))}" for key, of in as_run.items() if of
     )
     return Results(
         [
@@ -126,9 +126,11 @@ def figures(as_run: Mapping[tuple[int, str], Trials], equal: Trials) -> list[Dra
         }
         return bands.curves(curves, "epoch", "validation loss", log=True)
 
-    by_data = {n: {f"hidden size {d}": as_run[d, n] for d in SIZES} for n in DATA}
-    by_size = {f"hidden size {d}": {n: as_run[d, n] for n in DATA} for d in SIZES}
-    of_equal = {n: {f"hidden size {d}": EQUAL[d, n].of(equal) for d in SIZES} for n in DATA}
+    sizes = {d: f"hidden size {d}" for d in SIZES}
+    data = {n: f"{n} data" for n in DATA}
+    by_data = {data[n]: {sizes[d]: as_run[d, n] for d in SIZES} for n in DATA}
+    by_size = {sizes[d]: {data[n]: as_run[d, n] for n in DATA} for d in SIZES}
+    of_equal = {data[n]: {sizes[d]: EQUAL[d, n].of(equal) for d in SIZES} for n in DATA}
     band = "Mean ± one standard deviation over splits as a band."
     captions = {
         "by_data": f"Figure 3: validation loss of the seed's four runs, by data set. {band}",

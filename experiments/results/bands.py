@@ -52,7 +52,7 @@ def curves(
         if log:
             ax.set_yscale("log")
             ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
-            ax.yaxis.set_major_formatter("{x:,.0f}")
+            ax.yaxis.set_major_formatter("{x:,g}")
             ax.yaxis.set_minor_formatter(NullFormatter())
         draw_grid(ax)
         if drawn:
