@@ -65,6 +65,8 @@ def flops(products: Sequence[Product]) -> int:
 # --- the lists ------------------------------------------------------------------------------------
 def products_of(problem: Problem, shared: bool = False) -> list[Product]:
     """The products of one training step."""
+    if problem.model == "translator":
+        return translator_products(problem)
     batch, trial, start = batch_of(problem, shared), problem.trial, first_counted(problem)
     if problem.model == "lstm":
         products = lstm_products(trial.d, trial.layers, problem.words, batch.runs)
@@ -149,18 +151,42 @@ def transformer_products(
 
 
 def attention_products(problem: Problem) -> list[Product]:
-    """s = q kᵀ and y = p v; then gp = g vᵀ, gq = gs k, gk = gsᵀ q, gv = pᵀ g."""
+    """Of every block; the last one answers from the first position that counts on."""
     trial, keys = problem.trial, problem.length
     size, stack = trial.d // trial.heads, problem.batch * trial.heads
     products: list[Product] = []
     for layer in range(trial.layers):
         queries = keys - first_counted(problem) if layer == trial.layers - 1 else keys
-        products += [
-            Product("scores, and gradient of weights", queries, keys, size, 2, stack),
-            Product("values, and gradient of queries", queries, size, keys, 2, stack),
-            Product("gradients of keys and values", keys, size, queries, 2, stack),
-        ]
+        products += of_attention(queries, keys, size, stack)
     return products
+
+
+def translator_products(problem: Problem) -> list[Product]:
+    """Blocks with attention in one head without an output projection, and one layer d -> d."""
+    d, layers, b = problem.trial.d, problem.trial.layers, problem.batch
+    source = problem.source
+    target = problem.length - source
+    block = [
+        *linear("queries, keys, values", b * source, d, 3 * d),
+        *of_attention(source, source, d, b),
+        *linear("feed-forward", b * source, d, d),
+        *linear("queries, keys, values", b * target, d, 3 * d),
+        *of_attention(target, target, d, b),
+        *linear("queries of sources", b * target, d, d),
+        *linear("keys, values of sources", b * source, d, 2 * d),
+        *of_attention(target, source, d, b),
+        *linear("feed-forward", b * target, d, d),
+    ]
+    return layers * block + linear("classifier", b * target, d, problem.words)
+
+
+def of_attention(queries: int, keys: int, size: int, stack: int) -> list[Product]:
+    """s = q kᵀ and y = p v; then gp = g vᵀ, gq = gs k, gk = gsᵀ q, gv = pᵀ g."""
+    return [
+        Product("scores, and gradient of weights", queries, keys, size, 2, stack),
+        Product("values, and gradient of queries", queries, size, keys, 2, stack),
+        Product("gradients of keys and values", keys, size, queries, 2, stack),
+    ]
 
 
 # --- the floor ------------------------------------------------------------------------------------

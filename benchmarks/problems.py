@@ -3,6 +3,7 @@
 sums             the LSTM and the GPT of seeds 000 and 001, on sums
 random_tokens    the same on tokens that share no prefixes
 speeches         the two transformers of seed 003, on random tokens in the place of speeches
+words            a translator of seed 004, on random letters in the place of words
 verbal           BERT in the fine-tuning of seed 004, on verbal arithmetic
 """
 
@@ -16,7 +17,8 @@ import numpy as np
 
 import minigrad as mg
 from experiments.attention.arithmetic import Arithmetic, ArithmeticTask
-from experiments.data import arithmetic, modular
+from experiments.attention.words import EncoderDecoderTask, Translate
+from experiments.data import arithmetic, modular, pig_latin
 from experiments.data.speeches import PAD, SPEAKERS, UNKNOWN, Sentences, Speeches
 from experiments.grokking.task import Grokking, GrokkingTask, data_of
 from experiments.speeches.task import Classify, ClassifyTask, Predict, PredictTask
@@ -25,7 +27,7 @@ from experiments.train.task import Task
 Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
 SumModel = Literal["lstm", "gpt"]
 SpeechModel = Literal["speech-classifier", "speech-language-model"]
-Model = Literal[SumModel, SpeechModel, "bert"]
+Model = Literal[SumModel, SpeechModel, "translator", "bert"]
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,10 @@ class Problem:
     make:    the task as the experiments have it, on a device.
     words:   how many there are in the vocabulary.
     rows:    (B,) the numbers of the batch's samples in the task.
-    inputs:  (B, T) tokens.
+    inputs:  (B, T) tokens; of a translator first those of the sources, then of the targets.
     targets: class ids, (B, T - start) of the positions that count, or (B,) of whole sequences.
     start:   the first position that counts; in every row all from there on do.
+    source:  how many columns of the inputs are sources, which only a translator has.
     """
 
     model: Model
@@ -49,6 +52,7 @@ class Problem:
     inputs: Ints
     targets: Ints
     start: int = 0
+    source: int = 0
 
     @property
     def batch(self) -> int:
@@ -68,6 +72,8 @@ def problem_of(model: Model) -> Problem:
     """At the sizes of the experiments."""
     if model == "bert":
         return verbal()
+    if model == "translator":
+        return words()
     return sums(model) if model in get_args(SumModel) else speeches(model)
 
 
@@ -77,6 +83,8 @@ def tiny_problem(model: Model) -> Problem:
         return sums(model, batch=8, d=16)
     if model == "bert":
         return verbal(batch=2, d=24)
+    if model == "translator":
+        return words(batch=2, d=16)
     return speeches(model, batch=2, d=16, words=36)
 
 
@@ -179,3 +187,28 @@ def verbal(batch: int = 32, d: int = 384) -> Problem:
     inputs, targets = task.ids["train"].numpy()[rows], task.labels["train"].numpy()[rows]
     make = lambda on: ArithmeticTask(trial, on, source)
     return Problem("bert", trial, make, len(task.pieces), rows, inputs, targets)
+
+
+# --- Pig Latin ------------------------------------------------------------------------------------
+def words(batch: int = 64, d: int = 64, lengths: tuple[int, int] = (8, 10)) -> Problem:
+    """A batch of an encoder-decoder: random letters in the place of words and of their Pig Latin.
+
+    On average words of the small data have 7.6 letters, and their Pig Latin 10.
+    """
+    trial = Translate(d=d, batch_size=batch)
+    letters = np.array([*pig_latin.ALPHABET])
+    rng = np.random.default_rng(0)
+    drawn = ["".join(row) for n in lengths for row in rng.choice(letters, (batch, n))]
+    pairs = [*zip(drawn[:batch], drawn[batch:], strict=True)]
+    task = EncoderDecoderTask(trial, "cpu", (pairs, pairs))
+    sources, targets = task.train.sources.numpy(), task.train.targets.numpy()
+    return Problem(
+        "translator",
+        trial,
+        lambda on: EncoderDecoderTask(trial, on, (pairs, pairs)),
+        pig_latin.VOCABULARY_SIZE,
+        np.arange(batch),
+        np.concatenate([sources, targets[:, :-1]], axis=1),
+        targets[:, 1:],
+        source=sources.shape[1],
+    )

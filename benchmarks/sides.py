@@ -75,7 +75,9 @@ def torch_step(
 
     trial, start = problem.trial, problem.start
     sizes: dict[str, int] = {"d": trial.d, "layers": trial.layers}
-    if problem.model != "lstm":
+    if problem.model == "translator":
+        sizes["source"] = problem.source
+    elif problem.model != "lstm":
         sizes |= {"heads": trial.heads, "length": problem.length}
     model = getattr(torch_models, kind)(problem.words, **sizes)
     model.load(weights_of(problem))
@@ -198,6 +200,11 @@ KINDS: dict[Model, dict[str, Kind]] = {
         "minigrad": MINIGRAD["minigrad"],
         "minigrad, plain": MINIGRAD["minigrad, plain"],
         EAGER: Kind(partial(torch_step, kind="SpeechLanguageModel")),
+    },
+    "translator": {
+        "minigrad": MINIGRAD["minigrad"],
+        "minigrad, plain": MINIGRAD["minigrad, plain"],
+        EAGER: Kind(partial(torch_step, kind="Translator")),
     },
     "bert": {
         "minigrad": MINIGRAD["minigrad"],

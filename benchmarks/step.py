@@ -50,6 +50,7 @@ TITLES = {
     "gpt": "GPT",
     "speech-classifier": "classifier of speeches",
     "speech-language-model": "language model of speeches",
+    "translator": "translator into Pig Latin",
     "bert": "BERT, fine-tuning",
 }
 

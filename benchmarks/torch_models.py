@@ -118,16 +118,19 @@ class Block(nn.Module):
         return self.norm2(y + self.ffn(y))
 
 
+def sinusoids(length: int, d: int) -> Tensor:
+    pair = torch.arange(0, d, 2, dtype=torch.float64)
+    angle = torch.arange(length)[:, None] / 10000 ** (pair / d)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(length, d).float()
+
+
 class SeedGPT(nn.Module):
     def __init__(
         self, vocabulary: int = 36, d: int = 128, layers: int = 2, heads: int = 4, length: int = 6
     ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, d, padding_idx=vocabulary - 1)
-        pair = torch.arange(0, d, 2, dtype=torch.float64)
-        angle = torch.arange(length)[:, None] / 10000 ** (pair / d)
-        table = torch.stack([angle.sin(), angle.cos()], dim=-1).reshape(length, d)
-        self.register_buffer("positions", table.float(), persistent=False)
+        self.register_buffer("positions", sinusoids(length, d), persistent=False)
         self.blocks = nn.Sequential(*(Block(d, heads) for _ in range(layers)))
         self.classifier = nn.Linear(d, vocabulary)
 
@@ -286,6 +289,69 @@ class BertClassifier(nn.Module):
                 name = name.replace(part, "")
             state[name.replace("in_proj_", "in_proj.")] = value
         self.load_state_dict(state)
+
+
+# --- Pig Latin ------------------------------------------------------------------------------------
+class OneHead(nn.Module):
+    """Without an output projection."""
+
+    def __init__(self, d: int) -> None:
+        super().__init__()
+        self.in_proj = nn.Linear(d, 3 * d)
+        self.d = d
+
+    def forward(self, x: Tensor, context: Tensor | None = None, causal: bool = False) -> Tensor:
+        if context is None:
+            q, k, v = self.in_proj(x).chunk(3, dim=-1)
+        else:
+            weight, bias, d = self.in_proj.weight, self.in_proj.bias, self.d
+            q = F.linear(x, weight[:d], bias[:d])
+            k, v = F.linear(context, weight[d:], bias[d:]).chunk(2, dim=-1)
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+
+
+class TranslatorBlock(nn.Module):
+    def __init__(self, d: int, reads_source: bool) -> None:
+        super().__init__()
+        self.attention = OneHead(d)
+        self.cross = OneHead(d) if reads_source else None
+        self.ffn = nn.Sequential(nn.Linear(d, d), nn.ReLU())
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        x = x + self.attention(x, causal=self.cross is not None)
+        if self.cross is not None:
+            x = x + self.cross(x, context)
+        return x + self.ffn(x)
+
+
+class Translator(nn.Module):
+    """ids: the source, in the first `source` columns, and the target."""
+
+    table: Tensor
+
+    def __init__(self, vocabulary: int = 30, d: int = 64, layers: int = 3, source: int = 9) -> None:
+        super().__init__()
+        self.source = source
+        self.source_embedding = nn.Embedding(vocabulary, d)
+        self.target_embedding = nn.Embedding(vocabulary, d)
+        self.encoder = nn.ModuleList(TranslatorBlock(d, False) for _ in range(layers))
+        self.decoder = nn.ModuleList(TranslatorBlock(d, True) for _ in range(layers))
+        self.classifier = nn.Linear(d, vocabulary)
+        self.register_buffer("table", sinusoids(1_000, d), persistent=False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        source, target = ids[:, : self.source], ids[:, self.source :]
+        x = self.source_embedding(source) + self.table[: source.shape[1]]
+        for block in self.encoder:
+            x = block(x)
+        y = self.target_embedding(target) + self.table[: target.shape[1]]
+        for block in self.decoder:
+            y = block(y, x)
+        return self.classifier(y)
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        renamed = {n.replace("in_proj_", "in_proj."): v for n, v in tensors(weights).items()}
+        self.load_state_dict(renamed)
 
 
 def tensors(weights: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -77,7 +77,7 @@ def budget(by_seed: Curves) -> Table:
     last = max((c.flops[-1] for of in by_seed.values() for c in of), default=np.nan)
     note = (
         f"By lines through the optima, in logarithms. 95 % by {isoflop.RESAMPLES:,} resamples of "
-        f"the splits. {BUDGET:.0e} FLOPs are {BUDGET / last:.0f} times as many as any model was "
+        f"the splits. {BUDGET:.0e} FLOPs are {BUDGET / last:,.0f} times as many as any model was "
         "trained for: this says where the lines go, not that they go on."
     )
     heads = ["", "ours", "95 %", "by the seed's procedure", "seed 004"]

@@ -149,9 +149,15 @@ class TranslateTask(Task):
     recordable = False  # lengths differ from batch to batch
     model: Any
 
-    def __init__(self, trial: Translate, device: str) -> None:
+    def __init__(
+        self,
+        trial: Translate,
+        device: str,
+        source: tuple[Sequence[Pair], Sequence[Pair]] | None = None,
+    ) -> None:
+        """source: pairs to learn from and held out, in the place of those of the files."""
         super().__init__(trial, device)
-        pairs, held_out = split(trial)
+        pairs, held_out = source or split(trial)
         self.train, self.held_out = (
             Words(each, trial.batch_size, device) for each in (pairs, held_out)
         )
