@@ -17,7 +17,7 @@ import numpy as np
 
 import minigrad as mg
 from experiments.attention.arithmetic import Arithmetic, ArithmeticTask
-from experiments.attention.words import EncoderDecoderTask, Translate
+from experiments.attention.translate import EncoderDecoderTask, Translate
 from experiments.data import arithmetic, modular, pig_latin
 from experiments.data.speeches import PAD, SPEAKERS, UNKNOWN, Sentences, Speeches
 from experiments.grokking.task import Grokking, GrokkingTask, data_of

@@ -4,11 +4,12 @@ Every side trains the same model, from the same weights, on the same batch in fl
 loss, backward, update. For the LSTM and the GPT these are the 480 training sequences of the sanity
 experiment, with the loss on the right-hand side, clipping at norm 1 and AdamW; for the models of
 speeches 16 sequences of 32 random tokens of 5,755, and Adam; for BERT with MiniLM's six layers of
-384 it is a step of fine-tuning, 32 expressions of 7 tokens, clipping and AdamW. First their losses
-are compared. Then they take turns within one process, so that a drift of the machine meets all, and
-pause before each turn, since threads that still spin after one would slow the next. The matrix
-products that such a step needs take turns with them, alone. Memory is measured in processes of its
-own. Also the cost of recording and running a tiny op.
+384 it is a step of fine-tuning, 32 expressions of 7 tokens, clipping and AdamW; for the translator
+64 words of 8 letters, and Adam. First their losses are compared. Then they take turns within one
+process, so that a drift of the machine meets all, and pause before each turn, since threads that
+still spin after one would slow the next. The matrix products that such a step needs take turns with
+them, alone. Memory is measured in processes of its own. Also the cost of recording and running a
+tiny op.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Seed 004: gradients, Pig Latin, scaling laws, BERT and CLIP.
 
 gradients, relative_attention      1: what is derived there, by measurement; nothing is trained
-words, options, measures           2: translators as trials and tasks; what their commands share
+words, translate                   2: words in batches; translators as trials and tasks
+options, measures                  2: what the commands of translators share
 translation, decoder_only          2: encoder-decoders; decoders, and how their loss scales
 flops, isoflop, scaling            2.3: FLOPs, the best size for a budget, tables of it
 arithmetic, head, checkpoint       3: BERT fine-tuned, or a classifier on it; where MiniLM is

@@ -28,7 +28,7 @@ from experiments.attention.measures import (
     sentence,
 )
 from experiments.attention.seed import DECODER_ONLY, TABLE_2
-from experiments.attention.words import Translate
+from experiments.attention.translate import Translate
 from experiments.results.claims import Says, decide, one_of, paired
 from experiments.results.results import Answer, Results, Table
 from experiments.results.tables import cell, cells_of

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.attention.words import DRAWN, RULES, SENTENCE, SHOWN, TRANSLATIONS
+from experiments.attention.translate import DRAWN, RULES, SENTENCE, SHOWN, TRANSLATIONS
 from experiments.results.curves import Quantity, best, number
 from experiments.results.results import Drawing, Table
 from experiments.results.trials import Trials, until

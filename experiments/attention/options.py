@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.attention.words import Translate
+from experiments.attention.translate import Translate
 from experiments.data import pig_latin
 from experiments.data.place import data_folder, data_in
 from experiments.sweep import experiment

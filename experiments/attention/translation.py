@@ -31,7 +31,7 @@ from experiments.attention.measures import (
     sentence,
 )
 from experiments.attention.seed import TABLE_1
-from experiments.attention.words import Translate
+from experiments.attention.translate import Translate
 from experiments.results import trends
 from experiments.results.claims import Says, decide, one_of, paired
 from experiments.results.curves import Quantity, average, by_record

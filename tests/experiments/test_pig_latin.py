@@ -13,7 +13,7 @@ from pig_latin_corpus import latin, write_words
 import minigrad as mg
 from experiments.attention import flops, isoflop
 from experiments.attention.measures import BEST_EPOCH, EPOCHS, LEAST, early
-from experiments.attention.words import LIMIT, Translate, split
+from experiments.attention.translate import LIMIT, Translate, split
 from experiments.data import pig_latin
 from experiments.data.pig_latin import END, END_OF_PROMPT, START
 from experiments.data.place import data_in
