@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import minigrad as mg
-from benchmarks import gemm, problems, sides, step, sweep
+from benchmarks import decoding, gemm, problems, sides, step, sweep
 from experiments.grokking import objective, prefix
 from experiments.grokking.task import Grokking, data_of
 from models import count
@@ -318,3 +318,17 @@ def test_points_that_are_too_large_are_left_out_and_said(limit, words, tmp_path,
     assert len(found) == 2 * 6
     assert all(words in record["skipped"] for record in found)
     assert capsys.readouterr().out.count("left out: a step " + words) == len(found)
+
+
+def test_decoding_is_measured_with_and_without_a_cache(tmp_path, capsys):
+    out = tmp_path / "decoding.json"
+    assert decoding.main(["--words", "3", "--turns", "1", "--out", str(out)]) == 0
+    rows = json.loads(out.read_text())["rows"]
+    ways = {(row["model"], row["cached"], row["together"]) for row in rows}
+    assert len(ways) == len(rows) == 8
+    assert min(row["words_a_second"] for row in rows) > 0
+    assert len(capsys.readouterr().out.splitlines()) == 9
+    with pytest.raises(SystemExit) as stop:
+        decoding.main(["--words", "0"])
+    assert stop.value.code == 2
+    assert "--words: expected at least 1, got 0" in capsys.readouterr().err
