@@ -66,13 +66,13 @@ from experiments.attention.seed import (
     SPEED_FROZEN,
 )
 from experiments.data import arithmetic, texts
-from experiments.data.place import data_folder, data_in
+from experiments.data.place import data_folder
 from experiments.results import trends
 from experiments.results.claims import Estimate, Says, Test, decide, mean_of, one_of, paired
 from experiments.results.curves import Quantity
 from experiments.results.results import Answer, Drawing, Results, Table
 from experiments.results.trials import Trials, finished, pairs
-from experiments.sweep import experiment
+from experiments.sweep import with_data
 from experiments.sweep.experiment import Experiment, main
 from experiments.train import records
 from experiments.train.trial import Trial
@@ -81,7 +81,7 @@ SMALL = {"layers": 1, "d": 16, "heads": 2, "hidden": 32}  # at small scale
 
 
 @dataclass(frozen=True)
-class Options(experiment.Options):
+class Options(with_data.Options):
     """Section 3: fine-tuned, frozen, and pretrained on other text."""
 
     seeds: tuple[int, ...] = tuple(range(20))
@@ -149,18 +149,18 @@ class Options(experiment.Options):
         head = Head(**settings, steps=self.steps or self.pick(Head.steps, 200))
         return trials | {f"{name}-head-seed{seed}": head}
 
-    def check(self) -> None:
-        with data_in(self.data), checkpoint_in(self.checkpoint):
-            folder = data_folder(arithmetic.SOURCE)
-            arithmetic.find(folder)
-            for start in {*self.chosen} & {*get_args(Text)}:
-                texts.files_of(folder, "numbers" if start == "numbers" else "unrelated")
+    def find(self) -> None:
+        folder = data_folder(arithmetic.SOURCE)
+        arithmetic.find(folder)
+        for start in {*self.chosen} & {*get_args(Text)}:
+            texts.files_of(folder, "numbers" if start == "numbers" else "unrelated")
+        with checkpoint_in(self.checkpoint):
             if "minilm" in self.chosen:
                 minilm_config(checkpoint_folder(), Arithmetic())
 
     @contextmanager
     def how(self) -> Iterator[None]:
-        with super().how(), data_in(self.data), checkpoint_in(self.checkpoint):
+        with super().how(), checkpoint_in(self.checkpoint):
             yield
 
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +21,12 @@ from experiments.attention.clip_tables import GOOGLE, SETS, TRAINED_ON, average,
 from experiments.attention.pairs import Pairs
 from experiments.attention.prompts import PROMPTS, TARGET
 from experiments.data import pictures
-from experiments.data.place import data_folder, data_in
+from experiments.data.place import data_folder
 from experiments.results.claims import Finding, Says, Test, by_share, decide, mean_of
 from experiments.results.curves import Quantity
 from experiments.results.results import Answer, Results
 from experiments.results.trials import Trials, finished, where
-from experiments.sweep import experiment
+from experiments.sweep import with_data
 from experiments.sweep.experiment import Experiment, main
 from experiments.train.records import TrialRecord
 from experiments.train.trial import Trial
@@ -40,7 +38,7 @@ PROTOCOL = ("steps", "batch_size", "lr", "patch", "vision_d", "vision_layers", "
 
 
 @dataclass(frozen=True)
-class Options(experiment.Options):
+class Options(with_data.Options):
     """Section 4: pictures and captions."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -57,14 +55,8 @@ class Options(experiment.Options):
             for group in TRAINED_ON
         }
 
-    def check(self) -> None:
-        with data_in(self.data):
-            pictures.find(data_folder(pictures.SOURCE))
-
-    @contextmanager
-    def how(self) -> Iterator[None]:
-        with super().how(), data_in(self.data):
-            yield
+    def find(self) -> None:
+        pictures.find(data_folder(pictures.SOURCE))
 
 
 def results(trials: Trials) -> Results:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.attention.translate import Translate
 from experiments.data import pig_latin
-from experiments.data.place import data_folder, data_in
-from experiments.sweep import experiment
+from experiments.data.place import data_folder
+from experiments.sweep import with_data
 
 SMALL = {"layers": 1, "epochs": 2, "steps": 2 * 90}  # at small scale
 
 
 @dataclass(frozen=True)
-class Options(experiment.Options):
+class Options(with_data.Options):
     """Options of an experiment with Pig Latin."""
 
     seeds: tuple[int, ...] = tuple(range(5))
@@ -30,11 +28,5 @@ class Options(experiment.Options):
         steps = {} if self.steps is None else {"steps": self.steps}
         return Translate(**{**settings, **self.pick({}, SMALL), **steps})
 
-    def check(self) -> None:
-        with data_in(self.data):
-            pig_latin.find(data_folder(pig_latin.SOURCE))
-
-    @contextmanager
-    def how(self) -> Iterator[None]:
-        with super().how(), data_in(self.data):
-            yield
+    def find(self) -> None:
+        pig_latin.find(data_folder(pig_latin.SOURCE))

@@ -9,25 +9,40 @@ from contextvars import ContextVar
 from pathlib import Path
 
 VARIABLE = "MINIGRAD_DATA"
-FOLDER: ContextVar[Path | None] = ContextVar("minigrad.data", default=None)
 
 
-@contextmanager
-def data_in(folder: Path | None) -> Iterator[None]:
-    """Inside, data are read from this folder; from that of MINIGRAD_DATA if it is None."""
-    token = FOLDER.set(folder)
-    try:
-        yield
-    finally:
-        FOLDER.reset(token)
+class Place:
+    """A folder that an option names, or else a variable of the environment."""
+
+    def __init__(self, variable: str) -> None:
+        self.variable = variable
+        self.given: ContextVar[Path | None] = ContextVar(variable, default=None)
+
+    @contextmanager
+    def named(self, folder: Path | None) -> Iterator[None]:
+        """Inside, it is this folder; that of the variable if it is None."""
+        token = self.given.set(folder)
+        try:
+            yield
+        finally:
+            self.given.reset(token)
+
+    def folder(self) -> Path | None:
+        """The folder, if one is named."""
+        named = self.given.get() or os.environ.get(self.variable)
+        return Path(named) if named else None
+
+
+DATA = Place(VARIABLE)
+data_in = DATA.named
 
 
 def data_folder(source: str) -> Path:
     """The folder. ValueError, which names the source of the data, if there is none."""
-    named = FOLDER.get() or os.environ.get(VARIABLE)
-    if not named:
+    folder = DATA.folder()
+    if folder is None:
         raise ValueError(f"no data: give the folder of {source} by --data or {VARIABLE}")
-    return Path(named)
+    return folder
 
 
 def content_of(path: Path, source: str) -> str:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from experiments.data import speeches
-from experiments.data.place import data_folder, data_in
+from experiments.data.place import data_folder
 from experiments.speeches.task import EPOCHS, PER_EPOCH, Classify, Predict
-from experiments.sweep import experiment
+from experiments.sweep import with_data
 
 SMALL = {"d": 16, "layers": 1, "hidden": 32}  # sizes at small scale
 
 
 @dataclass(frozen=True)
-class Options(experiment.Options):
+class Options(with_data.Options):
     """Options of an experiment on speeches."""
 
     seeds: tuple[int, ...] = tuple(range(10))
@@ -38,11 +36,5 @@ class Options(experiment.Options):
             **{**self.pick({}, small), **settings, "steps": self.steps or self.pick(500, 40)}
         )
 
-    def check(self) -> None:
-        with data_in(self.data):
-            speeches.find(data_folder(speeches.SOURCE))
-
-    @contextmanager
-    def how(self) -> Iterator[None]:
-        with super().how(), data_in(self.data):
-            yield
+    def find(self) -> None:
+        speeches.find(data_folder(speeches.SOURCE))

@@ -8,6 +8,7 @@
     folder      the files of a sweep: settings, trials, results
     estimate    how long trials should take
     progress    what is shown while they run
+    with_data   options of experiments whose data lie in a folder
     cli         command lines from dataclasses, and errors in one line
 
 The command of an experiment is its own module.
