@@ -165,8 +165,8 @@ def kernels(x: Floats) -> Table:
     rows, data = [], {}
     for name, layer in choices.items():
         before, after = (KERNEL[0], KERNEL[2]) if layer is None else weights_of(layer)
-        off = 0.0 if layer is None else error(layer, x, convolved(x))
-        rows.append([name, f"{before:.3f}", f"{after:.3f}", shown(off)])
+        off = "" if layer is None else shown(error(layer, x, convolved(x)))
+        rows.append([name, f"{before:.3f}", f"{after:.3f}", off])
         data[name] = {"weights": (rounded(before), rounded(after))}
     heads = ["", "weight of x_(i-1)", "weight of x_(i+1)", "largest error"]
     note = "W_Q = W_K = 0, W_V = 3, so the weights are those of the softmax times 3."
