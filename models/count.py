@@ -3,11 +3,11 @@
     python -m models.count --model lstm --d 128 --layers 2
     python -m models.count --model gpt --d 128 --layers 2
     python -m models.count --model speech-classifier
-    python -m models.count --model clip
+    python -m models.count --model decoder-only --d 128 --layers 4
 
 It answers questions 1.3 (LSTM), 2.6 (multi-head attention) and 2.10 (decoder) of seeds 000 and 001,
-with and without biases, and derives the counts of seed 003 and of CLIP, seed 004. Tests compare the
-formulas with the parameters of real models.
+with and without biases, and derives the counts of seeds 003 and 004. Tests compare the formulas
+with the parameters of real models.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from models.clip import CLIPConfig
 from models.gpt import GPTConfig
 from models.lstm import LSTMConfig
 from models.speech import SpeechConfig
+from models.translation import TranslationConfig
 
 
 # --- the formulas -------------------------------------------------------------------------------
@@ -262,11 +263,54 @@ def explain_clip(config: CLIPConfig) -> list[Line | str]:
     ]  # fmt: skip
 
 
+def explain_bert(config: BertConfig) -> list[Line | str]:
+    c, d = config, config.d
+    tables = (c.vocabulary_size + c.positions + c.types) * d
+    pooler = d * d + d
+    return [
+        "Seed 004: BERT, whose blocks have post-norm and biases.",
+        Line("tables", "(V + P + S) d", f"V = {c.vocabulary_size}, P = {c.positions}", tables),
+        Line("their norm", "2 d", f"d = {d}", 2 * d),
+        Line("blocks", "L [4 (d² + d) + (2 h d + h + d) + 4 d]", f"L = {c.layers}, h = {c.hidden}",
+             bert(c) - tables - 2 * d - pooler),
+        Line("pooler", "d² + d", f"d = {d}", pooler),
+        Line("total", "", "", bert(c)),
+    ]  # fmt: skip
+
+
+def explain_encoder_decoder(config: TranslationConfig) -> list[Line | str]:
+    d, n, v = config.d, config.layers, config.vocabulary_size
+    return [
+        "Seed 004: an encoder-decoder without layer norms, with one head an attention.",
+        Line("encoder", "4 L (d² + d)", f"L = {n}, d = {d}", 4 * n * (d * d + d)),
+        Line("decoder", "7 L (d² + d)", f"L = {n}, d = {d}", 7 * n * (d * d + d)),
+        Line("classifier", "d V + V", f"V = {v}", classifier(d, v)),
+        Line("embeddings", "2 V d", f"V = {v}", 2 * embedding(d, v)),
+        Line("total", "", "", encoder_decoder(d, n, v)),
+    ]
+
+
+def explain_decoder_only(config: TranslationConfig) -> list[Line | str]:
+    d, n, v = config.d, config.layers, config.vocabulary_size
+    without = translation_decoder(d, n, v)
+    return [
+        "Seed 004: a decoder without layer norms, with one head an attention.",
+        Line("blocks", "4 L (d² + d)", f"L = {n}, d = {d}", 4 * n * (d * d + d)),
+        Line("classifier", "d V + V", f"V = {v}", classifier(d, v)),
+        Line("without embedding", "", "", without),
+        Line("embedding", "V d", f"V = {v}", embedding(d, v)),
+        Line("total", "", "", without + embedding(d, v)),
+    ]
+
+
 EXPLAINED = {
     "lstm": explain_lstm,
     "gpt": explain_gpt,
     "speech-classifier": explain_speech_classifier,
     "speech-language-model": explain_speech_language_model,
+    "encoder-decoder": explain_encoder_decoder,
+    "decoder-only": explain_decoder_only,
+    "bert": explain_bert,
     "clip": explain_clip,
 }
 
@@ -301,9 +345,17 @@ def main(args: list[str] | None = None) -> None:
     parser = Parser("python -m models.count", description=__doc__.split("\n")[0],
                     allow_abbrev=False)  # fmt: skip
     parser.add_argument("--model", choices=list(EXPLAINED), required=True)
-    parser.add_argument("--d", type=positive, help="embedding and hidden size (128; 64 in 003)")
-    parser.add_argument("--layers", type=positive, help="layers or blocks (2; 4 in 003)")
-    parser.add_argument("--vocabulary", type=positive, help="tokens (36: p = 31; 5,755 in 003)")
+    parser.add_argument(
+        "--d", type=positive, help="embedding and hidden size (128; 64 in 003, 004; BERT 384)"
+    )
+    parser.add_argument(
+        "--layers", type=positive, help="layers or blocks (2; 4 in 003, 3 in 004; BERT 6)"
+    )
+    parser.add_argument(
+        "--vocabulary",
+        type=positive,
+        help="tokens (36: p = 31; 5,755 in 003; 30 in 004; BERT 30,522)",
+    )
     options = parser.parse_args(args)
     sizes = {"vocabulary_size": options.vocabulary, "d": options.d, "layers": options.layers}
     try:
@@ -322,7 +374,10 @@ def config_of(model: str, sizes: dict[str, int]) -> Any:
     if model == "lstm":
         sizes = {"d": 128, **sizes}
         return LSTMConfig(**{"d_hidden": sizes["d"], **sizes})
-    kind = GPTConfig if model == "gpt" else SpeechConfig
+    if model in ("encoder-decoder", "decoder-only"):
+        return TranslationConfig(**sizes)
+    kinds = {"gpt": GPTConfig, "bert": BertConfig}
+    kind = kinds.get(model, SpeechConfig)
     heads = next(h for h in (4, 2, 1) if sizes.get("d", 128) % h == 0)  # does not change the count
     return kind(**{"heads": heads, **sizes})
 

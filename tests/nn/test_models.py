@@ -308,6 +308,20 @@ def test_count_command_prints_the_derivation(capsys):
 
 
 @pytest.mark.parametrize(
+    ("args", "numbers"),
+    [
+        (["bert"], ("22,713,216", "10,646,784")),
+        (["encoder-decoder"], ("143,070", "49,920", "87,360")),
+        (["decoder-only", "--d", "128", "--layers", "4"], ("268,062", "271,902")),
+    ],
+)
+def test_count_command_derives_the_models_of_seed_004(args, numbers, capsys):
+    count.main(["--model", *args])
+    derived = capsys.readouterr().out
+    assert all(number in derived for number in numbers)
+
+
+@pytest.mark.parametrize(
     "args",
     [
         ["--model", "rnn"],
