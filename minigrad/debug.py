@@ -118,9 +118,9 @@ class Profile:
 
     GFLOP are those of matrix products, two for each multiplication, whatever a mask leaves out; the
     way back has as many for each of two operands that get a gradient. Counts the time of bodies and
-    pullbacks, and not the work of Python between them (recording, the
-    walk, adding up gradients): compare `seconds` with the time of the whole step. On a GPU it waits
-    for each op, so a step takes longer than without a profile.
+    pullbacks, and not the work of Python between them (recording, the walk, adding up gradients):
+    compare `seconds` with the time of the whole step. On a GPU it waits for each op, so a step
+    takes longer than without a profile.
     """
 
     def __init__(self) -> None:

@@ -69,7 +69,12 @@ class Residual(nn.Module):
 def attend(attention: nn.Module, x: mg.Tensor, start: Start, options: dict[str, Any]) -> Result:
     """The attention of the positions from `start` on, or of a slice, to x; its weights or None."""
     result = attention(rows_from(x, start), None if start == 0 else x, **options)
-    return result if options.get("return_weights") else (result, None)
+    return pair(result)
+
+
+def pair(result: Any) -> Result:
+    """What an attention returns, with None in the place of weights that were not asked for."""
+    return result if isinstance(result, tuple) else (result, None)
 
 
 def rows_from(x: mg.Tensor, start: Start) -> mg.Tensor:

@@ -18,7 +18,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import device as devices
 from minigrad import nn
-from models.blocks import Residual
+from models.blocks import Residual, pair
 from models.sizes import check_positive
 
 Reader = Callable[[mg.Tensor], mg.Tensor]  # the next ids (B, n) -> logits (B, n, V) after each
@@ -106,11 +106,6 @@ class CrossBlock(nn.Module):
         y, cross_weights = pair(self.cross(a, context, cache=others, **options))
         c = a + y
         return c + self.ffn(c), own_weights, cross_weights
-
-
-def pair(result: Any) -> tuple[mg.Tensor, mg.Tensor | None]:
-    """What an attention returns, with None in the place of weights that were not asked for."""
-    return result if isinstance(result, tuple) else (result, None)
 
 
 class EncoderDecoder(nn.Module):

@@ -67,6 +67,7 @@ class Options(options.Options):
 def results(trials: Trials) -> Results:
     ended = finished(trials)
     by_seed = scaling.curves(ended, DECODERS.values())
+    answers = scaling.resampled(by_seed)
     decoders, others = (
         {kind.label: of for kind in kinds.values() if (of := kind.of(ended))}
         for kinds in (DECODERS, ENCODER_DECODERS)
@@ -75,11 +76,12 @@ def results(trials: Trials) -> Results:
     largest = DECODERS[max(SIZES)].of(ended)
     return Results(
         [
-            table_2(ended), against(ended), scaling.optima(by_seed), scaling.budget(by_seed),
+            table_2(ended), against(ended),
+            scaling.optima(by_seed), scaling.budget(by_seed, answers),
             by_rule(decoders | others), sentence(decoders | others),
             mistakes("Hidden size 128, first split", largest[:1]),
         ],
-        [*scaling.figures(by_seed), *maps("Decoder-only", largest[:1])],
+        [*scaling.figures(by_seed, answers), *maps("Decoder-only", largest[:1])],
         decide(CLAIMS, where(ended, **PROTOCOL)),
         Answer(f"Least validation loss: {least}", "table_2"),
         shown=("val_loss", "val_token_loss", "train_loss", "exact"),

@@ -34,7 +34,7 @@ SCALES = (0.25, 1.0, 4.0, 16.0)  # largest singular values of W
 
 @dataclass(frozen=True)
 class Options(experiment.Options):
-    """Sections 1.1 and 1.2: nothing is trained, so most options change nothing."""
+    """Section 1: nothing is trained, so most options change nothing."""
 
     def trials(self) -> dict[str, Trial]:
         return {}

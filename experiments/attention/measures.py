@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -15,7 +14,7 @@ from experiments.attention.translate import DRAWN, RULES, SENTENCE, SHOWN, TRANS
 from experiments.results.curves import Quantity, best, number
 from experiments.results.results import Drawing, Table
 from experiments.results.trials import Trials, until
-from experiments.train.records import TrialRecord
+from experiments.train.records import TrialRecord, read_json
 from experiments.train.trial import waited
 
 LEAST = Quantity(
@@ -60,7 +59,7 @@ def early(trial: TrialRecord, patience: int) -> TrialRecord:
 # --- what was translated --------------------------------------------------------------------------
 @lru_cache(maxsize=64)
 def read_translations(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 
 def translations(trial: TrialRecord) -> dict[str, Any]:

@@ -57,13 +57,17 @@ def optima(by_seed: Curves) -> Table:
     return Table("optima", "IsoFLOP: the best size for a number of FLOPs", heads, rows, note, data)
 
 
-def budget(by_seed: Curves) -> Table:
+def resampled(by_seed: Curves) -> list[isoflop.Answer]:
+    return isoflop.bootstrap(by_seed, BUDGET) if by_seed else []
+
+
+def budget(by_seed: Curves, answers: Sequence[isoflop.Answer]) -> Table:
     """What lines through the optima say of the budget of 2.3.3."""
     rows, data = [], {}
-    answers = isoflop.bootstrap(by_seed, BUDGET) if by_seed else []
-    point = isoflop.answer(isoflop.mean_curves(by_seed, [*by_seed]), BUDGET) if by_seed else None
+    mean = isoflop.mean_curves(by_seed, [*by_seed])
+    point = isoflop.answer(mean, BUDGET) if mean else None
     if point and answers:
-        by_theirs = isoflop.seed_answer(isoflop.mean_curves(by_seed, [*by_seed]), BUDGET)
+        by_theirs = isoflop.seed_answer(mean, BUDGET)
         for name, label, form in (
             ("parameters", "best parameters", ".3g"), ("tokens", "ids to read", ".3g"),
             ("exponent", "exponent of the parameters", ".2f"),
@@ -84,7 +88,7 @@ def budget(by_seed: Curves) -> Table:
     return Table("budget", f"Extrapolated to {BUDGET:.0e} FLOPs", heads, rows, note, data)
 
 
-def figures(by_seed: Curves) -> list[Drawing]:
+def figures(by_seed: Curves, answers: Sequence[isoflop.Answer]) -> list[Drawing]:
     if not by_seed:
         return []
     from experiments.attention import scaling_figures  # matplotlib takes a second to import
@@ -96,11 +100,13 @@ def figures(by_seed: Curves) -> list[Drawing]:
         "budget": "Best parameters and ids to read against FLOPs, and the lines through them up to "
         "the budget of 1e15. Lighter lines: resamples of the splits.",
     }
-    drawn = (scaling_figures.losses, scaling_figures.profiles, scaling_figures.budget)
-    return [
-        Drawing(name, caption, draw(by_seed))
-        for (name, caption), draw in zip(captions.items(), drawn, strict=True)
-    ]
+    drawn = (
+        scaling_figures.losses(by_seed),
+        scaling_figures.profiles(by_seed),
+        scaling_figures.budget(by_seed, answers),
+    )
+    pairs = zip(captions.items(), drawn, strict=True)
+    return [Drawing(name, caption, figure) for (name, caption), figure in pairs]
 
 
 # --- what the seed says ---------------------------------------------------------------------------
@@ -108,8 +114,7 @@ def optimal_parameters(kinds: Iterable[Chosen]) -> Test:
     """Whether the seed's number lies in our interval."""
 
     def test(trials: Trials) -> Finding:
-        by_seed = curves(trials, kinds)
-        answers = isoflop.bootstrap(by_seed, BUDGET) if by_seed else []
+        answers = resampled(curves(trials, kinds))
         if not answers:
             return Finding()
         low, high = isoflop.interval([a.parameters for a in answers])

@@ -64,12 +64,12 @@ def profiles(by_seed: Curves) -> Figure:
 
 
 @mpl.rc_context(STYLE)
-def budget(by_seed: Curves) -> Figure:
+def budget(by_seed: Curves, answers: Sequence[isoflop.Answer]) -> Figure:
     """Optima and the lines through them, up to the budget."""
     figure = Figure(figsize=(8.4, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
     best = isoflop.optima(isoflop.mean_curves(by_seed, [*by_seed]))
-    resamples = isoflop.bootstrap(by_seed, BUDGET)[:: isoflop.RESAMPLES // 100]
+    resamples = answers[:: isoflop.RESAMPLES // 100]
     for ax, name, label in zip(
         axes, ("parameters", "tokens"), ("best parameters", "ids to read"), strict=True
     ):

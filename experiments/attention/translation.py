@@ -222,30 +222,36 @@ def effects(equal: Trials, stopped: Trials) -> Table:
 SPEED = Quantity(
     "mean validation loss over training", lambda t: average(t, "val_loss"), -1, (".3f", ".3f")
 )  # fmt: skip
+QUESTION = "004, 2.1.4"
+
+
+def by_size(runs: Mapping[tuple[int, str], Having], how: str = "") -> list[Says]:
+    return [Says(QUESTION, f"64 is better than 32 on {data} data{how}",
+                 paired(LEAST, runs[64, data], runs[32, data]) < 0) for data in DATA]  # fmt: skip
+
+
+def by_data(runs: Mapping[tuple[int, str], Having], how: str = "") -> list[Says]:
+    worse, better = (paired(LEAST, runs[d, "large"], runs[d, "small"]) for d in SIZES)
+    return [
+        Says(QUESTION, f"At 32 more data makes it worse{how}", worse > 0, "004.4"),
+        Says(QUESTION, f"At 64 more data makes it better{how}", better < 0),
+    ]
+
+
+ALL_ELSE = ", all else equal"
 CLAIMS = (
-    *(Says("004, 2.1.4", f"Least validation loss, hidden size {d}, {data} data: {value}",
+    *(Says(QUESTION, f"Least validation loss, hidden size {d}, {data} data: {value}",
            one_of(LEAST, RUNS[d, data], value)) for (d, data), value in TABLE_1.items()),
-    *(Says("004, 2.1.4", f"64 is better than 32 on {data} data",
-           paired(LEAST, RUNS[64, data], RUNS[32, data]) < 0) for data in DATA),
-    Says("004, 2.1.4", "At 32 more data makes it worse",
-         paired(LEAST, RUNS[32, "large"], RUNS[32, "small"]) > 0, "004.4"),
-    Says("004, 2.1.4", "At 64 more data makes it better",
-         paired(LEAST, RUNS[64, "large"], RUNS[64, "small"]) < 0),
+    *by_size(RUNS),
+    *by_data(RUNS),
 )  # fmt: skip
 EQUAL_CLAIMS = (
-    *(Says("004, 2.1.4", f"64 is better than 32 on {data} data, all else equal",
-           paired(LEAST, EQUAL[64, data], EQUAL[32, data]) < 0) for data in DATA),
-    *(Says("004, 2.1.4", f"64 learns faster than 32 on {data} data, all else equal",
+    *by_size(EQUAL, ALL_ELSE),
+    *(Says(QUESTION, f"64 learns faster than 32 on {data} data{ALL_ELSE}",
            paired(SPEED, EQUAL[64, data], EQUAL[32, data]) < 0) for data in DATA),
-    Says("004, 2.1.4", "At 32 more data makes it worse, all else equal",
-         paired(LEAST, EQUAL[32, "large"], EQUAL[32, "small"]) > 0, "004.4"),
-    Says("004, 2.1.4", "At 64 more data makes it better, all else equal",
-         paired(LEAST, EQUAL[64, "large"], EQUAL[64, "small"]) < 0),
+    *by_data(EQUAL, ALL_ELSE),
 )  # fmt: skip
-STOPPED_CLAIMS = (
-    Says("004, 2.1.4", f"At 32 more data makes it worse, all else equal, patience {LEAST_PATIENCE}",
-         paired(LEAST, EQUAL[32, "large"], EQUAL[32, "small"]) > 0, "004.4"),
-)  # fmt: skip
+STOPPED_CLAIMS = by_data(EQUAL, f"{ALL_ELSE}, patience {LEAST_PATIENCE}")[:1]
 
 TITLE = "Pig Latin: an encoder-decoder, by size and data"
 EXPERIMENT = Experiment("translation", TITLE, Options, results)

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.data.place import content_of
+from experiments.data.place import content_of, place_in
 
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 NUMBERS = (
@@ -87,12 +87,8 @@ def read(folder: Path) -> VerbalArithmetic:
 
 def find(folder: Path) -> Path:
     """Where the files are."""
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; expected {SOURCE}")
-    for place in (folder, folder / "verbal_arithmetic"):
-        if any((place / file).exists() for file in FILES.values()):
-            return place
-    raise ValueError(f"{folder}: expected {SOURCE}")
+    holds = lambda place: any((place / file).exists() for file in FILES.values())
+    return place_in(folder, ("", "verbal_arithmetic"), holds, SOURCE)
 
 
 def read_file(path: Path) -> list[str]:

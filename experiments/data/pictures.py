@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.data.place import content_of
+from experiments.data.place import content_of, place_in
 
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -94,13 +94,10 @@ def read(folder: Path) -> Pictures:
 
 def find(folder: Path) -> tuple[Path, Path]:
     """Where the packages of emoji are, and where the stamps."""
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; expected {SOURCE}")
-    for name in FOLDERS:
-        modules, stamps = folder / name / MODULES, folder / name / STAMP_FOLDER
-        if modules.is_dir() and stamps.is_dir():
-            return modules, stamps
-    raise ValueError(f"{folder}: expected {SOURCE} in {MODULES} and {STAMP_FOLDER}")
+    parts = (MODULES, STAMP_FOLDER)
+    holds = lambda place: all((place / part).is_dir() for part in parts)
+    place = place_in(folder, FOLDERS, holds, SOURCE, f" in {MODULES} and {STAMP_FOLDER}")
+    return place / MODULES, place / STAMP_FOLDER
 
 
 # --- emoji ----------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.data.place import content_of
+from experiments.data.place import content_of, place_in
 
 Ids = np.ndarray[Any, np.dtype[np.int64]]
 Pair = tuple[str, str]  # a word and its Pig Latin
@@ -54,12 +54,8 @@ def read(folder: Path, size: Size) -> list[Pair]:
 
 def find(folder: Path) -> Path:
     """Where the files are. ValueError, in one line, unless both are there."""
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; expected {SOURCE}")
-    for place in (folder, folder / "pig_latin"):
-        if all((place / name).exists() for name in FILES.values()):
-            return place
-    raise ValueError(f"{folder}: expected {SOURCE}: {' and '.join(FILES.values())}")
+    holds = lambda place: all((place / file).exists() for file in FILES.values())
+    return place_in(folder, ("", "pig_latin"), holds, SOURCE, f": {' and '.join(FILES.values())}")
 
 
 def split(pairs: Sequence[Pair], seed: int) -> tuple[list[Pair], list[Pair]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -43,6 +43,25 @@ def data_folder(source: str) -> Path:
     if folder is None:
         raise ValueError(f"no data: give the folder of {source} by --data or {VARIABLE}")
     return folder
+
+
+def place_in(
+    folder: Path,
+    names: Iterable[str],
+    holds: Callable[[Path], bool],
+    source: str,
+    files: str = "",
+) -> Path:
+    """The first of these names in a folder, "" for itself, that holds the data.
+
+    ValueError, in one line, if none does. source: of the data; files: which ones, as " in a, b".
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder; expected {source}")
+    for name in names:
+        if holds(folder / name):
+            return folder / name
+    raise ValueError(f"{folder}: expected {source}{files}")
 
 
 def content_of(path: Path, source: str) -> str:

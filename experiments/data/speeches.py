@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.data.place import content_of
+from experiments.data.place import content_of, place_in
 
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Tokens = list[str]
@@ -87,15 +87,11 @@ def read(folder: Path, block: int = 32) -> Speeches:
 
 def find(folder: Path) -> tuple[Path, bool]:
     """Where the files are, and whether they are tokenized."""
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder; expected {SOURCE}")
-    for name in FOLDERS:
-        for ending, tokenized in ((".tok.tsv", True), (".tsv", False)):
-            if (folder / name / f"{SENTENCES['train']}{ending}").exists():
-                return folder / name, tokenized
-    raise ValueError(
-        f"{folder}: expected {SOURCE}, train_CLS.tsv and others, or tokenized train_CLS.tok.tsv"
-    )
+    tokens, originals = (f"{SENTENCES['train']}{ending}" for ending in (".tok.tsv", ".tsv"))
+    holds = lambda place: (place / tokens).exists() or (place / originals).exists()
+    files = f", {originals} and others, or tokenized {tokens}"
+    place = place_in(folder, FOLDERS, holds, SOURCE, files)
+    return place, (place / tokens).exists()
 
 
 # --- the two kinds of files -----------------------------------------------------------------------
