@@ -6,41 +6,29 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 import minigrad as mg
 from experiments.attention.arithmetic import PAD, PER_EPOCH, Arithmetic, ArithmeticTask, Way
+from experiments.train.convex import Convex
 from experiments.train.task import Rows, Task
 
 
 @dataclass(frozen=True)
-class Head(Arithmetic):
+class Head(Convex, Arithmetic):
     """The classifier on what a frozen encoder gives without dropout, trained to convergence.
 
-    All expressions in every step, which find the one minimum of the loss.
-
-    penalty: factor of half the sum of the classifier's squared weights.
+    All expressions in every step. penalty: of the classifier's weights.
     """
 
     batch_size: int = PER_EPOCH * 32
     steps: int = 2_000
-    optimizer: Literal["adamw", "adam", "sgd", "momentum"] = "adam"
-    lr: float = 0.03
     weight_decay: float = 0.0
     clip: float = math.inf
     way: Way = "head"
     penalty: float = 1e-4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.penalty >= 0:
-            raise ValueError(f"penalty: expected at least 0, got {self.penalty}")
-
-    def rate(self, step: int, per_epoch: int) -> float:
-        """Falls to 0, so that Adam comes to rest."""
-        return self.lr * (1 - step / self.steps)
 
     def due(self, step: int, per_epoch: int) -> bool:
         return step % 200 == 0
