@@ -6,6 +6,7 @@ from models.clip import CLIP, CLIPConfig
 from models.gpt import GPT, GPTConfig
 from models.lstm import LSTMConfig, LSTMLanguageModel
 from models.speech import BagOfWords, SpeechClassifier, SpeechConfig, SpeechLanguageModel
+from models.tied import TiedGPT, TiedGPTConfig, TiedLSTM, TiedLSTMConfig
 from models.translation import DecoderOnly, EncoderDecoder, TranslationConfig
 
 __all__ = [
@@ -28,5 +29,9 @@ __all__ = [
     "SpeechClassifier",
     "SpeechConfig",
     "SpeechLanguageModel",
+    "TiedGPT",
+    "TiedGPTConfig",
+    "TiedLSTM",
+    "TiedLSTMConfig",
     "TranslationConfig",
 ]

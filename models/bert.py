@@ -18,7 +18,7 @@ from typing import Any
 import minigrad as mg
 from minigrad import nn
 from models.blocks import PostNorm
-from models.sizes import check_heads, check_positive
+from models.sizes import check_dropout, check_heads, check_positive
 from models.speech import small_normal_
 
 
@@ -42,8 +42,7 @@ class BertConfig:
         check_heads(self)
         if not self.eps > 0.0:
             raise ValueError(f"eps: expected more than 0, got {self.eps}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout: expected a rate in [0, 1), got {self.dropout}")
+        check_dropout(self)
 
 
 class Embeddings(nn.Module):

@@ -2,12 +2,13 @@
 
     python -m models.count --model lstm --d 128 --layers 2
     python -m models.count --model gpt --d 128 --layers 2
+    python -m models.count --model tied-gpt --layers 4
     python -m models.count --model speech-classifier
     python -m models.count --model decoder-only --d 128 --layers 4
 
 It answers questions 1.3 (LSTM), 2.6 (multi-head attention) and 2.10 (decoder) of seeds 000 and 001,
-with and without biases, and derives the counts of seeds 003 and 004. Tests compare the formulas
-with the parameters of real models.
+with and without biases, and derives the counts of seeds 002, 003 and 004. Tests compare the
+formulas with the parameters of real models.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from models.clip import CLIPConfig
 from models.gpt import GPTConfig
 from models.lstm import LSTMConfig
 from models.speech import SpeechConfig
+from models.tied import TiedGPTConfig, TiedLSTMConfig
 from models.translation import TranslationConfig
 
 
@@ -76,6 +78,25 @@ def count_parameters(config: LSTMConfig | GPTConfig, *, embeddings: bool = True)
         core, width = decoder(config.d, config.layers, config.multiplier), config.d
     total = core + classifier(width, config.vocabulary_size)
     return total + embedding(config.d, config.vocabulary_size) * embeddings
+
+
+def tied_lstm(config: TiedLSTMConfig) -> int:
+    """Seed 002, what is trained: 4 h [d + h + 2 + (L - 1)(2 h + 2)] + h d + d.
+
+    Each layer has two biases of 4 h numbers, as in PyTorch; then a linear layer h -> d.
+    """
+    h, n = config.hidden, config.layers
+    second_biases = n * 4 * h
+    return lstm_core(config.d, h, n) + second_biases + classifier(h, config.d)
+
+
+def tied_gpt(config: TiedGPTConfig) -> int:
+    """Seed 002, what is trained: L [4 (d² + d) + (2 h d + h + d) + 4 d]; + 2 d with pre-norm.
+
+    As in `decoder`, but the feed-forward part d -> h -> d has both biases.
+    """
+    c, d, h = config, config.d, config.hidden
+    return c.layers * (attention(d) + (2 * h * d + h + d) + 4 * d) + 2 * d * c.pre_norm
 
 
 def speech_block(d: int, hidden: int) -> int:
@@ -205,6 +226,35 @@ def explain_gpt(config: GPTConfig) -> list[Line | str]:
     ]  # fmt: skip
 
 
+def explain_tied_lstm(config: TiedLSTMConfig) -> list[Line | str]:
+    c, d, h, n = config, config.d, config.hidden, config.layers
+    core = lstm_core(d, h, n) + 4 * n * h
+    return [
+        "Seed 002: an LSTM with two biases a layer, between two uses of one frozen table.",
+        Line("LSTM", "4 h [d + h + 2 + (L-1)(2 h + 2)]",
+             f"4*{h} [{d} + {h} + 2 + {n - 1}*{2 * h + 2}]", core),
+        Line("decoder", "h d + d", f"{h}*{d} + {d}", classifier(h, d)),
+        Line("trained", "", "", tied_lstm(c)),
+        Line("table", "V d", f"{c.vocabulary_size}*{d}", embedding(d, c.vocabulary_size)),
+        Line("total", "", "", tied_lstm(c) + embedding(d, c.vocabulary_size)),
+    ]  # fmt: skip
+
+
+def explain_tied_gpt(config: TiedGPTConfig) -> list[Line | str]:
+    c, d, h, v = config, config.d, config.hidden, config.vocabulary_size
+    tables = embedding(d, v) + c.length * d
+    return [
+        "Seed 002: post-norm blocks between two uses of one frozen table; frozen positions.",
+        Line("attention", "4 (d² + d)", f"4 ({d}² + {d})", attention(d)),
+        Line("feed-forward", "2 h d + h + d", f"2*{h}*{d} + {h} + {d}", 2 * h * d + h + d),
+        Line("two norms", "4 d", f"4*{d}", 4 * d),
+        Line("trained", "L blocks", f"L = {c.layers}", tied_gpt(c)),
+        Line("table", "V d", f"{v}*{d}", embedding(d, v)),
+        Line("positions", "T d", f"{c.length}*{d}", c.length * d),
+        Line("total", "", "", tied_gpt(c) + tables),
+    ]
+
+
 def explain_trunk(config: SpeechConfig) -> list[Line | str]:
     c, d, h = config, config.d, config.hidden
     return [
@@ -306,6 +356,8 @@ def explain_decoder_only(config: TranslationConfig) -> list[Line | str]:
 EXPLAINED = {
     "lstm": explain_lstm,
     "gpt": explain_gpt,
+    "tied-lstm": explain_tied_lstm,
+    "tied-gpt": explain_tied_gpt,
     "speech-classifier": explain_speech_classifier,
     "speech-language-model": explain_speech_language_model,
     "encoder-decoder": explain_encoder_decoder,
@@ -346,15 +398,17 @@ def main(args: list[str] | None = None) -> None:
                     allow_abbrev=False)  # fmt: skip
     parser.add_argument("--model", choices=list(EXPLAINED), required=True)
     parser.add_argument(
-        "--d", type=positive, help="embedding and hidden size (128; 64 in 003, 004; BERT 384)"
+        "--d",
+        type=positive,
+        help="embedding and hidden size (128; 768 in 002; 64 in 003, 004; BERT 384)",
     )
     parser.add_argument(
-        "--layers", type=positive, help="layers or blocks (2; 4 in 003, 3 in 004; BERT 6)"
+        "--layers", type=positive, help="layers or blocks (2; 1 in 002, 4 in 003, 3 in 004; BERT 6)"
     )
     parser.add_argument(
         "--vocabulary",
         type=positive,
-        help="tokens (36: p = 31; 5,755 in 003; 30 in 004; BERT 30,522)",
+        help="tokens (36: p = 31; 40,479 in 002; 5,755 in 003; 30 in 004; BERT 30,522)",
     )
     options = parser.parse_args(args)
     sizes = {"vocabulary_size": options.vocabulary, "d": options.d, "layers": options.layers}
@@ -376,7 +430,11 @@ def config_of(model: str, sizes: dict[str, int]) -> Any:
         return LSTMConfig(**{"d_hidden": sizes["d"], **sizes})
     if model in ("encoder-decoder", "decoder-only"):
         return TranslationConfig(**sizes)
-    kinds = {"gpt": GPTConfig, "bert": BertConfig}
+    if model == "tied-lstm":
+        return TiedLSTMConfig(**sizes)
+    if model == "tied-gpt":
+        sizes |= {"hidden": 4 * sizes.get("d", TiedGPTConfig.d)}
+    kinds = {"gpt": GPTConfig, "bert": BertConfig, "tied-gpt": TiedGPTConfig}
     kind = kinds.get(model, SpeechConfig)
     heads = next(h for h in (4, 2, 1) if sizes.get("d", 128) % h == 0)  # does not change the count
     return kind(**{"heads": heads, **sizes})

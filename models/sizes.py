@@ -16,3 +16,9 @@ def check_heads(config: Any) -> None:
     """ValueError unless the number of heads divides d."""
     if config.d % config.heads:
         raise ValueError(f"d: {config.d} cannot be divided among {config.heads} heads")
+
+
+def check_dropout(config: Any) -> None:
+    """ValueError unless the rate is in [0, 1)."""
+    if not 0.0 <= config.dropout < 1.0:
+        raise ValueError(f"dropout: expected a rate in [0, 1), got {config.dropout}")

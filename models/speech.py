@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import minigrad as mg
 from minigrad import nn
 from models.blocks import PreNorm
-from models.sizes import check_heads, check_positive
+from models.sizes import check_dropout, check_heads, check_positive
 
 # ALiBi subtracts the distance times the slope of a head from every score. "signed": the distance to
 # a later token is negative, so its score is raised; for a language model this is the same as ALiBi.
@@ -52,8 +52,7 @@ class SpeechConfig:
             if (value := getattr(self, name)) not in get_args(choices):
                 expected = " or ".join(map(repr, get_args(choices)))
                 raise ValueError(f"{name}: expected {expected}, got {value!r}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout: expected a rate in [0, 1), got {self.dropout}")
+        check_dropout(self)
 
 
 class Attention(nn.Module):
