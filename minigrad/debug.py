@@ -177,7 +177,7 @@ def products(event: Event) -> int:
         return 0
     a, *others = event.inputs
     match event.node.name:
-        case "linear":
+        case "linear" | "linear_cross_entropy":
             return 2 * a.size * len(others[0])
         case "matmul" | "dot":
             return 2 * event.outputs[0].size * a.shape[-1]

@@ -671,7 +671,55 @@ def soft(reduction, smoothing, weight) -> Case:
     )
 
 
+def rows_and_table(shape, classes, target, *bias, weight=None, **options) -> Case:
+    """A case of linear_cross_entropy with x of this shape; PyTorch has the two ops one by one."""
+
+    def theirs(t: Any, w: Any, i: Any, b: Any = None) -> Any:
+        weights = None if weight is None else torch.tensor(weight)
+        logits = F.linear(t, w, b).reshape(-1, classes)
+        y = F.cross_entropy(logits, i.reshape(-1), weights, **options)
+        return y.reshape(i.shape) if options.get("reduction") == "none" else y
+
+    return case(
+        *(x(*shape), x(classes, shape[-1]), target, *bias),
+        class_weight=weight,
+        torch=theirs,
+        terms=48,
+        **options,
+    )
+
+
+def stacked_rows_and_tables(reduction: str) -> Case:
+    """Three replicas of (4, 3) rows with a table of (5, 3)."""
+
+    def theirs(t: Any, w: Any, i: Any, b: Any) -> Any:
+        return F.cross_entropy(F.linear(t, w, b), i, reduction=reduction)
+
+    return case(
+        *(x(3, 4, 3), x(3, 5, 3), ids(5, 3, 4), x(3, 5)),
+        reduction=reduction,
+        torch=each_replica(theirs),
+        terms=48,
+    )
+
+
 LOSSES = {
+    "linear_cross_entropy": [
+        rows_and_table((4, 3), 5, TARGET, x(5)),
+        rows_and_table((2, 3, 7), 6, ids(6, 2, 3)),
+        *(
+            rows_and_table((4, 3), 5, TARGET, x(5), reduction=reduction, **options)
+            for reduction in REDUCE
+            for options in (
+                {"label_smoothing": 0.2},
+                {"weight": CLASS_WEIGHTS},
+                {"weight": CLASS_WEIGHTS, "label_smoothing": 0.1},
+            )
+        ),
+        rows_and_table((2, 2, 3), 5, TARGET.reshape(2, 2), reduction="none"),
+        rows_and_table((2, 3), 5, np.array([1, 3]), reduction="sum", ignore_index=3),
+        *(stacked_rows_and_tables(reduction) for reduction in ("mean", "none")),
+    ],
     "cross_entropy": [
         case(x(4, 5), ids(5, 4), **LOSS),
         *(

@@ -19,6 +19,7 @@ from minigrad.ops.attention import *
 from minigrad.ops.elementwise import *
 from minigrad.ops.index import *
 from minigrad.ops.linalg import *
+from minigrad.ops.linear_cross_entropy import *
 from minigrad.ops.loss import *
 from minigrad.ops.lstm import *
 from minigrad.ops.move import *
@@ -55,19 +56,19 @@ __all__ = [
     "matmul", "dot", "outer", "linear", "einsum",
     # move
     "clone", "astype", "to_device",
-    # nn, norm, loss, lstm, attention
+    # nn, norm, loss, linear_cross_entropy, lstm, attention
     "softmax", "log_softmax", "embedding", "one_hot", "dropout",
     "layer_norm", "rms_norm", "batch_norm", "normalize",
     "cross_entropy", "nll_loss", "mse_loss", "binary_cross_entropy_with_logits", "kl_div",
-    "lstm_cell", "lstm", "scaled_dot_product_attention",
+    "linear_cross_entropy", "lstm_cell", "lstm", "scaled_dot_product_attention",
 ]
 
 # Ops that read better as functions only. All others are also methods of Tensor.
 FUNCTIONS = {
     "where", "concatenate", "stack", "getitem", "einsum", "linear", "embedding", "one_hot",
     "dropout", "layer_norm", "rms_norm", "batch_norm", "normalize", "cross_entropy", "nll_loss",
-    "mse_loss", "binary_cross_entropy_with_logits", "kl_div", "lstm_cell", "lstm",
-    "scaled_dot_product_attention",
+    "mse_loss", "binary_cross_entropy_with_logits", "kl_div", "linear_cross_entropy", "lstm_cell",
+    "lstm", "scaled_dot_product_attention",
 }
 # fmt: on
 for _name in __all__:

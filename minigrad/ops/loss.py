@@ -87,12 +87,19 @@ def class_weights(
     """Class ids, the weight of each place, and which places count; 0 at ignored places."""
     if target.shape != logits.shape[:-1]:
         raise ValueError(f"expected target {logits.shape[:-1]}: the logits without the class axis")
+    return place_weights(target, logits.shape[-1], weight, ignore_index, logits)
+
+
+def place_weights(
+    target: Array, classes: int, weight: Array, ignore_index: int, like: Array
+) -> tuple[Array, Array, Array]:
+    """`class_weights` without the logits, in the dtype and on the device of `like`."""
     counted = target != ignore_index
-    check_ids(target, logits.shape[-1], "target", ignored=ignore_index)
+    check_ids(target, classes, "target", ignored=ignore_index)
     target = np.where(counted, target, 0)
-    per_class = devices.ones((1,), logits) if weight is None else weight
+    per_class = devices.ones((1,), like) if weight is None else weight
     place = counted * (per_class[0] if weight is None else per_class[target])
-    return target, place.astype(logits.dtype), counted
+    return target, place.astype(like.dtype), counted
 
 
 def cross_entropy_composite(

@@ -207,6 +207,9 @@ def test_a_profile_counts_the_flops_of_matrix_products():
         with mg.no_grad():
             mg.linear(x, w)
     assert profile.rows["linear"].flops == (2 + 1) * 2 * 5 * 4 * 3  # x gets no gradient
+    with mg.debug.profile() as profile:
+        mg.linear_cross_entropy(x, w, np.zeros(5, int)).backward()
+    assert profile.rows["linear_cross_entropy"].flops == 2 * 2 * 5 * 4 * 3
     q = mg.tensor(np.ones((2, 5, 3)), requires_grad=True)
     k, v = (mg.tensor(np.ones((2, 7, n)), requires_grad=True) for n in (3, 6))
     with mg.debug.profile() as profile:

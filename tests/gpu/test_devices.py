@@ -311,6 +311,10 @@ OUTSIDE = {
     "take": (lambda w, ids: mg.take(w, ids, axis=0), "index 7 not in [-5, 4]"),
     "one_hot": (lambda w, ids: mg.one_hot(ids, 5), "id 7 not in [0, 4]"),
     "cross_entropy": (lambda w, ids: mg.cross_entropy(w[:2], ids), "target 7 not in [0, 1]"),
+    "linear_cross_entropy": (
+        lambda w, ids: mg.linear_cross_entropy(w[:2], w[:2], ids),
+        "target 7 not in [0, 1]",
+    ),
 }
 
 

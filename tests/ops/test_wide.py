@@ -49,6 +49,11 @@ LONG = {  # a sum of 5,000, which in float16 comes to a stop at 2,048
     "scatter_add": (lambda x, v: mg.scatter_add(x, IDS[None], v, axis=1), ONES[:1], ONES.T[:1]),
     "cross_entropy": (lambda x: mg.cross_entropy(x, IDS, reduction="sum"), ONES),
     "mean entropy": (lambda x: mg.cross_entropy(x, IDS), ONES),
+    "linear_cross_entropy": (
+        lambda x, w: mg.linear_cross_entropy(x, w, IDS, reduction="sum"),
+        ONES,
+        np.eye(2),
+    ),
     "nll_loss": (lambda x: mg.nll_loss(x, IDS), -ONES),
     "probabilities": (lambda x, t: mg.cross_entropy(x, t, reduction="sum"), ONES, ONES / 2),
     "mse_loss": (mg.mse_loss, ONES, 0.0 * ONES),
@@ -136,7 +141,8 @@ FLOATING = [
     "erf", "erfc", "logaddexp", "lerp", "leaky_relu", "gelu", "silu", "softplus", "elu",
     "logsigmoid", "glu", "mean", "var", "std", "logsumexp", "norm", "softmax", "log_softmax",
     "layer_norm", "rms_norm", "normalize", "cross_entropy", "nll_loss", "mse_loss",
-    "binary_cross_entropy_with_logits", "kl_div", "scaled_dot_product_attention",
+    "binary_cross_entropy_with_logits", "kl_div", "linear_cross_entropy",
+    "scaled_dot_product_attention",
 ]
 # fmt: on
 # a floating mask, and probabilities
