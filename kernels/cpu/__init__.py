@@ -13,6 +13,7 @@ from kernels.cpu import (
     gelu,
     layer_norm,
     linear,
+    linear_cross_entropy,
     lstm,
     relu,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "gelu",
     "layer_norm",
     "linear",
+    "linear_cross_entropy",
     "lstm",
     "relu",
     "switch",

@@ -281,6 +281,7 @@ def losses(z: Array, terms: Terms, gradient: bool) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         z -= z.max(axis=-1, keepdims=True)
         picked = np.take_along_axis(z, at, axis=-1)
+        spread = 0.0
         if terms.smooth:
             spread = row_sum(z if terms.weight is None else z * terms.weight)
         np.exp(z, out=z)

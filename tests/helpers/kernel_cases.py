@@ -78,6 +78,13 @@ def sequence(steps, batch, width, size, layers=1, state="hc", biases=2, products
     return case(x(steps, batch, width), h0, c0, weights, terms=terms)
 
 
+def rows_and_table(rows, width, classes, *bias, target=None, **kwargs):
+    """Sums over D for logits, classes for x, rows for weight and bias; softmax and loss."""
+    target = ids(classes, *rows) if target is None else target
+    longest = max(width, classes, int(np.prod(rows)))
+    return case(*(x(*rows, width), x(classes, width), target, *bias), terms=40 + longest, **kwargs)
+
+
 CLASS_WEIGHTS = np.array([0.5, 1.0, 2.0, 0.0, 1.5])
 HOW = ("none", "sum", "mean")
 EXTRA = {  # beside those of `reference.cases`: one row, ragged sizes, all that a kernel takes
@@ -146,6 +153,19 @@ EXTRA = {  # beside those of `reference.cases`: one row, ragged sizes, all that 
         case(wide(7, 9), ids(3, 7), ignore_index=1, terms=32),
         case(x(5), np.array(3, dtype=np.int32), terms=32),
     ],
+    "linear_cross_entropy": [
+        rows_and_table((1,), 1, 1),
+        rows_and_table((37,), 19, 23, x(23), reduction="sum"),
+        rows_and_table((3, 2), 5, 1100, x(1100)),  # three tiles
+        rows_and_table((37,), 3, 600, reduction="none", label_smoothing=0.1),
+        rows_and_table((), 8, 7, target=np.array(3, dtype=np.int32)),
+        *(
+            rows_and_table((4,), 6, 5, x(5), target=TARGET, class_weight=CLASS_WEIGHTS, **options)
+            for how in HOW
+            for options in ({"reduction": how}, {"reduction": how, "label_smoothing": 0.2})
+        ),
+        *(rows_and_table((2,), 6, 5, target=np.full(2, -100), reduction=how) for how in HOW),
+    ],
 }
 EMPTY = {
     "gelu": [case(x(0)), case(x(2, 0, 3))],
@@ -175,6 +195,11 @@ EMPTY = {
         sequence(0, 2, 3, 2, products=True),
     ],
     "cross_entropy": [case(x(0, 3), np.zeros(0, np.int64), reduction=how) for how in HOW],
+    "linear_cross_entropy": [
+        *(rows_and_table((0,), 3, 4, x(4), reduction=how) for how in HOW),
+        *(rows_and_table((2,), 0, 4, x(4), reduction=how) for how in HOW),
+        rows_and_table((2,), 3, 0, target=np.full(2, -100)),
+    ],
 }
 for _first, _table in ((100, EXTRA), (200, EMPTY)):
     for _name, _cases in _table.items():

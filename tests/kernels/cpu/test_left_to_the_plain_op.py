@@ -106,6 +106,13 @@ MISTAKES = {
     "cross_entropy: weight": lambda: mg.cross_entropy(f4(2, 3), I2, weight=np.ones(2)),
     "cross_entropy: no axis": lambda: mg.cross_entropy(f4(), np.array([1])),
     "cross_entropy: no class": lambda: mg.cross_entropy(f4(2, 0), I2),
+    "entropy of linear: columns": lambda: mg.linear_cross_entropy(f4(2, 3), f4(4, 5), I2),
+    "entropy of linear: bias": lambda: mg.linear_cross_entropy(f4(2, 3), f4(4, 3), I2, f4(3)),
+    "entropy of linear: shape": lambda: mg.linear_cross_entropy(f4(3, 3), f4(4, 3), I2),
+    "entropy of linear: target": lambda: mg.linear_cross_entropy(f4(2, 3), f4(2, 3), I2),
+    "entropy of linear: float": lambda: mg.linear_cross_entropy(f4(2, 3), f4(4, 3), np.ones(2)),
+    "entropy of linear: list": lambda: mg.linear_cross_entropy(f4(2, 3), f4(4, 3), [1, 2]),
+    "entropy of linear: no class": lambda: mg.linear_cross_entropy(f4(2, 3), f4(0, 3), I2),
 }
 
 

@@ -13,7 +13,7 @@ from minigrad.kernel import KERNELS
 EXEMPT = {"copy", "read", "write", "count", "small_mean_square"}
 PACKED = r"\bv(?:add|sub|mul|div|sqrt|max|min|fn?m(?:add|sub)\d+)ps\s.*%[yz]mm"
 MODULES = ["adam", "add_rows", "attention", "cross_entropy", "gelu", "layer_norm", "linear", "relu"]
-MODULES = [*(f"kernels.cpu.{name}" for name in [*MODULES, "lstm"])]
+MODULES = [*(f"kernels.cpu.{name}" for name in [*MODULES, "lstm", "linear_cross_entropy"])]
 MODULES += ["experiments.grokking.paths_kernel"]
 
 
