@@ -76,6 +76,65 @@ def test_values_and_gradients_are_those_of_the_two_ops(how, weighted, smoothing,
             np.testing.assert_allclose(a, b, rtol=0.0, atol=61 * 2.0**-52 * np.abs(b).max())
 
 
+@pytest.fixture(params=[1, 3, 50], ids=lambda tile: f"tiles of {tile}")
+def tiles(request, monkeypatch):
+    """Kernels on, on two cores, with chunks of 4 rows and tiles of a few classes."""
+    pytest.importorskip("numba")
+    pytest.importorskip("threadpoolctl")
+    with mg.use_kernels():
+        kernel = importlib.import_module("kernels.cpu.linear_cross_entropy")
+        monkeypatch.setattr(importlib.import_module("kernels.cpu.compiled"), "PARTS", 2)
+        monkeypatch.setattr(importlib.import_module("kernels.cpu.compiled"), "SMALL", 1)
+        for name, size in (("ROWS", 4), ("BYTES", 1), ("TILE", request.param)):
+            monkeypatch.setattr(kernel, name, size)
+        yield
+
+
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("how", HOW)
+def test_the_kernel_gives_the_same_by_tiles(how, smoothing, scale, rng):
+    """Beside the two ops in float64. Logits of 30 rise from tile to tile by more than e^20 holds.
+
+    Each logit has D roundings of its own magnitude, up to 100 for those of 30, and they are the
+    roundings of losses and, as p e^(error), of gradients.
+    """
+    arrays = drawn(rng, np.float32)
+    arrays = (scale * arrays[0], *arrays[1:])
+    options = {
+        "class_weight": rng.uniform(0.5, 2.0, C).astype(np.float32),
+        "label_smoothing": smoothing,
+        "reduction": how,
+    }
+    c = rng.standard_normal(N).astype(np.float32)
+    exact = [a.astype(np.float64) if a.dtype == np.float32 else a for a in arrays]
+    if scale > 1.0:
+        logits = exact[0] @ exact[1].T + exact[3]
+        assert (np.maximum.accumulate(logits, axis=1)[:, 3:] - logits[:, :1]).max() > 20.0
+    found = run(mg.linear_cross_entropy, arrays, c, **options)
+    with mg.use_kernels(False):
+        wanted = run(two_ops, exact, c, **options)
+    for a, b in zip(found, wanted, strict=True):
+        limit = (61 + D * max(1.0, scale)) * 2.0**-23 * np.abs(b).max()
+        np.testing.assert_allclose(a, b, rtol=0.0, atol=limit)
+
+
+@pytest.mark.usefixtures("tiles")
+@pytest.mark.parametrize("hidden", [slice(0, 5), slice(4, None), slice(3, 9)], ids=str)
+def test_tiles_of_words_that_are_ruled_out(hidden, rng):
+    """All logits of a tile are -inf: the first, which a core starts with, a middle or the last."""
+    x, weight, _, bias = drawn(rng, np.float32)
+    kept = np.setdiff1d(np.arange(C), np.arange(C)[hidden])
+    target = np.arange(N) % len(kept)
+    bias[hidden] = -INF
+    y, gx, gw, gb = run(mg.linear_cross_entropy, (x, weight, kept[target], bias), None)
+    some = run(mg.linear_cross_entropy, (x, weight[kept], target, bias[kept]), None)
+    assert not gw[hidden].any()
+    for a, b in zip((y, gx, gw[kept], gb[kept]), some, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0.0, atol=64 * 2.0**-23 * np.abs(b).max())
+
+
 @pytest.mark.parametrize("needed", [(0,), (1,), (3,), (0, 3), (1, 3)], ids=str)
 @pytest.mark.parametrize("how", HOW)
 def test_each_gradient_is_the_same_whatever_else_is_frozen(how, needed, chunks, rng):
