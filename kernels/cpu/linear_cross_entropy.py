@@ -126,7 +126,7 @@ def tiles_forward(
     "f4[:, ::1], f4[:, :, ::1], f4[:, :, ::1], f4[:, ::1], f4[::1], i8)"
 )
 def tiles_backward(x, weight, at, hit, factors, tile, e, scaled, gx, gw, gb, parts):
-    """Fills gx (parts, rows, D), Σ_c e_c W_c of each core; adds to gw and gb. Empty ones are not.
+    """Fills gx (parts, rows, D), Σ_c e_c W_c of each core, and adds to gw and gb, if not empty.
 
     scaled (parts, rows, D): memory for the rows of x multiplied by the factors of a core.
     """

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import minigrad as mg
-from benchmarks import decoding, gemm, problems, sides, step, sweep
+from benchmarks import decoding, gemm, output_layer, problems, sides, step, sweep
 from experiments.grokking import objective, prefix
 from experiments.grokking.task import Grokking, data_of
 from models import count
@@ -332,3 +332,20 @@ def test_decoding_is_measured_with_and_without_a_cache(tmp_path, capsys):
         decoding.main(["--words", "0"])
     assert stop.value.code == 2
     assert "--words: expected at least 1, got 0" in capsys.readouterr().err
+
+
+def test_the_output_layer_is_measured_beside_its_products(tmp_path, capsys):
+    out = tmp_path / "layer.json"
+    sizes = ["--rows", "5", "--width", "3", "--classes", "7", "--turns", "1"]
+    assert output_layer.main([*sizes, "--out", str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert {(row["side"], row["gradients"]) for row in found["rows"]} == {
+        (side, needed) for side in output_layer.SIDES for needed in output_layer.NEEDED
+    }
+    assert all(row["to_products"] == 1.0 for row in found["rows"] if row["side"] == "products")
+    assert set(found["peak_mb"]) == set(output_layer.SIDES[1:])
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(found["rows"])
+    with pytest.raises(SystemExit) as stop:
+        output_layer.main(["--rows", "0"])
+    assert stop.value.code == 2
+    assert "--rows: expected at least 1, got 0" in capsys.readouterr().err
