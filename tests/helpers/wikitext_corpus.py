@@ -6,8 +6,19 @@ import numpy as np
 
 from experiments.data import wikitext
 
-# by their ids from 1 on: <unk>, pieces inside of words, pieces that end words, then words
-PIECES = ("<unk>", "un", "re", "ing</w>", "s</w>", "the</w>", "of</w>", "and</w>", ".</w>")
+# by their ids from 1 on; what ends a word has a mark
+PIECES = (
+    "<unk>",
+    "un",
+    "re",
+    "ing</w>",
+    "s</w>",
+    "the</w>",
+    "of</w>",
+    "and</w>",
+    ".</w>",
+    "un</w>",
+)
 PER_SPLIT = {"train": 2_000, "validation": 400, "test": 400}
 
 

@@ -1,0 +1,119 @@
+"""The loss of untrained models on a first batch: how large must the frozen embeddings be?
+
+python -m experiments.wikitext.first_loss --data DATA --of minilm
+python -m experiments.wikitext.first_loss --data DATA --file embeddings.npz
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import minigrad as mg
+from experiments.attention.checkpoint import checkpoint_in
+from experiments.data import wikitext
+from experiments.data.place import data_folder, data_in
+from experiments.data.wikitext import PADDING, VOCABULARY, Chunks, chunks, frequent
+from experiments.sweep import cli
+from experiments.wikitext import embeddings
+from experiments.wikitext.embeddings import D, Embeddings, Kind
+from models import TiedGPT, TiedGPTConfig, TiedLSTM, TiedLSTMConfig
+
+PROG = "python -m experiments.wikitext.first_loss"
+BATCH = 16
+SEED_002 = {  # by architecture and layers
+    ("gpt", 1): 47.94, ("gpt", 2): 46.67, ("gpt", 4): 44.00,
+    ("lstm", 1): 10.6076, ("lstm", 2): 10.6165, ("lstm", 4): 10.6380,
+}  # fmt: skip
+
+
+def model_of(architecture: str, layers: int, tables: Embeddings) -> TiedGPT | TiedLSTM:
+    """An untrained model with these tables."""
+    size, d = tables.tokens.shape
+    state = {"embedding.weight": tables.tokens}
+    if architecture == "gpt":
+        model = TiedGPT(TiedGPTConfig(size, d, layers, hidden=4 * d, length=len(tables.positions)))
+        state["positions.weight"] = tables.positions
+    else:
+        model = TiedLSTM(TiedLSTMConfig(size, d, hidden=2 * d // 3, layers=layers))
+    model.load_state_dict({**model.state_dict(), **state})
+    return model
+
+
+def first_loss(
+    architecture: str, layers: int, tables: Embeddings, data: Chunks, seed: int = 0
+) -> float:
+    """The mean loss of BATCH chunks. seed: of the weights, and of which chunks they are."""
+    mg.random.seed(seed)
+    model = model_of(architecture, layers, tables)
+    rows = np.random.default_rng(seed).permutation(len(data.inputs))[:BATCH]
+    with mg.no_grad():
+        features = model.features(mg.tensor(data.inputs[rows]))
+        losses = [  # chunk by chunk, for all logits at once would be 663 MB
+            mg.cross_entropy(
+                mg.linear(x, model.table), mg.tensor(targets), ignore_index=PADDING
+            ).item()
+            for x, targets in zip(features, data.targets[rows], strict=True)
+        ]
+    return float(np.mean(losses))
+
+
+# --- the command ----------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Options:
+    """First losses beside those of seed 002."""
+
+    data: Path | None = None
+    """Folder of WikiText-2, or the variable MINIGRAD_DATA."""
+    of: Kind = "minilm"
+    """The embeddings: MiniLM's, or vectors of the training text."""
+    file: Path | None = None
+    """A file with embeddings, in the place of those."""
+    checkpoint: Path | None = None
+    """Folder of MiniLM, or the variable MINIGRAD_MINILM, or else the installed package."""
+    d: int = D
+    """Width."""
+    norm: float | None = None
+    """Mean norm of the rows, in the place of that of `embeddings.NORMS`."""
+    vocabulary: int = VOCABULARY
+    """Ids. With fewer than all, the most frequent ones and one for the others."""
+    window: int = 256
+    """Tokens that a model reads of each chunk of 256."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of weights and batches."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.window <= 256:
+            raise ValueError(f"--window: expected 1 to 256, got {self.window}")
+        if not self.seeds:
+            raise ValueError("--seeds: expected one or more")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    options = cli.parse(Options, args, prog=PROG, description=__doc__)
+    with cli.one_line(PROG), data_in(options.data), checkpoint_in(options.checkpoint):
+        folder = data_folder(wikitext.SOURCE)
+        train = wikitext.read(folder)["train"]
+        if options.file is None:
+            tables = embeddings.make(options.of, folder, options.d, options.norm)
+        else:
+            tables = embeddings.read(options.file, options.d)
+        if options.vocabulary < VOCABULARY:
+            kept = frequent(train, options.vocabulary)
+            tables = embeddings.restricted(tables, kept, train)
+            train = kept.new_id[train]
+        data = chunks(train, window=options.window)
+        print(f"{'model':8}{'seed 002':>10}{'here':>10}{'from':>10}{'to':>10}")
+        for (architecture, layers), theirs in SEED_002.items():
+            losses = [first_loss(architecture, layers, tables, data, s) for s in options.seeds]
+            numbers = (theirs, np.mean(losses), min(losses), max(losses))
+            print(f"{architecture} L{layers}".ljust(8) + "".join(f"{n:10.2f}" for n in numbers))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
