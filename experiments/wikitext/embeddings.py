@@ -91,10 +91,8 @@ def of_minilm(folder: Path, decoder: Decoder, d: int) -> Embeddings:
     Its width is 384. Others come by a 384 × d matrix whose rows are orthonormal, so that inner
     products stay, or whose columns are, where d is smaller. The matrix is drawn once.
     """
-    if len(decoder) != VOCABULARY:
-        raise ValueError(
-            f"of_minilm: decoder: expected all ids, {VOCABULARY:,}, got {len(decoder):,}"
-        )
+    if (got := len(decoder)) != VOCABULARY:
+        raise ValueError(f"of_minilm: decoder: expected all ids, {VOCABULARY:,}, got {got:,}")
     config = read_config(folder)
     if config.positions < LENGTH:
         raise ValueError(f"{folder}: expected {LENGTH} positions or more, got {config.positions}")
@@ -127,16 +125,11 @@ def wordpieces(decoder: Decoder, tokenizer: Any) -> list[list[int]]:
     names = tokenizer.get_vocab()
     found: list[list[int]] = []
     for piece in decoder.pieces[1:]:
-        text = piece.removesuffix(END)
+        text = "[UNK]" if piece == WITHOUT_ID else piece.removesuffix(END)
         both = (text, f"##{text}") if piece.endswith(END) else (f"##{text}", text)
-        same = next((names[form] for form in both if form in names), None)
-        if same is None:
-            cut = (
-                [] if piece == WITHOUT_ID else tokenizer.encode(text, add_special_tokens=False).ids
-            )
-            found.append(cut or [names["[UNK]"]])
-        else:
-            found.append([same])
+        same = [names[form] for form in both if form in names][:1]
+        cut = same or tokenizer.encode(text, add_special_tokens=False).ids
+        found.append(cut or [names["[UNK]"]])
     return found
 
 
@@ -165,8 +158,10 @@ def of_text(tokens: Ints, d: int, vocabulary: int = VOCABULARY) -> Embeddings:
     choices, weights by distance, the smoothing and √Σ, are those of Levy, Goldberg and Dagan,
     Improving Distributional Similarity with Lessons Learned from Word Embeddings (2015).
     """
-    from scipy.sparse.linalg import svds
-
+    try:
+        from scipy.sparse.linalg import svds
+    except ImportError as error:
+        raise ImportError(f"{error}: pip install 'minigrad[wikitext]'") from None
     table = ppmi(tokens, vocabulary)
     contexts = table.shape[1]
     if not 1 <= d < contexts or d % 2:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def train(folder):
 
 @pytest.fixture(scope="module")
 def minilm(tmp_path_factory):
+    pytest.importorskip("tokenizers")
     return write_checkpoint(tmp_path_factory.mktemp("minilm"), WORDS)
 
 
@@ -178,6 +180,7 @@ def by_hand(tokens, size):
 
 
 def test_information_of_pairs_is_that_by_hand(train):
+    pytest.importorskip("scipy")
     kept = frequent(train, 30)
     text = kept.new_id[train[:300]]
     table, contexts = by_hand(text, 31)
@@ -188,6 +191,7 @@ def test_information_of_pairs_is_that_by_hand(train):
 
 
 def test_vectors_of_a_text_are_its_largest_singular_vectors(train):
+    pytest.importorskip("scipy")
     kept = frequent(train, 30)
     text = kept.new_id[train]
     made = of_text(text, 8, vocabulary=32)
@@ -207,10 +211,17 @@ def test_vectors_of_a_text_are_its_largest_singular_vectors(train):
 
 
 def test_vectors_of_a_text_are_no_wider_than_its_contexts(train):
+    pytest.importorskip("scipy")
     text = frequent(train, 10).new_id[train]
     for d in (0, 5, 9, 10):
         with pytest.raises(ValueError, match=f"of_text: d: expected an even number .* 9, .* {d}$"):
             of_text(text, d, vocabulary=12)
+
+
+def test_without_scipy_the_remedy_is_told(train, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.sparse.linalg", None)
+    with pytest.raises(ImportError, match=r"pip install 'minigrad\[wikitext\]'"):
+        of_text(train, 8)
 
 
 # --- of both --------------------------------------------------------------------------------------
@@ -240,6 +251,7 @@ def test_in_a_smaller_vocabulary_the_rare_token_is_the_mean_of_what_it_stands_fo
 
 # --- commands -------------------------------------------------------------------------------------
 def test_the_command_writes_tables_of_both_kinds(folder, minilm, train, tmp_path, capsys):
+    pytest.importorskip("scipy")
     for kind in ("minilm", "text"):
         out = tmp_path / f"{kind}.npz"
         place = ["--checkpoint", str(minilm)] if kind == "minilm" else []
@@ -266,6 +278,7 @@ def test_mistakes_of_the_commands_are_one_line(folder, tmp_path, monkeypatch, re
 
 
 def test_first_losses_are_shown_beside_those_of_the_seed(folder, capsys):
+    pytest.importorskip("scipy")
     args = ["--data", str(folder), "--of", "text", "--d", "12", "--norm", "0.01", "--seeds", "0"]
     assert first_loss.main([*args, "--vocabulary", "30", "--window", "16"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
@@ -281,6 +294,7 @@ def test_first_losses_are_shown_beside_those_of_the_seed(folder, capsys):
 
 def test_the_first_loss_is_that_of_a_batch_of_whole_chunks(train):
     """And of a GPT it grows with the norm, for each token predicts itself."""
+    pytest.importorskip("scipy")
     text = frequent(train, 30).new_id[train]
     data = chunks(text, 16)
     made = of_text(text, 12, 30)
