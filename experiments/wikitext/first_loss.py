@@ -2,6 +2,26 @@
 
 python -m experiments.wikitext.first_loss --data DATA --of minilm
 python -m experiments.wikitext.first_loss --data DATA --file embeddings.npz
+
+The output is tied to the embeddings, and what leaves a post-norm block has norm √d whatever went
+in. So an untrained GPT predicts its own input, with logits in proportion to the norm of the
+embeddings, and its first loss is a measure of that norm. An LSTM begins with small logits, at
+log V = 10.61.
+
+`embeddings.NORMS` are chosen by the first row; the others then come out near those of the seed.
+Means of three seeds, which differ by up to 2.2 with vectors of the text and 1.0 with MiniLM's; in
+the last two columns d is 384, of 8,000 ids, in windows of 64:
+
+| model | seed 002 | MiniLM | text | MiniLM, small | text, small |
+|---|---|---|---|---|---|
+| GPT, 1 layer | 47.94 | 47.88 | 47.90 | 31.16 | 32.14 |
+| GPT, 2 layers | 46.67 | 46.37 | 46.41 | 29.87 | 30.91 |
+| GPT, 4 layers | 44.00 | 43.41 | 43.39 | 27.78 | 28.71 |
+| LSTM, 1 layer | 10.61 | 10.62 | 10.61 | 9.00 | 8.98 |
+| LSTM, 2 layers | 10.62 | 10.62 | 10.62 | 8.98 | 8.99 |
+| LSTM, 4 layers | 10.64 | 10.62 | 10.62 | 8.98 | 8.99 |
+
+With d = 384 a logit is √2 smaller at the same norm, which is kept.
 """
 
 from __future__ import annotations
