@@ -1,7 +1,7 @@
 """The loss of untrained models on a first batch: how large must the frozen embeddings be?
 
-python -m experiments.wikitext.first_loss --data DATA --of minilm
-python -m experiments.wikitext.first_loss --data DATA --file embeddings.npz
+    python -m experiments.wikitext.first_loss --data DATA --of minilm
+    python -m experiments.wikitext.first_loss --data DATA --file embeddings.npz
 
 The output is tied to the embeddings, and what leaves a post-norm block has norm √d whatever went
 in. So an untrained GPT predicts its own input, with logits in proportion to the norm of the
