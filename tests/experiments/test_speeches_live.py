@@ -21,7 +21,6 @@ from experiments.report.report import Chapter, Contents, Report
 from experiments.report.weights import in_a_row
 from experiments.speeches import generate, language_model, live
 from experiments.speeches.attention import PredictAndLook
-from experiments.speeches.generate import continued, drawn, next_logits
 from experiments.speeches.options import Options
 from experiments.speeches.task import VOCABULARY, Predict
 from experiments.sweep import launch
@@ -29,6 +28,7 @@ from experiments.train import records
 from experiments.train.loop import run
 from experiments.train.records import CHECKPOINT, TrialRecord
 from models import SpeechLanguageModel
+from models.generate import continued, drawn, next_logits
 
 pytest.importorskip("plotly", reason="the page needs plotly")
 pytest.importorskip("jinja2", reason="the page needs jinja2")
@@ -157,16 +157,16 @@ def test_a_model_reads_the_last_tokens_of_its_block(trained: dict[str, Path]) ->
     _, model, words = generate.load_model(trained["learned"])
     ids = [int(i) for i in np.random.default_rng(1).integers(2, len(words), 20)]
     whole = model(mg.tensor(np.array(ids[-8:])[None])).detach().numpy()[0, -1]
-    np.testing.assert_array_equal(next_logits(model, ids), whole)
-    text = continued(model, ids, 5)
+    np.testing.assert_array_equal(next_logits(model, ids, 8), whole)
+    text = continued(model, ids, 5, length=8)
     assert text[:20] == ids
     assert text[20] == int(whole.argmax())
-    assert text[21] == int(next_logits(model, text[:21]).argmax())
+    assert text[21] == int(next_logits(model, text[:21], 8).argmax())
 
 
 def test_a_seed_gives_a_text(trained: dict[str, Path]) -> None:
     _, model, _ = generate.load_model(trained["alibi"])
-    texts = [continued(model, [5], 20, temperature=1.0, seed=seed) for seed in (0, 0, 1)]
+    texts = [continued(model, [5], 20, length=8, temperature=1.0, seed=seed) for seed in (0, 0, 1)]
     assert texts[0] == texts[1] != texts[2]
 
 
@@ -174,9 +174,9 @@ def test_a_seed_gives_a_text(trained: dict[str, Path]) -> None:
 def test_what_is_no_temperature(trained: dict[str, Path], temperature: float) -> None:
     _, model, _ = generate.load_model(trained["none"])
     with pytest.raises(ValueError, match="temperature: expected a number of at least 0"):
-        continued(model, [5], 1, temperature=temperature)
+        continued(model, [5], 1, length=8, temperature=temperature)
     with pytest.raises(ValueError, match="ids: expected at least one token"):
-        continued(model, [], 1)
+        continued(model, [], 1, length=8)
 
 
 # --- in a browser ---------------------------------------------------------------------------------
@@ -254,7 +254,9 @@ def test_it_writes_what_python_does(browser: Chromium, trained: dict[str, Path],
             texts = browser.run(
                 f"[...model.continued({ids}, 20, {temperature}, {seed})].map((each) => each.ids)"
             )
-            wanted = continued(model, ids, 20, temperature=temperature, seed=seed)
+            wanted = continued(
+                model, ids, 20, length=model.config.block, temperature=temperature, seed=seed
+            )
             assert texts == [wanted[:n] for n in range(len(ids), len(ids) + 21)]
 
 
