@@ -62,8 +62,7 @@ class Options(experiment.Options):
 
     @property
     def folder(self) -> Path:
-        small = "-small" if self.scale == "small" else ""
-        return self.out or self.read or Path("runs") / f"{self.report.name}{small}"
+        return self.out or self.read or Path("runs") / f"{self.report.name}{self.mark}"
 
 
 def main(report: Report, args: Sequence[str] | None = None, *, description: str) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from experiments.results.curves import Quantity, Spread
 from experiments.results.results import Table
-from experiments.results.trials import Group, Trials, by_group, finished
+from experiments.results.trials import Chosen, Group, Trials, by_group, finished
 
 
 def cell(quantity: Quantity, value: Spread | None) -> str:
@@ -26,6 +26,25 @@ def cells_of(
     spreads = [quantity.over(trials) for quantity in quantities]
     cells = [cell(q, s) for q, s in zip(quantities, spreads, strict=True)]
     return cells, [s and s._asdict() for s in spreads]
+
+
+def kinds_table(
+    name: str,
+    title: str,
+    trials: Trials,
+    kinds: Iterable[Chosen],
+    quantities: Sequence[Quantity],
+    *,
+    head: str = "model",
+    note: str = "",
+) -> Table:
+    """Quantities of each kind of trials, a row each, mean ± std over them; "" where none ran."""
+    rows, data = [], {}
+    for kind in kinds:
+        cells, numbers = cells_of(quantities, kind.of(trials))
+        rows.append([kind.label, *cells])
+        data[kind.label] = {q.name: n for q, n in zip(quantities, numbers, strict=True)}
+    return Table(name, title, [head, *(q.label for q in quantities)], rows, note, data)
 
 
 def spread_table(

@@ -104,7 +104,12 @@ class Options:
 
     def pick(self, full: Any, small: Any) -> Any:
         """The value for the scale."""
-        return full if self.scale == "full" else small
+        return small if self.scale == "small" else full
+
+    @property
+    def mark(self) -> str:
+        """Of the scale, in names of folders."""
+        return "" if self.scale == "full" else f"-{self.scale}"
 
 
 def check_different(name: str, values: Sequence[float], at_least: float = -math.inf) -> None:
@@ -143,8 +148,7 @@ class Experiment(NamedTuple):
     def folder(self, options: Options) -> Path:
         """Where its report looks for it, too."""
         first, *rest = [*self.module.split(".")[1:-1], self.name]
-        small = "-small" if options.scale == "small" else ""
-        return options.out or Path("runs", f"{first}{small}", *rest)
+        return options.out or Path("runs", f"{first}{options.mark}", *rest)
 
 
 def main(experiment: Experiment, args: Sequence[str] | None = None, *, description: str) -> int:

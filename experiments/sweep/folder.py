@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from experiments.sweep.experiment import Experiment, Options
 
 SMALL_SCALE = "SMALL SCALE: shows that everything works, says nothing about models."
+REDUCED_SCALE = "REDUCED SCALE: smaller models and less data than the seed's; for comparisons."
+SCALES = {"full": [], "reduced": [f"**{REDUCED_SCALE}**"], "small": [f"**{SMALL_SCALE}**"]}
 
 
 def check(experiment: Experiment, options: Options, folder: Path) -> None:
@@ -107,7 +109,7 @@ def protocol(sweep: Mapping[str, Any], trials: Sequence[TrialRecord]) -> str:
     begun = [f"{n} ({last[n]:,} steps)" for n in listed if n in last and n not in whole]
     missing = [name for name in listed if name not in last]
     steps = sorted({settings["steps"] for settings in listed.values()})
-    lines = [f"**{SMALL_SCALE}**"] if sweep["scale"] == "small" else []
+    lines = [*SCALES.get(sweep["scale"], ())]
     early = any(t.status.get("stopped") for t in trials)
     lines.append(
         f"{len(whole & set(listed))} of {len(listed)} trials, run to the end: "
