@@ -67,19 +67,20 @@ def model_of(architecture: str, layers: int, tables: Embeddings) -> TiedGPT | Ti
 def first_loss(
     architecture: str, layers: int, tables: Embeddings, data: Chunks, seed: int = 0
 ) -> float:
-    """The mean loss of BATCH chunks. seed: of the weights, and of which chunks they are."""
+    """The mean over BATCH chunks of the mean over their tokens.
+
+    seed: of the weights, and of which chunks they are.
+    """
     mg.random.seed(seed)
     model = model_of(architecture, layers, tables)
     rows = np.random.default_rng(seed).permutation(len(data.inputs))[:BATCH]
     with mg.no_grad():
         features = model.features(mg.tensor(data.inputs[rows]))
-        losses = [  # chunk by chunk, for all logits at once would be 663 MB
-            mg.cross_entropy(
-                mg.linear(x, model.table), mg.tensor(targets), ignore_index=PADDING
-            ).item()
-            for x, targets in zip(features, data.targets[rows], strict=True)
-        ]
-    return float(np.mean(losses))
+        targets = data.targets[rows]
+        losses = mg.linear_cross_entropy(
+            features, model.table, mg.tensor(targets), ignore_index=PADDING, reduction="none"
+        ).numpy()
+    return float(np.mean(losses.sum(axis=1) / (targets != PADDING).sum(axis=1)))
 
 
 # --- the command ----------------------------------------------------------------------------------
