@@ -46,12 +46,8 @@ def html(contents: Contents) -> str:
     }
     # a script that several sections need stands there once
     paths = dict.fromkeys(path for each in report.sections for path in each.scripts)
-    settings = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
-    environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, **settings)
-    environment.tests["wordy"] = wordy
-    for function in (plain, unbroken, bold, spread, image, thinned):
-        environment.filters[function.__name__] = function
-    return environment.get_template("page.html").render(
+    return rendered(
+        "page.html",
         report=report,
         contents=contents,
         answers=contents.answers(),
@@ -59,10 +55,20 @@ def html(contents: Contents) -> str:
         verdicts=get_args(Verdict),
         small=SMALL_SCALE,
         most=MOST,
-        css=(HERE / "page.css").read_text(encoding="utf-8"),
         data=packed("plotly", library) + packed("curves", in_json(curves)),
         scripts=[path.read_text(encoding="utf-8") for path in (HERE / "page.js", *paths)],
     )
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A template of this folder with these values, the style of pages and the filters below."""
+    settings = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, **settings)
+    environment.tests["wordy"] = wordy
+    for function in (plain, unbroken, bold, spread, image, thinned):
+        environment.filters[function.__name__] = function
+    css = (HERE / "page.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render(css=css, **values)
 
 
 # --- what page.html asks for ----------------------------------------------------------------------

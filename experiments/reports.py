@@ -1,0 +1,62 @@
+"""One page over all reports, from the records of their experiments. Runs nothing.
+
+    python -m experiments.reports --read runs    # runs/index.html, and the page of each report
+    python -m experiments.reports --read runs --only wikitext speeches
+
+FOLDER/NAME has the experiments of report NAME, as the commands of the reports leave them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.attention.report import REPORT as ATTENTION
+from experiments.grokking.report import REPORT as GROKKING
+from experiments.report.command import check_extra
+from experiments.report.report import read
+from experiments.speeches.report import REPORT as SPEECHES
+from experiments.sweep import cli
+from experiments.wikitext.report import REPORT as WIKITEXT
+
+PROG = "python -m experiments.reports"
+REPORTS = {each.name: each for each in (GROKKING, WIKITEXT, SPEECHES, ATTENTION)}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to show."""
+
+    read: Path
+    """Folder with a folder for each report."""
+    only: tuple[str, ...] = ()
+    """Which reports, if not all that have records there."""
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.only if name not in REPORTS]:
+            expected = ", ".join(REPORTS)
+            raise ValueError(f"--only: expected some of {expected}, got {unknown[0]!r:.40}")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Write index.html, and page and PDF of each report; 1 if an experiment has no results."""
+    options = cli.parse(Options, args, prog=PROG, description=__doc__)
+    with cli.one_line(PROG):
+        check_extra()
+        names = [n for n in options.only or REPORTS if any(options.read.glob(f"{n}/*/sweep.json"))]
+        if not names:
+            raise ValueError(f"--read: {options.read} holds no folder of a report")
+    from experiments.report import overview, page, pdf  # matplotlib takes a second to import
+
+    contents = [read(REPORTS[name], options.read / name) for name in names]
+    for name, each in zip(names, contents, strict=True):
+        print(page.write(each, options.read / name / "report.html"))
+        print(pdf.write(each, options.read / name / "report.pdf"))
+    print(overview.write(contents, options.read / "index.html"))
+    return int(any(chapter.failed for each in contents for chapter in each.chapters))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

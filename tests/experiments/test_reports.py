@@ -1,0 +1,47 @@
+"""The page over all reports."""
+
+import json
+
+import pytest
+
+from experiments import reports
+from experiments.attention import gradients
+from experiments.sweep.experiment import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Records of one report, whose experiment needs no training."""
+    out = tmp_path_factory.mktemp("runs")
+    place = str(out / "attention" / "gradients")
+    assert main(gradients.EXPERIMENT, ["--out", place], description="") == 0
+    return out
+
+
+def test_the_page_links_into_the_page_of_each_report(folder, capsys):
+    assert reports.main(["--read", str(folder)]) == 0
+    written = capsys.readouterr().out.split()
+    assert written[-1] == str(folder / "index.html")
+    page = (folder / "attention" / "report.html").read_text()
+    index = (folder / "index.html").read_text()
+    assert '<a href="attention/report.html">' in index
+    for target in ("gradients", "gradients-claims", "errata"):
+        assert f'href="attention/report.html#{target}"' in index
+        assert f'id="{target}"' in page
+    claims = json.loads((folder / "attention/gradients/results.json").read_text())["claims"]
+    agreed = sum(claim["verdict"] == "agrees" for claim in claims)
+    assert f'<span class="verdict agrees">{agreed} agrees</span>' in index
+    assert "wikitext/report.html" not in index
+
+
+def test_reports_without_records_are_left_out_or_named(folder, tmp_path, capsys):
+    for args, text in (
+        (["--read", str(tmp_path)], "holds no folder of a report"),
+        (["--read", str(folder), "--only", "speeches"], "holds no folder of a report"),
+        (["--read", str(folder), "--only", "poems"], "--only: expected some of grokking, wikitext"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            reports.main(args)
+        assert stop.value.code == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert text in line
