@@ -22,6 +22,7 @@ from experiments.attention.arithmetic import Arithmetic
 from experiments.data.arithmetic import CLASSES
 from experiments.grokking.prefix import PrefixTree
 from experiments.speeches.task import Classify, Speech
+from experiments.wikitext.task import LanguageModel
 
 
 class Product(NamedTuple):
@@ -67,6 +68,8 @@ def products_of(problem: Problem, shared: bool = False) -> list[Product]:
     """The products of one training step."""
     if problem.model == "translator":
         return translator_products(problem)
+    if problem.model == "tied-lstm":
+        return tied_lstm_products(problem)
     batch, trial, start = batch_of(problem, shared), problem.trial, first_counted(problem)
     if problem.model == "lstm":
         products = lstm_products(trial.d, trial.layers, problem.words, batch.runs)
@@ -81,6 +84,9 @@ def products_of(problem: Problem, shared: bool = False) -> list[Product]:
     if isinstance(trial, Arithmetic):
         products += linear("pooler", problem.batch, trial.d, trial.d)
         return products + linear("classifier", problem.batch, trial.d, len(CLASSES))
+    if isinstance(trial, LanguageModel):  # what the first block reads is not trained
+        frozen = next(i for i, p in enumerate(products) if "input gradient" in p.what)
+        return products[:frozen] + products[frozen + 1 :] + output_products(problem)
     counted = sum(run.chains * run.counted(start) for run in batch.runs)
     return products + linear("classifier", counted, trial.d, problem.words)
 
@@ -178,6 +184,29 @@ def translator_products(problem: Problem) -> list[Product]:
         *linear("feed-forward", b * target, d, d),
     ]
     return layers * block + linear("classifier", b * target, d, problem.words)
+
+
+def tied_lstm_products(problem: Problem) -> list[Product]:
+    """One layer, as in `lstm_products`, with every input at its step; the first step has no h."""
+    trial, b, steps = problem.trial, problem.batch, problem.length
+    d, h = trial.d, trial.hidden
+    gates = [
+        product
+        for inputs, calls in ((d, 1), (d + h, steps - 1))
+        for product in (
+            Product("gates", 4 * h, b, inputs, calls),
+            Product("gates, input gradient", inputs, b, 4 * h, calls),
+            Product("gates, weight gradient", 4 * h, inputs, b, calls),
+        )
+    ]
+    return [*gates, *linear("decoder", b * steps, h, d), *output_products(problem)]
+
+
+def output_products(problem: Problem) -> list[Product]:
+    """Of a frozen table there is no gradient."""
+    rows, d = problem.batch * problem.length, problem.trial.d
+    output = linear("output", rows, d, problem.words)
+    return [p for p in output if "weight gradient" not in p.what]
 
 
 def of_attention(queries: int, keys: int, size: int, stack: int) -> list[Product]:

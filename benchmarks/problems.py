@@ -5,6 +5,7 @@ random_tokens    the same on tokens that share no prefixes
 speeches         the two transformers of seed 003, on random tokens in the place of speeches
 words            a translator of seed 004, on random letters in the place of words
 verbal           BERT in the fine-tuning of seed 004, on verbal arithmetic
+wikitext         the two models of seed 002, on random tokens in the place of WikiText-2
 """
 
 from __future__ import annotations
@@ -20,14 +21,19 @@ from experiments.attention.arithmetic import Arithmetic, ArithmeticTask
 from experiments.attention.translate import EncoderDecoderTask, Translate
 from experiments.data import arithmetic, modular, pig_latin
 from experiments.data.speeches import PAD, SPEAKERS, UNKNOWN, Sentences, Speeches
+from experiments.data.wikitext import VOCABULARY, Chunks
 from experiments.grokking.task import Grokking, GrokkingTask, data_of
 from experiments.speeches.task import Classify, ClassifyTask, Predict, PredictTask
 from experiments.train.task import Task
+from experiments.wikitext.embeddings import Embeddings
+from experiments.wikitext.seed import DECAY
+from experiments.wikitext.task import LanguageModel, LanguageModelTask, Text
 
 Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
 SumModel = Literal["lstm", "gpt"]
 SpeechModel = Literal["speech-classifier", "speech-language-model"]
-Model = Literal[SumModel, SpeechModel, "translator", "bert"]
+TiedModel = Literal["tied-lstm", "tied-gpt"]
+Model = Literal[SumModel, SpeechModel, "translator", "bert", TiedModel]
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,8 @@ class Problem:
 
 def problem_of(model: Model) -> Problem:
     """At the sizes of the experiments."""
+    if model in get_args(TiedModel):
+        return wikitext(model)
     if model == "bert":
         return verbal()
     if model == "translator":
@@ -81,6 +89,8 @@ def tiny_problem(model: Model) -> Problem:
     """With which everything runs once that a step of `problem_of` runs."""
     if model in get_args(SumModel):
         return sums(model, batch=8, d=16)
+    if model in get_args(TiedModel):
+        return wikitext(model, batch=2, d=24, words=100)
     if model == "bert":
         return verbal(batch=2, d=24)
     if model == "translator":
@@ -187,6 +197,23 @@ def verbal(batch: int = 32, d: int = 384) -> Problem:
     inputs, targets = task.ids["train"].numpy()[rows], task.labels["train"].numpy()[rows]
     make = lambda on: ArithmeticTask(trial, on, source)
     return Problem("bert", trial, make, len(task.pieces), rows, inputs, targets)
+
+
+# --- WikiText-2 -----------------------------------------------------------------------------------
+def wikitext(model: TiedModel, batch: int = 16, d: int = 768, words: int = VOCABULARY) -> Problem:
+    """A step of experiment 2 or 6 of seed 002: chunks of 256 random tokens, one layer, AdamW."""
+    kind: Any = model.removeprefix("tied-")
+    trial = LanguageModel(
+        model=kind, d=d, hidden=2 * d // 3, vocabulary=words, batch_size=batch, weight_decay=DECAY
+    )
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1, words, (batch, trial.window + 1))
+    data = Chunks(tokens[:, :-1], tokens[:, 1:])
+    normal = lambda rows: (0.02 * rng.standard_normal((rows, d))).astype(np.float32)
+    tables = Embeddings(normal(words), normal(trial.window))
+    text = Text(data, data, data, None)
+    make = lambda on: LanguageModelTask(trial, on, text, tables)
+    return Problem(model, trial, make, words, np.arange(batch), *data)
 
 
 # --- Pig Latin ------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def torch_step(
     sizes: dict[str, int] = {"d": trial.d, "layers": trial.layers}
     if problem.model == "translator":
         sizes["source"] = problem.source
-    elif problem.model != "lstm":
+    elif problem.model not in ("lstm", "tied-lstm"):
         sizes |= {"heads": trial.heads, "length": problem.length}
     model = getattr(torch_models, kind)(problem.words, **sizes)
     model.load(weights_of(problem))
@@ -205,6 +205,16 @@ KINDS: dict[Model, dict[str, Kind]] = {
         "minigrad": MINIGRAD["minigrad"],
         "minigrad, plain": MINIGRAD["minigrad, plain"],
         EAGER: Kind(partial(torch_step, kind="Translator")),
+    },
+    "tied-lstm": {
+        "minigrad": MINIGRAD["minigrad"],
+        "minigrad, plain": MINIGRAD["minigrad, plain"],
+        EAGER: Kind(partial(torch_step, kind="TiedLSTM")),
+    },
+    "tied-gpt": {
+        "minigrad": MINIGRAD["minigrad"],
+        "minigrad, plain": MINIGRAD["minigrad, plain"],
+        EAGER: Kind(partial(torch_step, kind="TiedGPT")),
     },
     "bert": {
         "minigrad": MINIGRAD["minigrad"],

@@ -237,27 +237,29 @@ class SpeechLanguageModel(SpeechModel):
 
 # --- BERT -----------------------------------------------------------------------------------------
 class MaskedAttention(nn.Module):
+    """Causal where there is no mask."""
+
     def __init__(self, d: int, heads: int) -> None:
         super().__init__()
         self.in_proj, self.out_proj = nn.Linear(d, 3 * d), nn.Linear(d, d)
         self.heads = heads
 
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+    def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
         b, s, d = x.shape
         parts = self.in_proj(x).chunk(3, dim=-1)
         q, k, v = (part.view(b, s, self.heads, -1).transpose(1, 2) for part in parts)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=real)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=real, is_causal=real is None)
         return self.out_proj(y.transpose(1, 2).reshape(b, s, d))
 
 
 class PostNorm(nn.Module):
-    def __init__(self, d: int, heads: int, hidden: int) -> None:
+    def __init__(self, d: int, heads: int, hidden: int, eps: float = 1e-5) -> None:
         super().__init__()
         self.attention = MaskedAttention(d, heads)
-        self.attention_norm, self.ffn_norm = (nn.LayerNorm(d, 1e-12) for _ in range(2))
+        self.attention_norm, self.ffn_norm = (nn.LayerNorm(d, eps) for _ in range(2))
         self.ffn = nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Linear(hidden, d))
 
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         y = self.attention_norm(x + self.attention(x, real))
         return self.ffn_norm(y + self.ffn(y))
 
@@ -271,7 +273,7 @@ class BertClassifier(nn.Module):
         super().__init__()
         self.words, self.positions = nn.Embedding(vocabulary, d), nn.Embedding(512, d)
         self.types, self.norm = nn.Embedding(2, d), nn.LayerNorm(d, 1e-12)
-        self.blocks = nn.ModuleList(PostNorm(d, heads, 4 * d) for _ in range(layers))
+        self.blocks = nn.ModuleList(PostNorm(d, heads, 4 * d, 1e-12) for _ in range(layers))
         self.pooler, self.classifier = nn.Linear(d, d), nn.Linear(d, 3)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -352,6 +354,51 @@ class Translator(nn.Module):
     def load(self, weights: Mapping[str, Any]) -> None:
         renamed = {n.replace("in_proj_", "in_proj."): v for n, v in tensors(weights).items()}
         self.load_state_dict(renamed)
+
+
+# --- WikiText-2 -----------------------------------------------------------------------------------
+class TiedLSTM(nn.Module):
+    """One frozen table at both ends."""
+
+    def __init__(self, vocabulary: int = 40_479, d: int = 768, layers: int = 1) -> None:
+        super().__init__()
+        hidden = 2 * d // 3
+        self.embedding = nn.Embedding(vocabulary, d)
+        self.lstm = nn.LSTM(d, hidden, layers, batch_first=True)
+        self.decoder = nn.Linear(hidden, d)
+        self.embedding.requires_grad_(False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        h, _ = self.lstm(self.embedding(ids))
+        return F.linear(torch.relu(self.decoder(h)), self.embedding.weight)
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        self.load_state_dict(tensors(weights))
+
+
+class TiedGPT(nn.Module):
+    """One frozen table at both ends, frozen positions, causal post-norm blocks."""
+
+    def __init__(
+        self, vocabulary: int = 40_479, d: int = 768, layers: int = 1, heads: int = 12,
+        length: int = 256,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.embedding, self.positions = nn.Embedding(vocabulary, d), nn.Embedding(length, d)
+        self.blocks = nn.ModuleList(PostNorm(d, heads, 4 * d) for _ in range(layers))
+        self.embedding.requires_grad_(False)
+        self.positions.requires_grad_(False)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embedding(ids) + self.positions.weight
+        for block in self.blocks:
+            x = block(x)
+        return F.linear(x, self.embedding.weight)
+
+    def load(self, weights: Mapping[str, Any]) -> None:
+        names = tensors(weights).items()
+        state = {n.replace("heads.", "").replace("in_proj_", "in_proj."): v for n, v in names}
+        self.load_state_dict(state)
 
 
 def tensors(weights: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -24,6 +24,7 @@ from experiments.train.records import Record
 from experiments.train.task import Task
 from experiments.train.trial import Trial, waited
 from experiments.wikitext import ngrams, samples, tables
+from experiments.wikitext.embeddings import Embeddings
 from minigrad import optim
 from models import TiedGPT, TiedGPTConfig, TiedLSTM, TiedLSTMConfig
 
@@ -135,10 +136,18 @@ class LanguageModelTask(Task):
 
     sums = ("train_loss", "count")
 
-    def __init__(self, trial: LanguageModel, device: str, source: Text | None = None) -> None:
-        """source: a text in the place of that in the folder that the command names."""
+    def __init__(
+        self,
+        trial: LanguageModel,
+        device: str,
+        source: Text | None = None,
+        embeddings: Embeddings | None = None,
+    ) -> None:
+        """source: a text in the place of that in the folder that the command names. embeddings:
+        tables in the place of those that the trial names."""
         super().__init__(trial, device)
         self.source = source = source or data(trial)
+        made = embeddings or tables.load(trial.embeddings, trial.d, source.kept)
         self.train, self.val, self.test = (
             Chunks(*(mg.tensor(a, device=device) for a in part)) for part in source[:3]
         )
@@ -147,10 +156,9 @@ class LanguageModelTask(Task):
         self.learnt = Chunks(*(a[some][:LEARNT_CHUNKS] for a in self.train))
         kind = TiedLSTM if trial.model == "lstm" else TiedGPT
         model: Any = kind(trial.config())  # type: ignore[arg-type]
-        table, positions = tables.load(trial.embeddings, trial.d, source.kept)
-        model.embedding.weight.data[...] = table
+        model.embedding.weight.data[...] = made.tokens
         if trial.model == "gpt":
-            model.positions.weight.data[...] = positions[: trial.window]
+            model.positions.weight.data[...] = made.positions[: trial.window]
         self.model = model.to(device)
 
     def loss(self, rows: mg.Tensor) -> tuple[mg.Tensor, Sequence[mg.Tensor | float]]:
