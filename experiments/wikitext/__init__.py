@@ -2,7 +2,6 @@
 
 embeddings, tables         the tables that models read and predict by, which are not trained
 first_loss                 the loss of untrained models, by which their scale is chosen
-ngrams                     yardsticks: unigrams, and bigrams and trigrams by Kneser and Ney
 task, options              the training that all share; what their commands have in common
 comparison                 the twelve models of the seed
 cost, depth, overfitting   time and memory; why deep ones fail; what helps those that overfit

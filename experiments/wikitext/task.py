@@ -16,14 +16,14 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 import minigrad as mg
-from experiments.data import wikitext
+from experiments.data import ngrams, wikitext
 from experiments.data.place import data_folder
 from experiments.data.wikitext import PADDING, VOCABULARY, Chunks, Kept
 from experiments.train import records
 from experiments.train.records import Record
 from experiments.train.task import Task
 from experiments.train.trial import Trial, waited
-from experiments.wikitext import ngrams, samples, tables
+from experiments.wikitext import samples, tables
 from experiments.wikitext.embeddings import Embeddings
 from minigrad import optim
 from models import TiedGPT, TiedGPTConfig, TiedLSTM, TiedLSTMConfig

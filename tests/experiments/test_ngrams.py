@@ -9,8 +9,8 @@ import pytest
 from wikitext_corpus import write_wikitext
 
 from experiments.data import wikitext
+from experiments.data.ngrams import ORDERS, NGrams, yardsticks
 from experiments.data.wikitext import Chunks, chunks, frequent
-from experiments.wikitext.ngrams import ORDERS, NGrams, yardsticks
 
 REAL = os.environ.get("MINIGRAD_DATA")
 SMALL = chunks(np.array([1, 2, 1, 2, 1, 3]), 5)  # one chunk

@@ -8,11 +8,12 @@ import toy
 from wikitext_corpus import write_wikitext
 
 import minigrad as mg
+from experiments.data import ngrams
 from experiments.data.place import data_in
 from experiments.data.wikitext import PADDING, Chunks
 from experiments.train import records
 from experiments.train.loop import Interrupted, run
-from experiments.wikitext import ngrams, samples, tables
+from experiments.wikitext import samples, tables
 from experiments.wikitext.embeddings import Embeddings, write
 from experiments.wikitext.task import (
     YARDSTICKS,
