@@ -6,6 +6,7 @@
     weights     a model in the page: its numbers, and the scripts that compute with them
     pdf         contents -> one PDF
     command     runs the experiments of a report, and writes both
+    overview    one page over all reports; `python -m experiments.report` writes it
 
 A report is data, such as `experiments.grokking.report.REPORT`.
 """

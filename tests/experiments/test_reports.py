@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from experiments import reports
 from experiments.attention import gradients
+from experiments.report import __main__ as reports
 from experiments.sweep.experiment import main
 
 

@@ -1,7 +1,7 @@
 """One page over all reports, from the records of their experiments. Runs nothing.
 
-    python -m experiments.reports --read runs    # runs/index.html, and the page of each report
-    python -m experiments.reports --read runs --only wikitext speeches
+    python -m experiments.report --read runs    # runs/index.html, and the page of each report
+    python -m experiments.report --read runs --only wikitext speeches
 
 FOLDER/NAME has the experiments of report NAME, as the commands of the reports leave them.
 """
@@ -21,7 +21,7 @@ from experiments.speeches.report import REPORT as SPEECHES
 from experiments.sweep import cli
 from experiments.wikitext.report import REPORT as WIKITEXT
 
-PROG = "python -m experiments.reports"
+PROG = "python -m experiments.report"
 REPORTS = {each.name: each for each in (GROKKING, WIKITEXT, SPEECHES, ATTENTION)}
 
 
