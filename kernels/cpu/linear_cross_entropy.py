@@ -239,9 +239,21 @@ def sweep(
 
 
 @kernel(_linear_cross_entropy, device="cpu")
-def linear_cross_entropy(x: Any, weight: Any, target: Any, bias: Any = None, **options: Any) -> Any:
+def linear_cross_entropy(
+    x: Any,
+    weight: Any,
+    target: Any,
+    bias: Any = None,
+    *,
+    class_weight: Any = None,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    wanted: tuple[str, ...] = (),
+) -> Any:
     if why := unfit(x, weight, bias):
         return why
     if not weight.size:
         return Declined("no weight")
-    return swept(sweep, x, weight, target, bias, **options)
+    options = class_weight, ignore_index, label_smoothing, reduction, wanted
+    return swept(sweep, x, weight, target, bias, *options)
