@@ -4,7 +4,7 @@
     print(" ".join(words[i] for i in ids))
 
 A language model is a module that gives logits of the next token at every place, ids (B, T) ->
-(B, T, V); here on the host and in eval mode.
+(B, T, V); here in eval mode.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from minigrad import device as devices
 from minigrad import nn
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
@@ -23,9 +24,10 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 
 def next_logits(model: nn.Module, ids: Sequence[int], length: int) -> Floats:
     """(V,) of the token after ids, of which the last `length` are read, as in training."""
+    device = next(iter(model.parameters())).device
     with mg.no_grad():
-        logits = model(mg.tensor(np.array(ids[-length:])[None]))
-    return logits.numpy()[0, -1]
+        logits = model(mg.tensor(np.array(ids[-length:])[None], device=device))
+    return devices.to_numpy(logits.data)[0, -1]
 
 
 def continued(

@@ -43,9 +43,14 @@ def file_of(split: Split) -> str:
 
 
 def find(folder: Path) -> Path:
-    """Where the files are. ValueError, in one line, if no place has the first of them."""
+    """Where the files are. ValueError, in one line, if no place has the first of them, or one is
+    missing there."""
     first = file_of(SPLITS[0])
-    return place_in(folder, FOLDERS, lambda place: (place / first).exists(), SOURCE, f", {first}")
+    place = place_in(folder, FOLDERS, lambda place: (place / first).exists(), SOURCE, f", {first}")
+    for name in (*map(file_of, SPLITS), ENCODER):
+        if not (place / name).exists():
+            raise ValueError(f"{place / name}: no such file; it belongs to {SOURCE}")
+    return place
 
 
 def read(folder: Path) -> dict[Split, Ints]:

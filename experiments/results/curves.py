@@ -15,13 +15,14 @@ class Quantity(NamedTuple):
 
     name: str  # in tables and claims
     of: Callable[[TrialRecord], float]
-    better: int = -1  # 1 if more is better, -1 if less is
+    better: int = -1  # 1 if more is better, -1 if less is, 0 if neither
     formats: tuple[str, str] = (".3g", ".2g")  # of its mean and of its standard deviation
 
     @property
     def label(self) -> str:
         """The name in tables, with Δt for "dt", and an arrow in the direction that is better."""
-        return f"{self.name.replace('dt(', 'Δt(')} {'↑' if self.better > 0 else '↓'}"
+        name = self.name.replace("dt(", "Δt(")
+        return f"{name} {'↑' if self.better > 0 else '↓'}" if self.better else name
 
     def over(self, trials: Iterable[TrialRecord]) -> Spread | None:
         """Mean and standard deviation; None unless the number is known for every trial."""

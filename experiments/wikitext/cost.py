@@ -13,10 +13,12 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
+import minigrad as mg
 from experiments.results.claims import Says, Test, fact, paired
 from experiments.results.curves import Quantity
 from experiments.results.results import Answer, Results, Table
@@ -27,6 +29,7 @@ from experiments.train.records import TrialRecord, read_records
 from experiments.train.task import Rows, Task
 from experiments.wikitext import options
 from experiments.wikitext.comparison import GROUPS
+from experiments.wikitext.embeddings import Embeddings
 from experiments.wikitext.measures import LAYERS, decided
 from experiments.wikitext.seed import DECAY, RUNS
 from experiments.wikitext.task import EPOCHS, PER_EPOCH, LanguageModel, LanguageModelTask
@@ -39,6 +42,8 @@ STEPS = 3  # timed, after one that is not
 class Cost(LanguageModel):
     """A few steps of a model, of which the first is not counted."""
 
+    shown: ClassVar[tuple[str, ...]] = ("train_loss",)
+
     steps: int = STEPS + 1
 
     def due(self, step: int, per_epoch: int) -> bool:
@@ -49,7 +54,16 @@ class Cost(LanguageModel):
 
 
 class CostTask(LanguageModelTask):
-    """The first batches of the text; nothing is measured but time and memory."""
+    """The first batches of the text; nothing is measured but time and memory.
+
+    The tables are random numbers, for their values change neither, and to make others would be most
+    of the memory.
+    """
+
+    def __init__(self, trial: Cost, device: str) -> None:
+        normal = lambda rows: mg.random.normal((rows, trial.d), std=0.02).numpy()
+        tables = Embeddings(normal(trial.vocabulary), normal(trial.window))
+        super().__init__(trial, device, embeddings=tables)
 
     def order(self, epoch: int) -> list[Rows]:
         rows = np.arange((STEPS + 1) * self.trial.batch_size) % self.size
@@ -58,15 +72,21 @@ class CostTask(LanguageModelTask):
     def measure(self) -> dict[str, Any]:
         return {}
 
+    def leave(self, folder: Path) -> None:
+        """Nothing."""
+
 
 @dataclass(frozen=True)
 class Options(options.Options):
     """Questions 3 and 7: time and memory of a step. Whatever --launcher says, trials run in
-    processes of their own, one at a time."""
+    processes of their own, one at a time; and at reduced scale too they have the seed's sizes."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "launcher", "processes")  # the options are frozen
-        object.__setattr__(self, "workers", 1)
+        only: dict[str, Any] = {"launcher": "processes", "workers": 1, "address": None, "gpus": 0.0}
+        if self.scale == "reduced":
+            only["scale"] = "full"
+        for name, value in only.items():
+            object.__setattr__(self, name, value)  # the options are frozen
         super().__post_init__()
 
     def trials(self) -> dict[str, Cost]:
@@ -123,10 +143,10 @@ def predicted(trial: TrialRecord) -> dict[str, float]:
         tables += c.length * c.d
         saved = c.layers * saved_by_block(c) * tokens
     else:
-        # of a layer: the input, four gates, the cells, their tanh and the hidden states; then the
-        # features before and after the ReLU
+        # of a layer: the input, four gates, the cells, their tanh and the hidden states; then what
+        # the ReLU gets
         inputs = c.d + (c.layers - 1) * c.hidden
-        saved = (inputs + c.layers * 7 * c.hidden + 2 * c.d) * tokens
+        saved = (inputs + c.layers * 7 * c.hidden + c.d) * tokens
     parts = {
         "tables": tables,
         "weights": weights,
@@ -228,6 +248,18 @@ CLAIMS = (
              moments_explain(adam, sgd), "002.7")
         for kind, adam, sgd in (("LSTM", 1, 3), ("GPT", 5, 7))
     ),
+    *(
+        Says("002, question 7", f"{LAYERS[n]}: the GPT uses more memory than the LSTM",
+             paired(MEMORY, GROUPS[gpt], GROUPS[lstm]) > 0)
+        for n, gpt, lstm in ((1, 6, 2), (2, 11, 9), (4, 12, 10))
+    ),
+    *(
+        Says("002, question 7", f"{kind}: four layers use more memory than one",
+             paired(MEMORY, GROUPS[four], GROUPS[one]) > 0)
+        for kind, four, one in (("LSTM", 10, 2), ("GPT", 12, 6))
+    ),
+    Says("002, question 7", "The GPT with momentum uses as much memory as with Adam",
+         paired(MEMORY, GROUPS[8], GROUPS[5]).within(10)),
     *(
         Says("002, question 7", f"{GROUPS[b].label} uses more memory than with SGD",
              paired(MEMORY, GROUPS[b], GROUPS[a]) > 0, "002.7")

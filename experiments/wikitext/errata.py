@@ -22,7 +22,6 @@ ERRATA = (
         "because they need more epochs (questions 6 and 8).",
         "They do not learn: that of four layers stays at what the frequencies of tokens give. "
         "Post-norm without warm-up, at a rate of 1e-3.",
-        experiment="depth",
     ),
     Erratum(
         "002.3",
@@ -35,7 +34,7 @@ ERRATA = (
         "002.4",
         "Adam and AdamW, and times that differ by 1 to 4 seconds, are read as effects (questions 3 "
         "and 4).",
-        "Each is one run, and they differ by less than 1 %.",
+        "Each is one run, and they differ by about 1 % or less.",
     ),
     Erratum(
         "002.5",
@@ -58,9 +57,8 @@ ERRATA = (
     Erratum(
         "002.7",
         "SGD uses the least memory since it keeps no moments (question 7).",
-        "The moments are a twentieth of what the table shows, and an LSTM with momentum has to the "
-        "digit the memory of AdamW.",
-        experiment="cost",
+        "The moments are a 24th (LSTM) and a seventh (GPT) of the differences in its table, and an "
+        "LSTM with momentum has to the digit the memory of AdamW.",
     ),
     Erratum(
         "002.8",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from experiments.results.claims import Claim, Says, decide
+from experiments.results.claims import Claim, Finding, Says, by_all, decide
 from experiments.results.curves import Quantity, best, number
 from experiments.results.trials import Having, Trials, where
 from experiments.train.records import Record, TrialRecord, read_records
@@ -55,13 +55,15 @@ VAL, TRAIN, LEARNT, TEST = (
     for key, name in (("val", "validation"), ("train", "training"),
                       ("learnt", "training, afterwards"), ("test", "test"))
 )  # fmt: skip
-EPOCH = Quantity("epoch", lambda t: epoch_of(t, at_best(t)), -1, (".1f", ".1f"))
+EPOCH = Quantity("epoch", lambda t: epoch_of(t, at_best(t)), 0, (".1f", ".1f"))
 LOG_VAL = Quantity("log PPL, validation", lambda t: number(at_best(t).get("val_loss")))
 LOG_TRAIN = Quantity("log PPL, training", lambda t: number(at_best(t).get("train_loss")))
+LAST_LEARNT = Quantity(
+    "log PPL, training text, at last", lambda t: number(t.records[-1].get("learnt_loss"))
+)
 LAST_VAL = Quantity("log PPL, validation, at last", lambda t: number(t.records[-1]["val_loss"]))
 RISE = Quantity("rise of log PPL after the best epoch", lambda t: LAST_VAL.of(t) - LOG_VAL.of(t))
 SECONDS = Quantity("seconds", lambda t: t.status["seconds"], -1, (",.0f", ",.0f"))
-LOG_TIME = Quantity("log seconds", lambda t: math.log(SECONDS.of(t)))
 
 
 def seconds_at(trial: TrialRecord) -> dict[int, float]:
@@ -88,7 +90,27 @@ def full(trials: Trials) -> list[TrialRecord]:
     return where(trials, **{name: usual[name] for name in SIZES})
 
 
-def decided(claims: Iterable[Says], trials: Trials) -> list[Claim]:
-    """The claims, each with the scale of the trials that decided it."""
-    scale = "full scale" if trials and len(full(trials)) == len(trials) else "reduced scale"
-    return [replace(c, ours=f"{c.ours} ({scale})") if c.ours else c for c in decide(claims, trials)]
+def decided(claims: Sequence[Says], trials: Trials) -> list[Claim]:
+    """The claims, each with the scale of the trials that decided it; facts need no trials."""
+    if not trials:
+        return decide(claims, trials)
+    scale = "full scale" if len(full(trials)) == len(trials) else "smaller scale"
+    steps = {trial.settings["steps"] for trial in trials}
+    if steps != {LanguageModel.steps}:
+        scale += f", {' or '.join(f'{n:,}' for n in sorted(steps))} steps"
+    facts = {claim.said for claim in decide(claims, ()) if claim.ours}
+    return [
+        replace(c, ours=f"{c.ours} ({scale})") if c.ours and c.said not in facts else c
+        for c in decide(claims, trials)
+    ]
+
+
+SOME = 0.9  # of the perplexity of an n-gram: a model that is below has learnt more than it
+
+
+def below(values: Iterable[float], level: float, name: str) -> Finding:
+    """Whether perplexities are all clearly below that of an n-gram."""
+    given = [*values]
+    listed = ", ".join(f"{value:.0f}" for value in given)
+    text = f"perplexity at last: {listed}; {SOME} of that of the {name}: {SOME * level:.0f}"
+    return Finding(text, by_all([value < SOME * level for value in given]))

@@ -18,7 +18,7 @@ from experiments.wikitext.task import EPOCHS, PER_EPOCH, LanguageModel
 
 Scale = Literal["full", "reduced", "small"]
 # The seed's batches, rate, updates and epochs, and a fifth of its vocabulary, half its width and a
-# quarter of its window: a sixtieth of its arithmetic.
+# quarter of its window: a thirtieth of its arithmetic.
 REDUCED = {"d": 384, "hidden": 256, "vocabulary": 8_000, "window": 64}
 SMALL = {"d": 24, "heads": 4, "hidden": 16, "vocabulary": 500, "window": 16, "batch_size": 32}
 
@@ -47,7 +47,9 @@ class Options(with_data.Options):
     def find(self) -> None:
         wikitext.find(data_folder(wikitext.SOURCE))
         with self.tables():
-            tables.find(tables.named(self.embeddings))
+            trials = self.trials().values()
+            for setting, d in {(t.embeddings, t.d) for t in trials if isinstance(t, LanguageModel)}:
+                tables.find(setting, d)
 
     @contextmanager
     def how(self) -> Iterator[None]:

@@ -5,17 +5,19 @@
 
 The two that the seed finds to overfit, the GPT of one layer and the LSTM of two, both with AdamW:
 as they are, ended early, with dropout, with a rate that falls, and with more weight decay. The seed
-proposes these and has not tried them; its other proposals, more data and other sizes, are not tried
-here either.
+proposes these and has not tried them. Its rate would fall when validation stops to improve; here it
+falls as half a cosine wave. More data, other sizes and cross-validation are not tried here either.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from typing import Any
 
 from experiments.results.claims import Says, paired
+from experiments.results.curves import Quantity
 from experiments.results.results import Answer, Drawing, Results
 from experiments.results.tables import kinds_table
 from experiments.results.trials import Having, Trials, finished
@@ -43,6 +45,7 @@ REMEDIES: dict[str, dict[str, Any]] = {
     "dropout .1": {"dropout": 0.1},
     "dropout .3": {"dropout": 0.3},
     "a falling rate": {"schedule": "cosine"},
+    "no weight decay": {"weight_decay": 0.0},
     "weight decay .01": {"weight_decay": 1e-2},
     "weight decay .1": {"weight_decay": 1e-1},
 }
@@ -55,6 +58,7 @@ def kind(model: str, remedy: str) -> Having:
     return Having(label, {**USUAL, **REMEDIES[remedy], "model": model})
 
 
+LOG_SECONDS = Quantity("log seconds", lambda t: math.log(SECONDS.of(t)))
 KINDS = {(model, remedy): kind(model, remedy) for model in MODELS for remedy in REMEDIES}
 
 
@@ -101,10 +105,22 @@ def results(trials: Trials) -> Results:
     )  # fmt: skip
 
 
-CLAIMS = tuple(
-    Says("002, question 8", f"{NAMES[model]}: {remedy} lowers the least validation perplexity",
-         paired(LOG_VAL, KINDS[model, remedy], KINDS[model, NOTHING]) < 0)
-    for model in MODELS for remedy in OTHERS
+CLAIMS = (
+    *(
+        Says("002, question 8", f"{NAMES[model]}: early stopping takes less time",
+             paired(LOG_SECONDS, KINDS[model, EARLY], KINDS[model, NOTHING]) < 0)
+        for model in MODELS
+    ),
+    *(
+        Says("002, question 8", f"{NAMES[model]}: early stopping loses nothing, within 1 %",
+             paired(LOG_VAL, KINDS[model, EARLY], KINDS[model, NOTHING]).within(0.01))
+        for model in MODELS
+    ),
+    *(
+        Says("002, question 8", f"{NAMES[model]}: {remedy} lowers the least validation perplexity",
+             paired(LOG_VAL, KINDS[model, remedy], KINDS[model, NOTHING]) < 0)
+        for model in MODELS for remedy in OTHERS
+    ),
 )  # fmt: skip
 
 TITLE = "What helps language models that overfit"

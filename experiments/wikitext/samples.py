@@ -39,14 +39,14 @@ def texts(
 
 
 def html(chapters: Sequence[Chapter]) -> str:
-    from experiments.wikitext.measures import VAL
+    from experiments.wikitext.measures import LAST_VAL
 
     trials = [t for chapter in chapters if chapter.name == "comparison" for t in chapter.trials]
     shown = []
     for kind, name in (("lstm", "LSTM"), ("gpt", "GPT")):
         of = [t for t in trials if t.settings["model"] == kind and (t.folder / FILE).exists()]
         if of:
-            shown.append(of_trial(name, min(of, key=VAL.of)))
+            shown.append(of_trial(name, min(of, key=LAST_VAL.of)))
     if not shown:
         return "<p>No trial of the comparison has left texts.</p>"
     return "".join(shown) + (

@@ -17,6 +17,7 @@ from experiments.data.place import Place, data_folder
 from experiments.data.wikitext import Kept
 from experiments.wikitext import embeddings
 from experiments.wikitext.embeddings import Embeddings, Kind
+from models.hugging_face import read_config
 
 FILE = Place("MINIGRAD_EMBEDDINGS")
 table_file = FILE.named
@@ -49,12 +50,17 @@ def digest(path: Path) -> str:
         raise ValueError(f"{path}: expected {kinds}, or a file of embeddings: {reason}") from None
 
 
-def find(setting: str) -> None:
-    """ValueError, in one line, if what the tables are made of is not there."""
+def find(setting: str, d: int) -> None:
+    """ValueError or ImportError, in one line, if what tables of width d are made of is missing."""
     if setting == "minilm":
-        checkpoint_folder()
-    elif setting != "text":
-        file_of(setting)
+        read_config(checkpoint_folder())
+    elif setting == "text":
+        try:
+            import scipy.sparse  # noqa: F401
+        except ImportError as error:
+            raise ImportError(f"{error}: pip install 'minigrad[wikitext]'") from None
+    else:
+        embeddings.read(file_of(setting), d)
 
 
 def file_of(setting: str) -> Path:

@@ -154,6 +154,13 @@ class LanguageModelTask(Task):
         self.size = len(source.train.inputs)
         some = slice(None, None, max(1, self.size // LEARNT_CHUNKS))
         self.learnt = Chunks(*(a[some][:LEARNT_CHUNKS] for a in self.train))
+        for name, chunks in (("train", source.train), ("val", source.val), ("test", source.test)):
+            if not (chunks.targets != PADDING).any(axis=1).all():
+                raise ValueError(f"{name}: expected a target in every chunk, got one of padding")
+        wanted = (trial.vocabulary, trial.d), (trial.window, trial.d)
+        got = made.tokens.shape, made.positions[: trial.window].shape
+        if got != wanted:
+            raise ValueError(f"embeddings: expected tokens and positions {wanted}, got {got}")
         kind = TiedLSTM if trial.model == "lstm" else TiedGPT
         model: Any = kind(trial.config())  # type: ignore[arg-type]
         model.embedding.weight.data[...] = made.tokens

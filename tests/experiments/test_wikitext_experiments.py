@@ -110,13 +110,20 @@ def test_errata_have_numbers_in_order_and_what_decides_them():
 
 
 def test_the_trials_are_those_of_the_seed():
-    trials = comparison.Options(seeds=(42,), embeddings="text").trials()
+    trials = comparison.Options(seeds=(42,), more_seeds=(), embeddings="text").trials()
     assert len(trials) == 12
     for trial, wanted in zip(trials.values(), RUNS.values(), strict=True):
         assert (trial.model, trial.layers, trial.optimizer) == wanted[:3]
         assert trial.weight_decay == (0.0 if trial.optimizer == "adam" else 5e-4)
         assert (trial.steps, trial.batch_size, trial.lr, trial.window) == (5_760, 16, 1e-3, 256)
-    reduced = comparison.Options(scale="reduced", seeds=(42,), embeddings="text").trials()
+    options = comparison.Options(
+        scale="reduced", seeds=(42,), more_seeds=(0,), runs=(1, 12), embeddings="text"
+    )
+    reduced = options.trials()
+    assert [*reduced] == [
+        "01-lstm1-adam-seed42", "12-gpt4-adamw-seed42", "01-lstm1-adam-seed0"
+    ]  # fmt: skip
+    reduced.popitem()
     for name, trial in reduced.items():
         assert trial.apart_from("d", "hidden", "vocabulary", "window") == trials[name].apart_from(
             "d", "hidden", "vocabulary", "window"
@@ -141,6 +148,13 @@ def verdicts(trials, claims=comparison.CLAIMS):
     return {c.said: c.verdict for c in measures.decided(claims, trials)}
 
 
+def test_early_stopping_is_where_patience_ends():
+    val = lambda *values: comparison.used(trial_of(Path("a"), 5, [9.0, *values]))
+    assert val(5.0, 4.0, 4.1, 4.2, *[4.3] * 6) == 0.4
+    assert val(5.0, 4.0, 4.1, 4.2, *[3.9] * 6) == 1.0  # it would miss the best
+    assert val(*(5.0 - 0.1 * i for i in range(10))) == 1.0
+
+
 def test_what_is_said_of_overfitting_is_decided_by_the_best_epoch():
     falls = [9.0, *(5.0 - 0.1 * i for i in range(10))]
     rises = [9.0, 5.4, 5.2, 5.1, 5.0, 5.0 - 1e-3, *(5.1 + 0.1 * i for i in range(5))]
@@ -149,7 +163,8 @@ def test_what_is_said_of_overfitting_is_decided_by_the_best_epoch():
     assert found["With Adam, the GPT is best after half of the epochs"] == "agrees"
     assert found["then it overfits: validation perplexity rises"] == "agrees"
     assert found["With Adam, the LSTM is best after the last epoch"] == "agrees"
-    assert found["Early stopping halves the time of the GPT"] == "agrees"  # 7 of 10 epochs
+    assert found["Early stopping halves the time of the GPT"] == "differs"  # 7 of 10 epochs
+    assert found["The GPT of one layer overfits: validation perplexity rises"] == "not run"
     found = verdicts([trial_of(Path("a"), 1, rises), trial_of(Path("b"), 5, falls)])
     assert found["With Adam, the GPT is best after half of the epochs"] == "differs"
     assert found["then it overfits: validation perplexity rises"] == "differs"
@@ -165,6 +180,7 @@ def test_a_model_that_does_not_learn_is_measured_by_n_grams(tmp_path):
     )
     stuck = trial_of(tmp_path, 12, [9.0, *[math.log(1511)] * 10])
     learns = trial_of(tmp_path, 12, [9.0, *[math.log(300)] * 10])
+    assert verdicts([trial_of(tmp_path, 12, [9.0, *[math.log(1300)] * 10])])[said] == "differs"
     assert verdicts([stuck])[said] == "differs"
     assert verdicts([learns])[said] == "agrees"
     assert verdicts([stuck, learns])[said] == "undecided"
@@ -180,7 +196,10 @@ def test_numbers_of_the_seed_are_for_trials_of_its_size():
     assert claim.ours.endswith("(full scale)")
     assert verdicts(small)[said] == "not run"
     smaller = measures.decided(comparison.CLAIMS, small)
-    assert {c.ours[-15:] for c in smaller if c.ours} <= {"(reduced scale)"}
+    facts = {c.said for c in comparison.CLAIMS if c.test([]).ours}
+    assert {c.ours[-15:] for c in smaller if c.ours and c.said not in facts} <= {"(smaller scale)"}
+    short = [trial_of(Path("a"), 1, [9.0, 5.0], steps=576)]
+    assert measures.decided(comparison.CLAIMS[-1:], short)[0].ours == ""
 
 
 def test_only_the_seeds_protocol_decides_its_claims():
@@ -205,7 +224,8 @@ def test_the_best_of_each_architecture_is_bold():
 def test_repairs_are_compared_with_one_layer(tmp_path):
     def trial(layers, val, seed, **settings):
         usual = {**LanguageModel(model="gpt", layers=layers, seed=seed).settings(), **settings}
-        return TrialRecord(tmp_path, usual, [{"step": 0, "val_loss": val}], {"finished": True})
+        line = {"step": 0, "val_loss": val, "learnt_loss": val}
+        return TrialRecord(tmp_path, usual, [line], {"finished": True})
 
     shallow = [trial(1, 5.0, seed) for seed in (0, 1)]
     warmed = [trial(2, 5.01 + 0.001 * seed, seed, warmup=500) for seed in (0, 1)]
@@ -215,15 +235,27 @@ def test_repairs_are_compared_with_one_layer(tmp_path):
     assert found[f"two layers, warm-up of 500 steps: {as_good}"] == "agrees"
     assert found[f"two layers, gradients clipped at 1: {as_good}"] == "differs"
     assert found[f"two layers, pre-norm: {as_good}"] == "not run"
+    plain = [trial(2, 5.5 + 0.001 * seed, seed) for seed in (0, 1)]
+    found = verdicts([*shallow, *plain], depth.CLAIMS)
+    overfits = "worse than one because it overfits, and so fits the training text better"
+    assert found[f"two layers: {overfits}"] == "differs"
+
+
+def test_cost_has_the_seeds_sizes_and_runs_apart():
+    options = cost.Options(scale="reduced", launcher="ray", address="auto", embeddings="text")
+    assert (options.launcher, options.workers, options.address) == ("processes", 1, None)
+    assert {(t.d, t.vocabulary, t.window) for t in options.trials().values()} == {
+        (768, 40_479, 256)
+    }
 
 
 def test_early_stopping_and_others_are_variants_of_the_two_that_overfit():
     trials = overfitting.Options(seeds=(0,), embeddings="text").trials()
-    assert len(trials) == 14
+    assert len(trials) == 16
     assert {t.model: t.layers for t in trials.values()} == {"gpt": 1, "lstm": 2}
     kinds = [kind.of([TrialRecord(Path(n), t.settings(), [], {}) for n, t in trials.items()])
              for kind in overfitting.KINDS.values()]  # fmt: skip
-    assert [len(of) for of in kinds] == [1] * 14
+    assert [len(of) for of in kinds] == [1] * 16
 
 
 # --- time and memory ------------------------------------------------------------------------------
@@ -235,6 +267,8 @@ def test_a_trial_of_cost_takes_a_few_steps_and_times_all_but_the_first(tmp_path,
         trial = options.trials()["05-gpt1-adam-seed0"]
         run(trial, tmp_path / "trial")
     record = records.read_trial(tmp_path / "trial")
+    assert {*trial.shown} <= record.records[-1].keys()
+    assert not (tmp_path / "trial" / YARDSTICKS).exists()
     assert [r["step"] for r in record.records] == [1, 4]
     times = records.read_records(tmp_path / "trial" / "times.jsonl")
     assert cost.seconds(record) == (times[1]["seconds"] - times[0]["seconds"]) / 3

@@ -171,11 +171,11 @@ def test_a_file_of_embeddings_is_known_by_its_digest(tmp_path, monkeypatch):
     assert len(setting) == len("file-") + tables.DIGITS
     monkeypatch.delenv("MINIGRAD_EMBEDDINGS", raising=False)
     with pytest.raises(ValueError, match=f"expected the file {setting}.*none is named"):
-        tables.find(setting)
+        tables.find(setting, 4)
     with tables.table_file(path):
-        tables.find(setting)
+        tables.find(setting, 4)
     with tables.table_file(other), pytest.raises(ValueError, match=r"other\.npz is file-"):
-        tables.find(setting)
+        tables.find(setting, 4)
     with pytest.raises(ValueError, match="nowhere: expected minilm or text, or a file of embedd"):
         tables.named(str(tmp_path / "nowhere"))
 
@@ -187,4 +187,17 @@ def test_without_minilm_the_text_itself_gives_the_tables(monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert tables.named("") == "text"
     with pytest.raises(ValueError, match="no MiniLM"):
-        tables.find("minilm")
+        tables.find("minilm", 4)
+
+
+# --- what a task refuses --------------------------------------------------------------------------
+def test_a_chunk_of_padding_and_tables_of_another_shape_are_refused(folder):
+    empty = text_of([[4, 5, 6], [PADDING] * 3])
+    with pytest.raises(ValueError, match="train: expected a target in every chunk, got one of pad"):
+        task_of(empty)
+    trial = LanguageModel(**{**SIZES, "vocabulary": 30, "window": 3})
+    text = text_of([[4, 5, 6]])
+    for shapes in (((1, 12), (3, 12)), ((30, 8), (3, 8)), ((30, 12), (2, 12))):
+        made = Embeddings(*(np.zeros(shape, np.float32) for shape in shapes))
+        with pytest.raises(ValueError, match="embeddings: expected tokens and positions"):
+            LanguageModelTask(trial, "cpu", text, made)
