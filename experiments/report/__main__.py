@@ -3,7 +3,8 @@
     python -m experiments.report --read runs    # runs/index.html, and the page of each report
     python -m experiments.report --read runs --only wikitext speeches
 
-FOLDER/NAME has the experiments of report NAME, as the commands of the reports leave them.
+FOLDER/NAME has the experiments of report NAME, as the commands of the reports leave them; or, if it
+has none, FOLDER/NAME-reduced or FOLDER/NAME-small.
 """
 
 from __future__ import annotations
@@ -45,17 +46,24 @@ def main(args: Sequence[str] | None = None) -> int:
     options = cli.parse(Options, args, prog=PROG, description=__doc__)
     with cli.one_line(PROG):
         check_extra()
-        names = [n for n in options.only or REPORTS if any(options.read.glob(f"{n}/*/sweep.json"))]
-        if not names:
+        folders = {name: folder_of(name, options.read) for name in options.only or REPORTS}
+        found = {folder: REPORTS[name] for name, folder in folders.items() if folder}
+        if not found:
             raise ValueError(f"--read: {options.read} holds no folder of a report")
     from experiments.report import overview, page, pdf  # matplotlib takes a second to import
 
-    contents = [read(REPORTS[name], options.read / name) for name in names]
-    for name, each in zip(names, contents, strict=True):
+    contents = {name: read(report, options.read / name) for name, report in found.items()}
+    for name, each in contents.items():
         print(page.write(each, options.read / name / "report.html"))
         print(pdf.write(each, options.read / name / "report.pdf"))
     print(overview.write(contents, options.read / "index.html"))
-    return int(any(chapter.failed for each in contents for chapter in each.chapters))
+    return int(any(chapter.failed for each in contents.values() for chapter in each.chapters))
+
+
+def folder_of(name: str, place: Path) -> str | None:
+    """The folder of a report that has records, of its largest scale; None if there is none."""
+    scales = (name, f"{name}-reduced", f"{name}-small")
+    return next((each for each in scales if any(place.glob(f"{each}/*/sweep.json"))), None)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ class Chapter(NamedTuple):
     name: str
     title: str
     protocol: str  # what was run and what was not, in words; or why there is nothing
-    small: bool = False  # whether its trials are of the scale that says nothing about models
+    scale: str = "full"  # of its trials; "small" says nothing about models
     trials: Sequence[TrialRecord] = ()  # those that have evaluated a step
     results: Results = Results()
     failed: bool = False  # whether the records cannot be read, or no results come of them
@@ -89,7 +89,7 @@ class Contents(NamedTuple):
 
     @property
     def small(self) -> bool:
-        return any(chapter.small for chapter in self.chapters)
+        return any(chapter.scale == "small" for chapter in self.chapters)
 
     def answers(self) -> Table:
         """A row for each experiment: its answer, and the verdicts on the claims."""
@@ -144,7 +144,7 @@ def read_chapter(experiment: Experiment, folder: Path) -> Chapter:
         sweep, trials = folders.read_sweep(folder), folders.read_trials(folder)
         return chapter._replace(
             protocol=folders.protocol(sweep, trials),
-            small=sweep["scale"] == "small",
+            scale=sweep["scale"],
             trials=trials,
             results=experiment.results(trials) if trials or not sweep["trials"] else Results(),
         )

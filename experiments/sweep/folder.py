@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SMALL_SCALE = "SMALL SCALE: shows that everything works, says nothing about models."
 REDUCED_SCALE = "REDUCED SCALE: smaller models and less data than the seed's; for comparisons."
-SCALES = {"full": [], "reduced": [f"**{REDUCED_SCALE}**"], "small": [f"**{SMALL_SCALE}**"]}
+SCALES = {"full": "", "reduced": REDUCED_SCALE, "small": SMALL_SCALE}  # what is said of each
 
 
 def check(experiment: Experiment, options: Options, folder: Path) -> None:
@@ -109,7 +109,8 @@ def protocol(sweep: Mapping[str, Any], trials: Sequence[TrialRecord]) -> str:
     begun = [f"{n} ({last[n]:,} steps)" for n in listed if n in last and n not in whole]
     missing = [name for name in listed if name not in last]
     steps = sorted({settings["steps"] for settings in listed.values()})
-    lines = [*SCALES.get(sweep["scale"], ())]
+    scale = SCALES.get(sweep["scale"])
+    lines = [f"**{scale}**"] if scale else []
     early = any(t.status.get("stopped") for t in trials)
     lines.append(
         f"{len(whole & set(listed))} of {len(listed)} trials, run to the end: "

@@ -40,6 +40,7 @@ from experiments.wikitext.measures import (
     LEARNT,
     LOG_TRAIN,
     LOG_VAL,
+    NAMES,
     RISE,
     SECONDS,
     SHOWN,
@@ -103,7 +104,7 @@ def results(trials: Trials) -> Results:
         for kind in ("lstm", "gpt")
     }
     return Results(
-        [table_1(ended), table_2(ended)],
+        [table_1(ended), table_2(ended), table_4(ended)],
         [
             Drawing("epochs", f"{caption} epochs. {lines}",
                     figures.grid(panels, levels, figures.epochs, "epoch")),
@@ -133,7 +134,14 @@ def yardsticks(trials: Trials) -> dict[str, float]:
 
 
 # --- the seed's tables ----------------------------------------------------------------------------
-QUANTITIES = (VAL, TRAIN, EPOCH, LEARNT, TEST)
+def printed(trial: TrialRecord) -> float:
+    """What the seed's program would print for the validation perplexity; NaN at another scale."""
+    whole = full([trial]) and trial.settings["batch_size"] == LanguageModel.batch_size
+    return VAL.of(trial) ** VAL_SHARE if whole else math.nan
+
+
+PRINTED = Quantity("as its program prints it", printed, -1, (".1f", ".1f"))
+QUANTITIES = (VAL, TRAIN, EPOCH, LEARNT, TEST, PRINTED)
 
 
 def table_1(trials: Trials) -> Table:
@@ -146,20 +154,37 @@ def table_1(trials: Trials) -> Table:
     for n in order:
         theirs = RUNS[n]
         ours, numbers = cells_of(QUANTITIES, GROUPS[n].of(trials))
-        right = corrected(theirs.val, VAL_SHARE), corrected(theirs.train, TRAIN_SHARE)
+        right = (
+            corrected(theirs.val, VAL_SHARE), theirs.val, corrected(theirs.train, TRAIN_SHARE)
+        )  # fmt: skip
         cells = [str(n), GROUPS[n].label, *ours, *(f"{x:.1f}" for x in right), str(theirs.epoch)]
         rows.append([f"**{c}**" if n in best and c else c for c in cells])
         data[str(n)] = {q.name: x for q, x in zip(QUANTITIES, numbers, strict=True)}
-    theirs = ("002: validation", "002: training", "002: epoch")
+    theirs = ("002: validation", "002: as printed", "002: training", "002: epoch")
     heads = ["no.", "model", *(q.label for q in QUANTITIES), *theirs]
     note = (
         "Perplexities at the epoch with the least validation perplexity, epochs from 0; mean ± "
         "standard deviation over seeds. Training: over the epoch, of models that still change; "
-        f"afterwards: of the model at its end, on {LEARNT_CHUNKS} chunks of the text. The seed's "
-        "are without the error that shrinks their logarithms (erratum 002.6). Bold: the best of "
-        "its architecture."
+        f"afterwards: of the model at its end, on {LEARNT_CHUNKS} chunks of the text. All are over "
+        "tokens, but for those that the seed's program would print or has printed, whose "
+        "logarithms it shrinks (erratum 002.6). Bold: the best of its architecture."
     )
     return Table("best", "Table 1: the least validation perplexity", heads, rows, note, data)
+
+
+def table_4(trials: Trials) -> Table:
+    """Question 4: means over the models of one layer."""
+    rows, data = [], {}
+    for optimizer in ("adam", "adamw", "sgd", "momentum"):
+        of = [n for n, r in RUNS.items() if r.optimizer == optimizer and r.layers == 1]
+        chosen = [t for n in of for t in GROUPS[n].of(trials)]
+        ours, numbers = cells_of((SECONDS, VAL), chosen)
+        theirs = [sum(getattr(RUNS[n], name) for n in of) / len(of) for name in ("seconds", "val")]
+        rows.append([NAMES.get(optimizer, optimizer), *ours, *(f"{x:,.2f}" for x in theirs)])
+        data[optimizer] = dict(zip(("seconds", "validation"), numbers, strict=True))
+    heads = ["optimizer", SECONDS.label, VAL.label, "002: seconds", "002: validation, as printed"]
+    note = "Mean ± standard deviation over the LSTM and the GPT of one layer, and over seeds."
+    return Table("optimizers", "Question 4: the optimizers", heads, rows, note, data)
 
 
 def table_2(trials: Trials) -> Table:

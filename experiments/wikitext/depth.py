@@ -120,7 +120,7 @@ def gradient(block: int) -> Quantity:
         record = next((r for r in trial.records if r["step"] == EARLY), {})
         return number(record.get(f"gradient_{block}"))
 
-    return Quantity(f"gradient, block {block + 1}", of, -1, (".2g", ".1g"))
+    return Quantity(f"gradient, block {block + 1}", of, 0, (".2g", ".1g"))
 
 
 # --- what the seed says, and what we test beyond --------------------------------------------------

@@ -142,7 +142,7 @@ def test_trials_of_a_sweep_that_were_not_run_are_named(toy_folder: Path, tmp_pat
 
 
 def test_small_scale_is_said_at_the_head(toy_contents: Contents) -> None:
-    small = toy_contents._replace(chapters=[toy_contents.chapters[0]._replace(small=True)])
+    small = toy_contents._replace(chapters=[toy_contents.chapters[0]._replace(scale="small")])
     assert folders.SMALL_SCALE in page.html(small)
     assert folders.SMALL_SCALE not in page.html(toy_contents)
     assert folders.SMALL_SCALE.split(":")[0] in " ".join(words(pdf.pages(small)))

@@ -34,6 +34,18 @@ def test_the_page_links_into_the_page_of_each_report(folder, capsys):
     assert "wikitext/report.html" not in index
 
 
+def test_a_smaller_scale_is_shown_where_there_is_no_full_one_and_says_so(tmp_path, capsys):
+    place = tmp_path / "attention-reduced" / "gradients"
+    assert main(gradients.EXPERIMENT, ["--out", str(place)], description="") == 0
+    sweep = json.loads((place / "sweep.json").read_text())
+    (place / "sweep.json").write_text(json.dumps(sweep | {"scale": "reduced"}))
+    assert reports.main(["--read", str(tmp_path)]) == 0
+    index = (tmp_path / "index.html").read_text()
+    assert 'href="attention-reduced/report.html#gradients"' in index
+    assert "REDUCED SCALE" in index
+    assert "SMALL SCALE" not in index
+
+
 def test_reports_without_records_are_left_out_or_named(folder, tmp_path, capsys):
     for args, text in (
         (["--read", str(tmp_path)], "holds no folder of a report"),

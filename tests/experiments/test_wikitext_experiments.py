@@ -25,7 +25,7 @@ from experiments.wikitext.task import YARDSTICKS, LanguageModel
 
 TOKENS = {"train": 10_000, "validation": 600, "test": 300}
 TABLES = {
-    "comparison": {"best", "time"},
+    "comparison": {"best", "time", "optimizers"},
     "depth": {"repairs"},
     "overfitting": {"remedies"},
 }
@@ -217,8 +217,19 @@ def test_the_best_of_each_architecture_is_bold():
     rows = {row[0]: row for row in comparison.table_1(trials).rows}
     assert {number for number in rows if number.startswith("**")} == {"**9**", "**5**"}
     assert rows["**9**"][2] == f"**{math.exp(4.9):.1f}**"
-    assert rows["1"][-3:] == ["146.3", "81.5", "9"]
+    assert rows["1"][-4:] == ["146.3", "144.2", "81.5", "9"]
+    assert rows["1"][7] == f"{math.exp(5.0 * VAL_SHARE):.1f}"
     assert rows["3"][2] == ""
+
+
+def test_optimizers_are_compared_by_means_over_both_models():
+    """The seed's means, from its text."""
+    trials = [trial_of(Path("a"), 1, [9.0, 5.0]), trial_of(Path("b"), 5, [9.0, 6.0])]
+    rows = {row[0]: row[1:] for row in comparison.table_4(trials).rows}
+    assert [row[-1] for row in rows.values()] == ["145.45", "145.80", "1,837.14", "1,167.02"]
+    assert [row[-2] for row in rows.values()] == ["394.74", "394.44", "391.02", "392.36"]
+    assert rows["Adam"][1].startswith(f"{(math.exp(5.0) + math.exp(6.0)) / 2:.1f} ± ")
+    assert rows["SGD"][:2] == ["", ""]
 
 
 def test_repairs_are_compared_with_one_layer(tmp_path):
@@ -244,9 +255,8 @@ def test_repairs_are_compared_with_one_layer(tmp_path):
 def test_cost_has_the_seeds_sizes_and_runs_apart():
     options = cost.Options(scale="reduced", launcher="ray", address="auto", embeddings="text")
     assert (options.launcher, options.workers, options.address) == ("processes", 1, None)
-    assert {(t.d, t.vocabulary, t.window) for t in options.trials().values()} == {
-        (768, 40_479, 256)
-    }
+    sizes = {(t.d, t.vocabulary, t.window) for t in options.trials().values()}
+    assert sizes == {(768, 40_479, 256)}
 
 
 def test_early_stopping_and_others_are_variants_of_the_two_that_overfit():
