@@ -4,14 +4,15 @@
     python -m experiments.wikitext.cost --data FOLDER
 
 A few steps of each model, in a process of its own, one after the other: do nothing else on the
-machine. Ten epochs take 5,760 such steps. Memory is the most that the process has used (on a GPU,
-that of CuPy's pool), beside what the sizes of arrays add up to.
+machine. Ten epochs take 5,760 such steps. Memory is the most that the process has used since the
+first step (on a GPU, that of CuPy's pool), beside what the sizes of arrays add up to.
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,10 +65,18 @@ class CostTask(LanguageModelTask):
         normal = lambda rows: mg.random.normal((rows, trial.d), std=0.02).numpy()
         tables = Embeddings(normal(trial.vocabulary), normal(trial.window))
         super().__init__(trial, device, embeddings=tables)
+        self.begun = False
 
     def order(self, epoch: int) -> list[Rows]:
         rows = np.arange((STEPS + 1) * self.trial.batch_size) % self.size
         return np.split(rows, STEPS + 1)
+
+    def loss(self, rows: mg.Tensor) -> tuple[mg.Tensor, Sequence[mg.Tensor | float]]:
+        restart = Path("/proc/self/clear_refs")
+        if not self.begun and restart.exists():
+            restart.write_text("5")  # the peak of memory begins again: to make a model is no step
+        self.begun = True
+        return super().loss(rows)
 
     def measure(self) -> dict[str, Any]:
         return {}

@@ -1,6 +1,8 @@
 """mg.debug: who made the NaN, where the time goes, what the graph looks like, what is alive."""
 
 import inspect
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -227,3 +229,12 @@ def test_a_profile_counts_the_flops_of_matrix_products():
     products = 2 * 10 * 16 * (3 + 4 + 4 + 4)
     assert profile.rows["lstm"].flops == 3 * products
     assert "GFLOP" in repr(profile)
+
+
+def test_the_peak_is_of_this_process_and_not_of_its_parent():
+    """A parent that has had 400 MB starts a process that needs a tenth of it."""
+    np.ones(50_000_000)
+    assert mg.debug.peak() > 400e6
+    code = "import minigrad as mg; print(mg.debug.peak())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 1e7 < int(found.stdout) < 3e8
