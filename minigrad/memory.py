@@ -51,3 +51,14 @@ def keep_memory() -> bool:
     return mallopt is not None and all(
         mallopt(option, limit) == 1 for option in (m_mmap_threshold, m_trim_threshold)
     )
+
+
+def give_back_memory() -> bool:
+    """Give freed host memory that the process keeps back to the system; whether there was any.
+
+    Only with glibc; malloc_trim(3).
+    """
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim is not None and trim(0) == 1

