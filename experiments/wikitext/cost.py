@@ -219,7 +219,7 @@ def memory_table(trials: Trials) -> Table:
              "saved", "logits", "002"]  # fmt: skip
     note = (
         "MB. Measured: the most that the process has used in these steps, with Python, libraries, "
-        "kernels and data, some 350. "
+        "kernels and data, which take 250 to 360. "
         "Predicted: what the arrays add up to, and its parts. The seed's are averages of what "
         "nvidia-smi shows, with PyTorch's cache and the logits, 663 MB each time they are held."
     )
