@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+import minigrad as mg
 from benchmarks.problems import Model, problem_of, tiny_problem
 from benchmarks.sides import BenchmarkError, Unavailable, make_side
 from experiments.sweep import cli
@@ -39,7 +40,7 @@ def peak_memory(model: Model, side: str) -> float:
     tiny.switch()
     tiny.step()
     before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
+    mg.debug.restart_peak()
     step = make_side(side, problem_of(model)).step
     end = monotonic() + 10.0
     for n in range(20):

@@ -174,6 +174,14 @@ MINIGRAD = {
     f"minigrad, plain{SHARED}": Kind(partial(minigrad_step, shared=True)),
 }
 JAX = {"JAX compiled": Kind(jax_step, compiled=True)}
+
+
+def ours_and_eager(kind: str) -> dict[str, Kind]:
+    """minigrad with kernels and without, and a model of `torch_models`."""
+    eager = Kind(partial(torch_step, kind=kind))
+    return {**{name: MINIGRAD[name] for name in ("minigrad", "minigrad, plain")}, EAGER: eager}
+
+
 KINDS: dict[Model, dict[str, Kind]] = {
     "lstm": {
         **MINIGRAD,
@@ -191,36 +199,12 @@ KINDS: dict[Model, dict[str, Kind]] = {
         "PyTorch compiled": Kind(partial(torch_step, kind="SeedGPT", compiled=True), False, True),
         **JAX,
     },
-    "speech-classifier": {
-        "minigrad": MINIGRAD["minigrad"],
-        "minigrad, plain": MINIGRAD["minigrad, plain"],
-        EAGER: Kind(partial(torch_step, kind="SpeechClassifier")),
-    },
-    "speech-language-model": {
-        "minigrad": MINIGRAD["minigrad"],
-        "minigrad, plain": MINIGRAD["minigrad, plain"],
-        EAGER: Kind(partial(torch_step, kind="SpeechLanguageModel")),
-    },
-    "translator": {
-        "minigrad": MINIGRAD["minigrad"],
-        "minigrad, plain": MINIGRAD["minigrad, plain"],
-        EAGER: Kind(partial(torch_step, kind="Translator")),
-    },
-    "tied-lstm": {
-        "minigrad": MINIGRAD["minigrad"],
-        "minigrad, plain": MINIGRAD["minigrad, plain"],
-        EAGER: Kind(partial(torch_step, kind="TiedLSTM")),
-    },
-    "tied-gpt": {
-        "minigrad": MINIGRAD["minigrad"],
-        "minigrad, plain": MINIGRAD["minigrad, plain"],
-        EAGER: Kind(partial(torch_step, kind="TiedGPT")),
-    },
-    "bert": {
-        "minigrad": MINIGRAD["minigrad"],
-        "minigrad, plain": MINIGRAD["minigrad, plain"],
-        EAGER: Kind(partial(torch_step, kind="BertClassifier")),
-    },
+    "speech-classifier": ours_and_eager("SpeechClassifier"),
+    "speech-language-model": ours_and_eager("SpeechLanguageModel"),
+    "translator": ours_and_eager("Translator"),
+    "bert": ours_and_eager("BertClassifier"),
+    "tied-lstm": ours_and_eager("TiedLSTM"),
+    "tied-gpt": ours_and_eager("TiedGPT"),
 }
 
 

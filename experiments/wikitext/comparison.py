@@ -54,9 +54,10 @@ from experiments.wikitext.measures import (
     full,
     run,
 )
-from experiments.wikitext.seed import DECAY, RUNS, TRAIN_SHARE, VAL_SHARE, corrected
+from experiments.wikitext.seed import RUNS, TRAIN_SHARE, VAL_SHARE, corrected
 from experiments.wikitext.task import LEARNT_CHUNKS, YARDSTICKS, LanguageModel
 from minigrad import nn
+from models import count
 
 CLOSE = (1, 2, 5, 6)  # whose perplexities differ by 1 % or less in the seed
 GROUPS: dict[int, Having] = {n: run(n) for n in RUNS}
@@ -77,15 +78,12 @@ class Options(options.Options):
         super().__post_init__()
 
     def trials(self) -> dict[str, LanguageModel]:
-        return {
-            f"{n:02}-{r.model}{r.layers}-{r.optimizer}-seed{seed}": self.language_model(
-                seed=seed, model=r.model, layers=r.layers, optimizer=r.optimizer,
-                weight_decay=0.0 if r.optimizer == "adam" else DECAY,
-            )
+        return dict(
+            self.of_seed(n, seed)
             for seed in dict.fromkeys((*self.seeds, *self.more_seeds))
-            for n, r in RUNS.items()
+            for n in RUNS
             if n in self.runs and (seed in self.seeds or n in CLOSE)
-        }  # fmt: skip
+        )
 
 
 def results(trials: Trials) -> Results:
@@ -215,11 +213,11 @@ PATIENCE = 2  # epochs
 
 def used(trial: TrialRecord) -> float:
     """The share of its time that a trial takes with early stopping; 1 if that misses its best."""
-    records = trial.records[1:]
-    ends = (n for n in range(1, len(records)) if waited(records[:n], "val_loss", PATIENCE))
-    end = next(ends, len(records))
-    missed = min(r["val_loss"] for r in records) < min(r["val_loss"] for r in records[:end])
-    return 1.0 if missed else end / len(records)
+    after = trial.records[1:]
+    ends = (n for n in range(1, len(after)) if waited(after[:n], "val_loss", PATIENCE))
+    end = next(ends, len(after))
+    missed = min(r["val_loss"] for r in after) < min(r["val_loss"] for r in after[:end])
+    return 1.0 if missed else end / len(after)
 
 
 USED = Quantity("share of the time", used)
@@ -248,16 +246,10 @@ def best_epoch(n: int, holds: Callable[[float], bool]) -> Test:
     return counted(n, EPOCH, holds, "best epoch, from 0", "g")
 
 
-def rises(n: int) -> Test:
-    """Whether validation perplexity is 1 % above its least at the end."""
-    return counted(
-        n, RISE, lambda r: r > 0.01, "its logarithm is at last above its least by", ".3f"
-    )
-
-
-def not_rising(n: int) -> Test:
+def rises(n: int, does: bool = True) -> Test:
+    """Whether validation perplexity is 1 % above its least at the end, or that it is not."""
     words = "its logarithm is at last above its least by"
-    return counted(n, RISE, lambda r: r <= 0.01, words, ".3f")
+    return counted(n, RISE, lambda r: (r > 0.01) is does, words, ".3f")
 
 
 def stopped_early(n: int) -> Test:
@@ -273,11 +265,11 @@ def lower_than_training(n: int) -> Test:
     return counted(n, GAP, lambda gap: gap < 0, words, "+.3f")
 
 
-def beyond(n: int, name: str) -> Test:
+def beyond(group: Having, name: str) -> Test:
     """Whether the last validation perplexity is below that of an n-gram, in all seeds."""
 
     def test(trials: Trials) -> Finding:
-        of, levels = GROUPS[n].of(trials), yardsticks(trials)
+        of, levels = group.of(trials), yardsticks(trials)
         if not of or name not in levels:
             return Finding()
         return below([exp(LAST_VAL.of(trial)) for trial in of], levels[name], name)
@@ -289,7 +281,7 @@ def better(a: int, b: int) -> Test:
     return paired(LOG_VAL, GROUPS[a], GROUPS[b]) < 0
 
 
-of_attention = sum(p.size for p in nn.MultiHeadAttention(768, 12).parameters())
+ATTENTION = nn.MultiHeadAttention(768, 12).count_parameters()
 CLAIMS = (
     *(
         Says("002, table 1", f"{GROUPS[n].label}: validation perplexity {r.val:.1f}, or "
@@ -318,16 +310,16 @@ CLAIMS = (
          rises(5)),
     Says("002, question 5", "With Adam, the LSTM is best after the last epoch",
          best_epoch(1, lambda e: e == 9)),
-    Says("002, question 5", "and does not overfit", not_rising(1)),
+    Says("002, question 5", "and does not overfit", rises(1, does=False)),
     Says("002, question 5", "Early stopping halves the time of the GPT", stopped_early(5)),
     Says("002, table 1", "Of the LSTMs with AdamW, two layers are better than one", better(9, 2)),
     Says("002, table 1", "four layers are worse than one", better(2, 10)),
     Says("002, question 6", "More layers make the GPT worse: two than one", better(6, 11)),
     Says("002, question 6", "More layers make the GPT worse: four than two", better(11, 12)),
     Says("002, question 8", "The GPT of four layers learns from the training text: it gets further "
-         "than the frequencies of tokens", beyond(12, "unigram"), "002.2"),
+         "than the frequencies of tokens", beyond(GROUPS[12], "unigram"), "002.2"),
     Says("beyond 002", "The GPT of two layers gets further than pairs of tokens",
-         beyond(11, "bigram"), "002.2"),
+         beyond(GROUPS[11], "bigram"), "002.2"),
     Says("002, question 8", "The GPT of four layers does better on validation than on training "
          "text", lower_than_training(12), "002.3"),
     Says("002, question 8", "Of the LSTMs, four layers fit the training text better than two",
@@ -341,8 +333,8 @@ CLAIMS = (
     Says("002, question 8", "Four layers delay the overfitting of the LSTM against two",
          paired(EPOCH, GROUPS[10], GROUPS[9]) > 0),
     Says("002, problem 2", "Attention has 4 ((heads · size)² + heads · size) parameters",
-         fact(f"{of_attention:,} with 12 heads of 64, as the formula gives",
-              of_attention == 4 * (768**2 + 768))),
+         fact(f"{ATTENTION:,} with 12 heads of 64; the formula gives {count.attention(768):,}",
+              count.attention(768) == ATTENTION)),
     Says("002, question 8", "The LSTM of two layers overfits: validation perplexity rises",
          rises(9)),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,7 +32,7 @@ from experiments.wikitext import options
 from experiments.wikitext.comparison import GROUPS
 from experiments.wikitext.embeddings import Embeddings
 from experiments.wikitext.measures import LAYERS, decided
-from experiments.wikitext.seed import DECAY, RUNS
+from experiments.wikitext.seed import RUNS
 from experiments.wikitext.task import EPOCHS, PER_EPOCH, LanguageModel, LanguageModelTask
 from minigrad.memory import give_back_memory
 from minigrad.ops.linear_cross_entropy import BYTES, ROWS
@@ -74,10 +74,9 @@ class CostTask(LanguageModelTask):
         return np.split(rows, STEPS + 1)
 
     def loss(self, rows: mg.Tensor) -> tuple[mg.Tensor, Sequence[mg.Tensor | float]]:
-        restart = Path("/proc/self/clear_refs")
-        if not self.begun and restart.exists():  # to make a model is no part of a step
+        if not self.begun:  # to make a model is no part of a step
             give_back_memory()
-            restart.write_text("5")  # the peak of memory begins again
+            mg.debug.restart_peak()
         self.begun = True
         return super().loss(rows)
 
@@ -102,17 +101,9 @@ class Options(options.Options):
         super().__post_init__()
 
     def trials(self) -> dict[str, Cost]:
-        trials = {}
-        for seed in self.seeds:
-            for n, r in RUNS.items():
-                usual = self.language_model(
-                    seed=seed, model=r.model, layers=r.layers, optimizer=r.optimizer,
-                    weight_decay=0.0 if r.optimizer == "adam" else DECAY,
-                )  # fmt: skip
-                settings = {f.name: getattr(usual, f.name) for f in fields(usual)}
-                name = f"{n:02}-{r.model}{r.layers}-{r.optimizer}-seed{seed}"
-                trials[name] = Cost(**{**settings, "steps": STEPS + 1})
-        return trials
+        return dict(
+            self.of_seed(n, seed, Cost, steps=Cost.steps) for seed in self.seeds for n in RUNS
+        )
 
 
 # --- what was measured ----------------------------------------------------------------------------
@@ -229,11 +220,8 @@ def memory_table(trials: Trials) -> Table:
 # --- what the seed says ---------------------------------------------------------------------------
 def moments(n: int) -> float:
     """MB of Adam's two moments for the model of an experiment."""
-    config = LanguageModel(model=RUNS[n].model, layers=RUNS[n].layers).config()  # type: ignore[arg-type]
-    trained = (
-        count.tied_gpt(config) if isinstance(config, TiedGPTConfig) else count.tied_lstm(config)
-    )
-    return 2 * 4 * trained / 1e6
+    model: Any = RUNS[n].model
+    return 2 * 4 * trained(LanguageModel(model=model, layers=RUNS[n].layers).config()) / 1e6
 
 
 def slower(a: int, b: int) -> Test:

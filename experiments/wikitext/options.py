@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from experiments.data import wikitext
 from experiments.data.place import data_folder
 from experiments.sweep import with_data
 from experiments.wikitext import tables
 from experiments.wikitext.embeddings import Kind
+from experiments.wikitext.seed import DECAY, RUNS
 from experiments.wikitext.tables import table_file
 from experiments.wikitext.task import EPOCHS, PER_EPOCH, LanguageModel
 
+T = TypeVar("T", bound=LanguageModel)
 Scale = Literal["full", "reduced", "small"]
 # The seed's batches, rate, updates and epochs, and a fifth of its vocabulary, half its width and a
 # quarter of its window: a thirtieth of its arithmetic.
@@ -37,12 +39,22 @@ class Options(with_data.Options):
     """What the tables of embeddings are: minilm, text, or a file embeddings.npz with GPT-1's. If
     not given, minilm where MINIGRAD_MINILM names its folder or it is installed, else text."""
 
-    def language_model(self, **settings: Any) -> LanguageModel:
-        """A trial with these settings, but for those of the scale."""
+    def language_model(self, kind: type[T] = LanguageModel, **settings: Any) -> T:
+        """A trial of a kind with these settings; sizes, and steps if not given, are the scale's."""
         sizes = {"full": {}, "reduced": REDUCED, "small": SMALL}[self.scale]
         steps = self.steps or self.pick(EPOCHS * PER_EPOCH, PER_EPOCH)
         named = tables.named(self.embeddings)
-        return LanguageModel(**{**sizes, "embeddings": named, **settings, "steps": steps})
+        return kind(**{**sizes, "embeddings": named, "steps": steps, **settings})
+
+    def of_seed(
+        self, n: int, seed: int, kind: type[T] = LanguageModel, **settings: Any
+    ) -> tuple[str, T]:
+        """A trial of experiment n of the seed's twelve, and its name."""
+        r = RUNS[n]
+        decay = 0.0 if r.optimizer == "adam" else DECAY
+        own = {"model": r.model, "layers": r.layers, "optimizer": r.optimizer, "seed": seed}
+        trial = self.language_model(kind, weight_decay=decay, **own, **settings)
+        return f"{n:02}-{r.model}{r.layers}-{r.optimizer}-seed{seed}", trial
 
     def find(self) -> None:
         wikitext.find(data_folder(wikitext.SOURCE))

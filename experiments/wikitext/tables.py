@@ -41,13 +41,20 @@ def named(given: str) -> str:
 
 
 def digest(path: Path) -> str:
+    """Of a file, read once for each state of it: every trial asks."""
     try:
-        with path.open("rb") as file:
-            return f"file-{hashlib.file_digest(file, 'sha256').hexdigest()[:DIGITS]}"
+        about = path.stat()
+        return digest_of(path, about.st_mtime_ns, about.st_size)
     except OSError as error:
         kinds = " or ".join(get_args(Kind))
         reason = error.strerror or error
         raise ValueError(f"{path}: expected {kinds}, or a file of embeddings: {reason}") from None
+
+
+@functools.lru_cache(maxsize=4)
+def digest_of(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as file:
+        return f"file-{hashlib.file_digest(file, 'sha256').hexdigest()[:DIGITS]}"
 
 
 def find(setting: str, d: int) -> None:
