@@ -20,8 +20,9 @@ import minigrad as mg
 from experiments.attention.arithmetic import Arithmetic, ArithmeticTask
 from experiments.attention.translate import EncoderDecoderTask, Translate
 from experiments.data import arithmetic, modular, pig_latin
+from experiments.data.chunks import Chunks
 from experiments.data.speeches import PAD, SPEAKERS, UNKNOWN, Sentences, Speeches
-from experiments.data.wikitext import VOCABULARY, Chunks
+from experiments.data.wikitext import VOCABULARY
 from experiments.grokking.task import Grokking, GrokkingTask, data_of
 from experiments.speeches.task import Classify, ClassifyTask, Predict, PredictTask
 from experiments.train.task import Task

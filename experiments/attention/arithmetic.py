@@ -23,10 +23,10 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 
 import minigrad as mg
-from experiments.attention.checkpoint import checkpoint_folder
 from experiments.attention.pretraining import VOCABULARY, Text, pretrained
 from experiments.data import arithmetic
 from experiments.data.arithmetic import CLASSES, Expressions, VerbalArithmetic
+from experiments.data.minilm import checkpoint_folder
 from experiments.data.place import data_folder
 from experiments.train import records
 from experiments.train.records import Record

@@ -55,7 +55,6 @@ from experiments.attention.arithmetic_measures import (
     speed,
     with_interval,
 )
-from experiments.attention.checkpoint import checkpoint_folder, checkpoint_in
 from experiments.attention.head import Head
 from experiments.attention.pretraining import COUNTS, MaskedWords, Text
 from experiments.attention.seed import (
@@ -66,6 +65,7 @@ from experiments.attention.seed import (
     SPEED_FROZEN,
 )
 from experiments.data import arithmetic, texts
+from experiments.data.minilm import checkpoint_folder, checkpoint_in
 from experiments.data.place import data_folder
 from experiments.results import trends
 from experiments.results.claims import Estimate, Says, Test, decide, mean_of, one_of, paired

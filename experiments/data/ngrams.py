@@ -33,7 +33,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.data.wikitext import PADDING, VOCABULARY, Chunks, Ints
+from experiments.data.chunks import PADDING, Chunks, Ints
+from experiments.data.wikitext import VOCABULARY
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 ORDERS = {"unigram": 1, "bigram": 2, "trigram": 3}

@@ -4,9 +4,9 @@ WikiText-2, raw text (Merity et al., Pointer Sentinel Mixture Models, 2016), in 
 the encoding of OpenAI's GPT (Radford et al., 2018) as in IFT6135, Fall 2023, assignment 2:
 
     texts = read(Path("data"))                            # ids by split
-    train = chunks(texts["train"])                        # 9,205 of 256 inputs and 256 targets
+    train = chunks.chunks(texts["train"])                 # 9,205 of 256 inputs and 256 targets
     kept = frequent(texts["train"], 8_000)                # a smaller vocabulary
-    train = chunks(kept.new_id[texts["train"]], window=64)
+    train = chunks.chunks(kept.new_id[texts["train"]], window=64)
     Decoder(Path("data"), kept).text_of(train.inputs[0])  # "= valkyria chronicles iii = ..."
 
 A folder, or wikitext-2-gpt1bpe in it, holds wiki.train.npz, wiki.validation.npz and wiki.test.npz,
@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from experiments.data.chunks import PADDING
 from experiments.data.place import arrays_in, content_of, place_in
 
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
@@ -30,7 +31,7 @@ Split = Literal["train", "validation", "test"]
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 VOCABULARY = 40_479  # 40,478 pieces of words, and padding
-PADDING, UNKNOWN = 0, 1
+UNKNOWN = 1
 END = "</w>"  # of a piece that ends a word
 PADDING_MARK, RARE_MARK = "<pad>", "<rare>"  # in decoded text
 FOLDERS = ("", "wikitext-2-gpt1bpe")
@@ -80,43 +81,6 @@ def tokens_of(path: Path) -> Ints:
         expected = f"expected ids between 1 and {VOCABULARY - 1:,}"
         raise ValueError(f"{path}: tokens: {expected}, got {tokens[at]:,} at {at:,}")
     return tokens
-
-
-# --- chunks ---------------------------------------------------------------------------------------
-class Chunks(NamedTuple):
-    """N pieces of a text, (N, window) each: a target is the token after its input, or PADDING."""
-
-    inputs: Ints
-    targets: Ints
-
-
-def chunks(tokens: Ints, length: int = 256, window: int | None = None) -> Chunks:
-    """A text (n,) cut into N = ⌈(n - 1) / length⌉ chunks, each read by itself.
-
-    Chunk i covers tokens length·i to length·(i + 1). The last target of one is the first input of
-    the next, so every token but the first is a target once. PADDING fills up the last chunk.
-    window: of each chunk only so many targets, the first, so that a model learns from a part of the
-    text in as many steps. A chunk without a target is left out.
-
-    ValueError for a length that is not positive or is longer than the text, for a window outside
-    1 to length, and for a text in which no token has a successor.
-    """
-    window = length if window is None else window
-    if not 1 <= length <= len(tokens):
-        raise ValueError(
-            f"chunks: length: expected 1 to {len(tokens):,}, that of the text, got {length:,}"
-        )
-    if not 1 <= window <= length:
-        raise ValueError(f"chunks: window: expected 1 to the length of {length:,}, got {window:,}")
-    count = -(-(len(tokens) - 1) // length)
-    padded = np.full(count * length + 1, PADDING, dtype=np.int64)
-    padded[: len(tokens)] = tokens[: len(padded)]
-    rows = (part.reshape(count, length)[:, :window] for part in (padded[:-1], padded[1:]))
-    inputs, targets = rows
-    full = (targets != PADDING).any(axis=1)
-    if not full.any():
-        raise ValueError("chunks: tokens: expected a text, got one without a target")
-    return Chunks(inputs[full], targets[full])
 
 
 # --- a smaller vocabulary -------------------------------------------------------------------------

@@ -6,6 +6,6 @@ classifier ... timing      one module an experiment, each a command: docs/experi
 seed, measures             the numbers of the seed; quantities of trials, and groups of these
 accuracies                a table that several experiments have
 attention                  what a model attends to: maps, and numbers over a test set
-generate, live             text from a language model; the section of the page that has one
+trained, live              a language model as its trial left it; the section of the page with it
 errata, report             where the seed seems wrong; all experiments on one page and in one PDF
 """

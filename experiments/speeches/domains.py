@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from experiments.data import speeches
+from experiments.data.chunks import chunks
 from experiments.data.ngrams import ORDERS, NGrams
 from experiments.data.place import data_folder, data_in
 from experiments.data.speeches import PAD, UNKNOWN, Speeches
-from experiments.data.wikitext import chunks
 from experiments.results.results import Table
 from experiments.sweep import cli
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from experiments.report.report import Chapter, Section
 from experiments.report.weights import SCRIPTS, in_a_row
-from experiments.speeches.generate import load_model
 from experiments.speeches.measures import TEXTS, as_the_seed, language_models
+from experiments.speeches.trained import load_model
 from experiments.train import records
 from experiments.train.records import CHECKPOINT, TrialRecord
 

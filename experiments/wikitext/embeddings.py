@@ -28,10 +28,11 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from experiments.attention.checkpoint import checkpoint_folder, checkpoint_in
 from experiments.data import wikitext
+from experiments.data.chunks import PADDING
+from experiments.data.minilm import checkpoint_folder, checkpoint_in
 from experiments.data.place import arrays_in, data_folder, data_in
-from experiments.data.wikitext import END, PADDING, VOCABULARY, Decoder, Ints, Kept
+from experiments.data.wikitext import END, VOCABULARY, Decoder, Ints, Kept
 from experiments.sweep import cli
 from minigrad import nn
 from minigrad.files import write_file

@@ -34,10 +34,11 @@ from pathlib import Path
 import numpy as np
 
 import minigrad as mg
-from experiments.attention.checkpoint import checkpoint_in
 from experiments.data import wikitext
+from experiments.data.chunks import PADDING, Chunks, chunks
+from experiments.data.minilm import checkpoint_in
 from experiments.data.place import data_folder, data_in
-from experiments.data.wikitext import PADDING, VOCABULARY, Chunks, chunks, frequent
+from experiments.data.wikitext import VOCABULARY, frequent
 from experiments.sweep import cli
 from experiments.wikitext import embeddings
 from experiments.wikitext.embeddings import D, Embeddings, Kind

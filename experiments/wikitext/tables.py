@@ -11,8 +11,8 @@ import hashlib
 from pathlib import Path
 from typing import get_args
 
-from experiments.attention.checkpoint import checkpoint_folder
 from experiments.data import wikitext
+from experiments.data.minilm import checkpoint_folder
 from experiments.data.place import Place, data_folder
 from experiments.data.wikitext import Kept
 from experiments.wikitext import embeddings

@@ -17,8 +17,9 @@ import numpy as np
 
 import minigrad as mg
 from experiments.data import ngrams, wikitext
+from experiments.data.chunks import PADDING, Chunks, chunks
 from experiments.data.place import data_folder
-from experiments.data.wikitext import PADDING, VOCABULARY, Chunks, Kept
+from experiments.data.wikitext import VOCABULARY, Kept
 from experiments.train import records
 from experiments.train.records import Record
 from experiments.train.task import Task
@@ -107,9 +108,7 @@ def read(folder: Path, vocabulary: int, window: int) -> Text:
     if vocabulary < VOCABULARY:
         kept = wikitext.frequent(texts["train"], vocabulary)
         texts = {split: kept.new_id[tokens] for split, tokens in texts.items()}
-    parts = (
-        wikitext.chunks(texts[split], CHUNK, window) for split in ("train", "validation", "test")
-    )
+    parts = (chunks(texts[split], CHUNK, window) for split in ("train", "validation", "test"))
     return Text(*parts, kept)
 
 
@@ -154,8 +153,8 @@ class LanguageModelTask(Task):
         self.size = len(source.train.inputs)
         some = slice(None, None, max(1, self.size // LEARNT_CHUNKS))
         self.learnt = Chunks(*(a[some][:LEARNT_CHUNKS] for a in self.train))
-        for name, chunks in (("train", source.train), ("val", source.val), ("test", source.test)):
-            if not (chunks.targets != PADDING).any(axis=1).all():
+        for name, part in (("train", source.train), ("val", source.val), ("test", source.test)):
+            if not (part.targets != PADDING).any(axis=1).all():
                 raise ValueError(f"{name}: expected a target in every chunk, got one of padding")
         wanted = (trial.vocabulary, trial.d), (trial.window, trial.d)
         got = made.tokens.shape, made.positions[: trial.window].shape

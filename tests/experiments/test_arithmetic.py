@@ -20,10 +20,10 @@ from experiments.attention.arithmetic import (
     shares,
     whole_words,
 )
-from experiments.attention.checkpoint import checkpoint_in
 from experiments.attention.head import Head
 from experiments.data import arithmetic
 from experiments.data.arithmetic import CLASSES, NUMBERS
+from experiments.data.minilm import checkpoint_in
 from experiments.data.place import data_in
 from experiments.train import loop, records
 from experiments.train.loop import Interrupted, run

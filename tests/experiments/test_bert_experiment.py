@@ -109,7 +109,7 @@ def test_what_is_missing_is_told_in_one_line_before_anything_is_written(
 ):
     for name in ("MINIGRAD_DATA", "MINIGRAD_MINILM"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("experiments.attention.checkpoint.PACKAGE", "no_such_package")
+    monkeypatch.setattr("experiments.data.minilm.PACKAGE", "no_such_package")
     monkeypatch.setattr(launch, "use_kernels", lambda on: pytest.fail("kernels were compiled"))
     out = tmp_path / "out"
 

@@ -9,8 +9,9 @@ import pytest
 from wikitext_corpus import write_wikitext
 
 from experiments.data import wikitext
+from experiments.data.chunks import Chunks, chunks
 from experiments.data.ngrams import ORDERS, NGrams, yardsticks
-from experiments.data.wikitext import Chunks, chunks, frequent
+from experiments.data.wikitext import frequent
 
 REAL = os.environ.get("MINIGRAD_DATA")
 SMALL = chunks(np.array([1, 2, 1, 2, 1, 3]), 5)  # one chunk

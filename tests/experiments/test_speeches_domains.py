@@ -6,8 +6,8 @@ import pytest
 from speech_corpus import write_corpus
 
 from experiments.data import speeches
+from experiments.data.chunks import chunks
 from experiments.data.ngrams import NGrams
-from experiments.data.wikitext import chunks
 from experiments.speeches import domains
 
 

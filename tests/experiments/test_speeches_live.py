@@ -19,7 +19,8 @@ from experiments.data.place import data_in
 from experiments.report import report
 from experiments.report.report import Chapter, Contents, Report
 from experiments.report.weights import in_a_row
-from experiments.speeches import generate, language_model, live
+from experiments.speeches import language_model, live
+from experiments.speeches import trained as left
 from experiments.speeches.attention import PredictAndLook
 from experiments.speeches.options import Options
 from experiments.speeches.task import VOCABULARY, Predict
@@ -107,7 +108,7 @@ def test_before_a_trial_has_ended_the_words_are_those_of_the_data(
     words = records.read_json(trial / VOCABULARY, list)
     assert words == ["PAD", "UNK", *(f"w{i:02}" for i in range(40))]
     with data_in(corpus):
-        assert generate.words_of(tmp_path, 32) == words
+        assert left.words_of(tmp_path, 32) == words
 
 
 def test_a_trial_that_leaves_attention_leaves_the_words_too(corpus: Path, tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_tokens_are_drawn_with_the_chances_of_a_temperature() -> None:
 
 
 def test_a_model_reads_the_last_tokens_of_its_block(trained: dict[str, Path]) -> None:
-    _, model, words = generate.load_model(trained["learned"])
+    _, model, words = left.load_model(trained["learned"])
     ids = [int(i) for i in np.random.default_rng(1).integers(2, len(words), 20)]
     whole = model(mg.tensor(np.array(ids[-8:])[None])).detach().numpy()[0, -1]
     np.testing.assert_array_equal(next_logits(model, ids, 8), whole)
@@ -165,14 +166,14 @@ def test_a_model_reads_the_last_tokens_of_its_block(trained: dict[str, Path]) ->
 
 
 def test_a_seed_gives_a_text(trained: dict[str, Path]) -> None:
-    _, model, _ = generate.load_model(trained["alibi"])
+    _, model, _ = left.load_model(trained["alibi"])
     texts = [continued(model, [5], 20, length=8, temperature=1.0, seed=seed) for seed in (0, 0, 1)]
     assert texts[0] == texts[1] != texts[2]
 
 
 @pytest.mark.parametrize("temperature", [-1.0, float("inf"), float("nan")])
 def test_what_is_no_temperature(trained: dict[str, Path], temperature: float) -> None:
-    _, model, _ = generate.load_model(trained["none"])
+    _, model, _ = left.load_model(trained["none"])
     with pytest.raises(ValueError, match="temperature: expected a number of at least 0"):
         continued(model, [5], 1, length=8, temperature=temperature)
     with pytest.raises(ValueError, match="ids: expected at least one token"):
@@ -200,7 +201,7 @@ class Exact(NamedTuple):
 
 def rounded(folder: Path) -> SpeechLanguageModel:
     """The model in float64, on the weights of the page."""
-    _, model, _ = generate.load_model(folder)
+    _, model, _ = left.load_model(folder)
     state = {name: np.asarray(a, np.float16) for name, a in model.state_dict().items()}
     model = model.astype(np.float64)
     model.load_state_dict({name: a.astype(np.float64) for name, a in state.items()})
@@ -360,7 +361,7 @@ def text_of(browser: Chromium) -> str:
 
 @needs_chromium
 def test_a_typed_prompt_is_continued(browser: Chromium, folder: Path) -> None:
-    _, _, words = generate.load_model(folder / "language_model" / "hidden256-seed0")
+    _, _, words = left.load_model(folder / "language_model" / "hidden256-seed0")
     assert type_in(browser) == "5 tokens added: temperature 0.8, seed 0."
     first = text_of(browser)
     assert first.startswith("w01 w02 ")

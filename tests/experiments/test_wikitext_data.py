@@ -11,7 +11,8 @@ import wikitext_corpus
 from wikitext_corpus import write_npz, write_wikitext
 
 from experiments.data import wikitext
-from experiments.data.wikitext import Decoder, chunks, frequent
+from experiments.data.chunks import chunks
+from experiments.data.wikitext import Decoder, frequent
 
 REAL = os.environ.get("MINIGRAD_DATA")
 

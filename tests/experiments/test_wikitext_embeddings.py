@@ -14,9 +14,10 @@ from arithmetic_corpus import write_checkpoint
 from wikitext_corpus import write_npz, write_wikitext
 
 import minigrad as mg
-from experiments.attention.checkpoint import MINILM, PACKAGE, checkpoint_folder
 from experiments.data import wikitext
-from experiments.data.wikitext import VOCABULARY, Decoder, chunks, frequent
+from experiments.data.chunks import PADDING, chunks
+from experiments.data.minilm import MINILM, PACKAGE, checkpoint_folder
+from experiments.data.wikitext import VOCABULARY, Decoder, frequent
 from experiments.wikitext import embeddings, first_loss
 from experiments.wikitext.embeddings import (
     LENGTH,
@@ -311,7 +312,7 @@ def test_the_first_loss_is_that_of_a_batch_of_whole_chunks(train):
     logits = model(mg.tensor(data.inputs[rows])).detach().numpy().astype(float)
     right = np.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     losses = np.log(np.exp(logits).sum(axis=-1)) - right
-    counted = targets != wikitext.PADDING
+    counted = targets != PADDING
     assert not counted.all()  # the last chunk is among them: the seed's loss is a mean of means
     wanted = np.mean((losses * counted).sum(axis=1) / counted.sum(axis=1))
     found = first_loss.first_loss("lstm", 2, tables, data, seed=3)

@@ -9,8 +9,8 @@ from wikitext_corpus import write_wikitext
 
 import minigrad as mg
 from experiments.data import ngrams
+from experiments.data.chunks import PADDING, Chunks
 from experiments.data.place import data_in
-from experiments.data.wikitext import PADDING, Chunks
 from experiments.train import records
 from experiments.train.loop import Interrupted, run
 from experiments.wikitext import samples, tables

@@ -10,7 +10,7 @@ import reference_bert as reference
 import torch
 
 import minigrad as mg
-from experiments.attention.checkpoint import MINILM, PACKAGE, checkpoint_folder
+from experiments.data.minilm import MINILM, PACKAGE, checkpoint_folder
 from minigrad.files import CheckpointError
 from models import BERT, BertClassifier, BertConfig, BertForMaskedWords, count
 from models.hugging_face import SPECIAL, names_of, read_config, read_state, read_tokenizer
@@ -401,6 +401,6 @@ def test_hidden_states_of_minilm_are_those_of_pytorch():
 
 def test_where_minilm_is_not_found_the_remedy_is_told(monkeypatch):
     monkeypatch.delenv(MINILM.variable, raising=False)
-    monkeypatch.setattr("experiments.attention.checkpoint.PACKAGE", "no_such_package")
+    monkeypatch.setattr("experiments.data.minilm.PACKAGE", "no_such_package")
     with pytest.raises(ValueError, match="no MiniLM: give its folder by --checkpoint or MINIGRAD"):
         checkpoint_folder()
