@@ -56,6 +56,7 @@ FOLDERS = (
     "kernels",
     "models",
     "experiments",
+    "exercises",
     "reference",
     "benchmarks",
     "docs",
