@@ -6,6 +6,7 @@ rules; those of one exercise only stand with the exercise.
 
 from __future__ import annotations
 
+import math
 from itertools import permutations
 from typing import Any
 
@@ -56,7 +57,13 @@ def of_gradient(name: str, got: Trace, right: Trace) -> str:
             for value in right.values:
                 if value.shape == g.shape and same(g * value, wanted):
                     return "a factor y is missing"
-    return sentence(g, wanted, {n for cotangent in right.cotangents for n in cotangent.shape})
+    return sentence(g, wanted, set().union(*(counts(c.shape) for c in right.cotangents)))
+
+
+def counts(shape: tuple[int, ...]) -> set[int]:
+    """How many elements a mean may be taken over: the sizes of neighbouring axes, multiplied."""
+    ends = range(len(shape) + 1)
+    return {math.prod(shape[i:j]) for j in ends for i in range(j)}
 
 
 def sentence(got: Any, right: Any, sizes: set[int] | frozenset[int] = frozenset()) -> str:
@@ -76,7 +83,7 @@ def sentence(got: Any, right: Any, sizes: set[int] | frozenset[int] = frozenset(
     if same(got, -right):
         return "the sign is wrong: it is minus the right one"
     if k := common_factor(got, right):
-        return of_factor(k, sizes | {*right.shape, right.size})
+        return of_factor(k, sizes | counts(right.shape))
     for axes in permutations(range(got.ndim)):
         if got.ndim > 1 and same(np.transpose(got, axes), right):
             return "it is transposed" if got.ndim == 2 else f"its axes are exchanged, by {axes}"
