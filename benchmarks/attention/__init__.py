@@ -1,1 +1,1 @@
-"""One op in four forms, quoted by docs/attention.md; `python -m benchmarks.attention` times them."""
+"""One op in four forms, which docs/attention.md quotes, and `python -m benchmarks.attention`."""

@@ -1,14 +1,22 @@
 """Heads of causal attention in Triton, in tiles of B queries and B keys, after FlashAttention-2.
 
 q, k, v, g, y: (H, T, D) float32 in C order, lse: (H, T); B divides T.
+`TRITON_INTERPRET=1 python -m benchmarks.attention.tiles` compares them with the loops and with
+minigrad on NumPy arrays; without the variable, on a GPU.
 """
 
 import numpy as np
 import triton
 import triton.language as tl
 
-from kernels.cuda.launch import launch
+from benchmarks.attention import loops
+from benchmarks.attention.agreement import same
+from experiments.sweep import cli
+from kernels.cuda.launch import INTERPRETED, launch
+from minigrad import device as devices
 
+PROG = "python -m benchmarks.attention.tiles"
+NAMES = "y", "gq", "gk", "gv"
 B = 32
 
 
@@ -54,35 +62,30 @@ def forward(q, k, v):
 
 
 @triton.jit
-def scores_backward(query, key, value, cotangent, lse, delta, i, j, scale):
-    """p and gs of a tile."""
-    s = product(query, tl.trans(key)) * scale
-    p = tl.where(j[None, :] <= i[:, None], tl.exp(s - lse[:, None]), 0.0)
-    gp = product(cotangent, tl.trans(value))
-    return p, p * (gp - delta[:, None]) * scale
+def weights(a, b, c, d, seen, lse, delta, scale):
+    """p and gs of a tile: from the scores a bᵀ, and gp = c dᵀ."""
+    p = tl.where(seen, tl.exp(product(a, tl.trans(b)) * scale - lse), 0.0)
+    return p, p * (product(c, tl.trans(d)) - delta) * scale
 
 
 @triton.jit
-def queries_kernel(
-    q, k, v, g, lse, delta, gq, T, scale, D: tl.constexpr, B: tl.constexpr
-):  # fmt: skip
+def queries_kernel(q, k, v, g, lse, delta, gq, T, scale, D: tl.constexpr, B: tl.constexpr):
     head = tl.program_id(1) * T
     i = tl.program_id(0) * B + tl.arange(0, B)
     query, cotangent = tl.load(q + at(head + i, D)), tl.load(g + at(head + i, D))
-    row_lse, row_delta = tl.load(lse + head + i), tl.load(delta + head + i)
+    l_i, delta_i = tl.load(lse + head + i)[:, None], tl.load(delta + head + i)[:, None]
     query_sum = tl.zeros((B, D), tl.float32)
     for first in range(0, (tl.program_id(0) + 1) * B, B):
         j = first + tl.arange(0, B)
         key, value = tl.load(k + at(head + j, D)), tl.load(v + at(head + j, D))
-        _, gs = scores_backward(query, key, value, cotangent, row_lse, row_delta, i, j, scale)
+        seen = j[None, :] <= i[:, None]
+        _, gs = weights(query, key, cotangent, value, seen, l_i, delta_i, scale)
         query_sum += product(gs, key)
     tl.store(gq + at(head + i, D), query_sum)
 
 
 @triton.jit
-def keys_kernel(
-    q, k, v, g, lse, delta, gk, gv, T, scale, D: tl.constexpr, B: tl.constexpr
-):  # fmt: skip
+def keys_kernel(q, k, v, g, lse, delta, gk, gv, T, scale, D: tl.constexpr, B: tl.constexpr):
     head = tl.program_id(1) * T
     j = tl.program_id(0) * B + tl.arange(0, B)
     key, value = tl.load(k + at(head + j, D)), tl.load(v + at(head + j, D))
@@ -90,10 +93,11 @@ def keys_kernel(
     for first in range(tl.program_id(0) * B, T, B):
         i = first + tl.arange(0, B)
         query, cotangent = tl.load(q + at(head + i, D)), tl.load(g + at(head + i, D))
-        row_lse, row_delta = tl.load(lse + head + i), tl.load(delta + head + i)
-        p, gs = scores_backward(query, key, value, cotangent, row_lse, row_delta, i, j, scale)
-        key_sum += product(tl.trans(gs), query)
-        value_sum += product(tl.trans(p), cotangent)
+        l_i, delta_i = tl.load(lse + head + i)[None, :], tl.load(delta + head + i)[None, :]
+        seen = j[:, None] <= i[None, :]  # keys × queries, as the sums over queries need it
+        p, gs = weights(key, query, value, cotangent, seen, l_i, delta_i, scale)
+        key_sum += product(gs, query)
+        value_sum += product(p, cotangent)
     tl.store(gk + at(head + j, D), key_sum)
     tl.store(gv + at(head + j, D), value_sum)
 
@@ -106,3 +110,23 @@ def backward(q, k, v, g, y, lse):
     launch(queries_kernel, grid, (q, k, v, g, lse, delta, gq, T, D**-0.5), sizes)
     launch(keys_kernel, grid, (q, k, v, g, lse, delta, gk, gv, T, D**-0.5), sizes)
     return gq, gk, gv
+
+
+def main() -> None:
+    """Compare two heads with the loops and with minigrad."""
+    heads = np.random.default_rng(0).standard_normal((4, 2, 3 * B, 16), np.float32)
+    device = "cpu" if INTERPRETED else devices.parse("cuda")
+    q, k, v, g = (devices.move(x, device) for x in heads)
+    y, lse = forward(q, k, v)
+    found = [devices.to_numpy(x) for x in (y, *backward(q, k, v, g, y, lse))]
+    lists = heads.swapaxes(0, 1).tolist()
+    by_loops = [*zip(*([loops.forward(*x[:3]), *loops.backward(*x)] for x in lists), strict=True)]
+    print("in Triton's interpreter:" if INTERPRETED else "on the GPU:")
+    both = zip(NAMES, same(found, heads, by_loops), same(found, heads), strict=True)
+    for name, of_loops, of_minigrad in both:
+        print(f"{name:2} is that of the loops: {of_loops}, of minigrad: {of_minigrad}")
+
+
+if __name__ == "__main__":
+    with cli.one_line(PROG):
+        main()
