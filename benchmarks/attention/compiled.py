@@ -5,7 +5,7 @@ from math import exp, log
 import numpy as np
 from numba import njit
 
-compiled = njit(fastmath={"reassoc", "contract"})  # sums may be reordered, to compute 8 at a time
+compiled = njit(fastmath={"reassoc", "contract"})  # a sum may be split into several
 
 
 @compiled
