@@ -8,7 +8,7 @@ def dot(x, y):
 
 
 def weights(query, keys):
-    """e^s / Σ e^s with s_j = q · k_j / √D; to take the maximum away divides both by the same."""
+    """e^s / Σ e^s, s_j = q · k_j / √D; less the maximum, so that no e^s overflows."""
     s = [dot(query, key) / sqrt(len(query)) for key in keys]
     top = max(s)
     e = [exp(x - top) for x in s]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 PASSES = "forward", "backward"
-WORK = "MFLOP", "MB", "FLOP/byte", "bound, ms", "ms", "bound / ms", "ms / NumPy's"
+WORK = "MFLOP", "MB", "FLOP/byte", "bound, ms", "ms", "/ NumPy"
 
 
 def lines(record: dict[str, Any]) -> list[str]:
@@ -23,9 +23,8 @@ def lines(record: dict[str, Any]) -> list[str]:
 
 def cells(row: dict[str, Any], numpy: float) -> list[Any]:
     flops, moved, ms, bound = row["flops"], row["bytes"], row.get("ms"), row.get("bound_ms")
-    share = None if ms is None or bound is None else f"{100 * bound / ms:.2g} %"
     counts = flops / 1e6, moved / 1e6, flops / moved
-    return [row["form"], *counts, bound, ms, share, None if ms is None else ms / numpy]
+    return [row["form"], *counts, bound, ms, None if ms is None else ms / numpy]
 
 
 LONGER = "NumPy, ms", "compiled, ms", "ratio"

@@ -33,7 +33,7 @@ def product(a, b):
 
 
 @triton.jit
-def forward_kernel(q, k, v, y, lse, T, scale, D: tl.constexpr, B: tl.constexpr):
+def forward_kernel(q, k, v, y, lse, T, D: tl.constexpr, B: tl.constexpr):
     head = tl.program_id(1) * T
     i = tl.program_id(0) * B + tl.arange(0, B)
     query = tl.load(q + at(head + i, D))
@@ -42,7 +42,7 @@ def forward_kernel(q, k, v, y, lse, T, scale, D: tl.constexpr, B: tl.constexpr):
     top = tl.full((B,), float("-inf"), tl.float32)
     for first in range(0, (tl.program_id(0) + 1) * B, B):
         j = first + tl.arange(0, B)
-        s = product(query, tl.trans(tl.load(k + at(head + j, D)))) * scale
+        s = product(query, tl.trans(tl.load(k + at(head + j, D)))) * D**-0.5
         s = tl.where(j[None, :] <= i[:, None], s, float("-inf"))
         new = tl.maximum(top, tl.max(s, 1))
         e = tl.exp(s - new[:, None])
@@ -57,45 +57,50 @@ def forward_kernel(q, k, v, y, lse, T, scale, D: tl.constexpr, B: tl.constexpr):
 def forward(q, k, v):
     H, T, D = q.shape
     y, lse = np.empty_like(v), np.empty_like(q, shape=(H, T))
-    launch(forward_kernel, (T // B, H), (q, k, v, y, lse, T, D**-0.5), {"D": D, "B": B})
+    launch(forward_kernel, (T // B, H), (q, k, v, y, lse, T), {"D": D, "B": B})
     return y, lse
 
 
 @triton.jit
-def weights(a, b, c, d, seen, lse, delta, scale):
+def weights(a, b, c, d, seen, lse, delta, scale: tl.constexpr):
     """p and gs of a tile: from the scores a bᵀ, and gp = c dᵀ."""
     p = tl.where(seen, tl.exp(product(a, tl.trans(b)) * scale - lse), 0.0)
     return p, p * (product(c, tl.trans(d)) - delta) * scale
 
 
 @triton.jit
-def queries_kernel(q, k, v, g, lse, delta, gq, T, scale, D: tl.constexpr, B: tl.constexpr):
+def queries_kernel(q, k, v, g, lse, delta, gq, T, D: tl.constexpr, B: tl.constexpr):
+    """gq of a tile of queries, from all keys that they see."""
     head = tl.program_id(1) * T
     i = tl.program_id(0) * B + tl.arange(0, B)
     query, cotangent = tl.load(q + at(head + i, D)), tl.load(g + at(head + i, D))
-    l_i, delta_i = tl.load(lse + head + i)[:, None], tl.load(delta + head + i)[:, None]
+    lse_i = tl.load(lse + head + i)[:, None]
+    delta_i = tl.load(delta + head + i)[:, None]
     query_sum = tl.zeros((B, D), tl.float32)
     for first in range(0, (tl.program_id(0) + 1) * B, B):
         j = first + tl.arange(0, B)
         key, value = tl.load(k + at(head + j, D)), tl.load(v + at(head + j, D))
         seen = j[None, :] <= i[:, None]
-        _, gs = weights(query, key, cotangent, value, seen, l_i, delta_i, scale)
+        _, gs = weights(query, key, cotangent, value, seen, lse_i, delta_i, D**-0.5)
         query_sum += product(gs, key)
     tl.store(gq + at(head + i, D), query_sum)
 
 
 @triton.jit
-def keys_kernel(q, k, v, g, lse, delta, gk, gv, T, scale, D: tl.constexpr, B: tl.constexpr):
+def keys_kernel(q, k, v, g, lse, delta, gk, gv, T, D: tl.constexpr, B: tl.constexpr):
+    """gk and gv of a tile of keys, from all queries that see them."""
     head = tl.program_id(1) * T
     j = tl.program_id(0) * B + tl.arange(0, B)
     key, value = tl.load(k + at(head + j, D)), tl.load(v + at(head + j, D))
-    key_sum, value_sum = tl.zeros((B, D), tl.float32), tl.zeros((B, D), tl.float32)
+    key_sum = tl.zeros((B, D), tl.float32)
+    value_sum = tl.zeros((B, D), tl.float32)
     for first in range(tl.program_id(0) * B, T, B):
         i = first + tl.arange(0, B)
         query, cotangent = tl.load(q + at(head + i, D)), tl.load(g + at(head + i, D))
-        l_i, delta_i = tl.load(lse + head + i)[None, :], tl.load(delta + head + i)[None, :]
-        seen = j[:, None] <= i[None, :]  # keys × queries, as the sums over queries need it
-        p, gs = weights(key, query, value, cotangent, seen, l_i, delta_i, scale)
+        lse_i = tl.load(lse + head + i)[None, :]
+        delta_i = tl.load(delta + head + i)[None, :]
+        seen = j[:, None] <= i[None, :]  # a tile is keys × queries, as its sums need it
+        p, gs = weights(key, query, value, cotangent, seen, lse_i, delta_i, D**-0.5)
         key_sum += product(gs, query)
         value_sum += product(p, cotangent)
     tl.store(gk + at(head + j, D), key_sum)
@@ -107,8 +112,8 @@ def backward(q, k, v, g, y, lse):
     delta = (g * y).sum(axis=2)
     gq, gk, gv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     grid, sizes = (T // B, H), {"D": D, "B": B}
-    launch(queries_kernel, grid, (q, k, v, g, lse, delta, gq, T, D**-0.5), sizes)
-    launch(keys_kernel, grid, (q, k, v, g, lse, delta, gk, gv, T, D**-0.5), sizes)
+    launch(queries_kernel, grid, (q, k, v, g, lse, delta, gq, T), sizes)
+    launch(keys_kernel, grid, (q, k, v, g, lse, delta, gk, gv, T), sizes)
     return gq, gk, gv
 
 

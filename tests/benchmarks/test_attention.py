@@ -78,7 +78,8 @@ def test_the_kernels_compile_for_a_gpu_and_fit_its_registers(architecture, monke
 
     monkeypatch.setattr(tiles, "launch", note)
     heads = np.ones((4, 8, 256, 64), np.float32)
-    tiles.backward(*heads, *tiles.forward(*heads[:3]))
+    with np.errstate(all="ignore"):  # nothing is written to y
+        tiles.backward(*heads, *tiles.forward(*heads[:3]))
     assert spilled == {"forward_kernel": 0, "queries_kernel": 0, "keys_kernel": 0}
     if architecture == 90:  # larger tiles do not fit
         monkeypatch.setattr(tiles, "B", 2 * tiles.B)
