@@ -11,6 +11,7 @@ It also times one head of longer and longer sequences, without the loops, in a q
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ import threadpoolctl
 from benchmarks.attention import arrays, compiled, loops, tables
 from benchmarks.attention.agreement import same
 from benchmarks.attention.tables import PASSES
-from benchmarks.attention.work import work
+from benchmarks.attention.work import TILE, work
 from benchmarks.sides import BenchmarkError, environment
 from experiments.sweep import cli
 from experiments.train import records
@@ -131,8 +132,14 @@ def rates(turns: int) -> dict[str, float]:
 
 
 def on_a_gpu(heads: list[Head], turns: int) -> dict[tuple[str, str], float]:
-    """Seconds of the form in Triton, all heads in one launch; none without a GPU and Triton."""
+    """Seconds of the form in Triton, all heads in one launch.
+
+    None without a GPU and Triton, and none for sizes that its tiles do not fit.
+    """
     if not devices.available() or find_spec("triton") is None:
+        return {}
+    T, D = heads[0][0].shape
+    if T % TILE or D < 16 or D & (D - 1):
         return {}
     from benchmarks.attention import tiles
     from benchmarks.gpu.clock import by_the_gpu
@@ -180,17 +187,21 @@ def longer_row(T: int, settings: Settings) -> dict[str, Any]:
 
 
 def processor() -> str | None:
-    """The name that Linux gives it."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else None
+    """The name that Linux gives it; None elsewhere."""
+    path = Path("/proc/cpuinfo")
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    name = re.search(r"^model name\s*: (.*)$", text, flags=re.MULTILINE)
+    return name[1] if name else None
 
 
 def main(args: Sequence[str] | None = None) -> int:
     settings = cli.parse(Settings, args, prog=PROG, description=__doc__ or "")
     keep_memory()  # as the experiments do
     with cli.one_line(PROG):
-        found = measure(settings)
+        try:
+            found = measure(settings)
+        except BenchmarkError as error:
+            cli.fail(PROG, error, status=1)
         print(*tables.lines(found), sep="\n")
         if settings.out is not None:
             about = {"settings": asdict(settings) | {"out": None}, "environment": environment()}
