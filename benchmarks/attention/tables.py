@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 PASSES = "forward", "backward"
-WORK = "MFLOP", "MB", "FLOP/byte", "bound, ms", "ms", "/ NumPy"
+WORK = "MFLOP", "MB", "FLOP/byte", "bound, ms", "ms", "× NumPy"
 
 
 def lines(record: dict[str, Any]) -> list[str]:
