@@ -17,7 +17,7 @@ from minigrad import device as devices
 
 PROG = "python -m benchmarks.attention.tiles"
 NAMES = "y", "gq", "gk", "gv"
-B = 32
+B = 32  # queries, and keys, of a tile
 
 
 @triton.jit
