@@ -33,6 +33,7 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/reading.md",
+    "docs/attention.md",
     "docs/mistakes.md",
     "docs/exercises.md",
     "docs/lecture.md",
