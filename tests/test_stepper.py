@@ -421,6 +421,8 @@ a = b = 3.0
       ^ expected one name before “=”, got “=”.
 a = 3.0; b * a
          ^ expected a name that is defined, got “b”.
+lambda = 3.0
+^ expected a name that is free, got “lambda”.
 a = 3.0; a.grad
           ^ “.” is no part of the language.
 eval(a)
@@ -485,7 +487,7 @@ def test_the_keyboard_alone_is_enough(browser: Chromium) -> None:
     press(browser, "ArrowRight", "PageDown", "PageUp", "ArrowRight")
     assert seen()[0] == "step 2 of 4"
     assert "Node #3, mul" in seen()[1]
-    assert "g · b = 1 · 6 = 6; 2 of 3 are there, it waits" in seen()[1]
+    assert "g · b = 1 · 6 = 6; 2 of 3 arrived, it waits" in seen()[1]
     assert browser.run("document.querySelector('[aria-current] .op').textContent") == "mul"
     press(browser, "End")
     assert "The walk is over: a.grad = 26." in seen()[1]
@@ -513,7 +515,7 @@ def test_the_address_holds_what_is_shown(browser: Chromium) -> None:
     browser.open(PAGE)
     type_in(browser, "x = 2.0\nx * x")
     browser.run("document.querySelector('[value=paths]').click(); go(2)")
-    address = browser.run("location.hash")
+    address = browser.run("new Promise((done) => setTimeout(() => done(location.hash), 500))")
     shown = "byId('rows').textContent + byId('said').textContent + byId('program').value"
     before = browser.run(shown)
     for other in ("", "#program=%3Cimg%20src%3Dx%3E&order=constructor&step=-9"):
