@@ -511,6 +511,22 @@ def test_the_keyboard_alone_is_enough(browser: Chromium) -> None:
 
 
 @needs_chromium
+def test_the_drawing_shows_where_the_walk_is(browser: Chromium) -> None:
+    """Of the diamond; wires from the newest node down, nodes from the oldest up."""
+    kinds = "[...document.querySelectorAll('.{}')].map((e) => e.classList[1] ?? '')"
+    type_in(browser, DIAMOND)
+    browser.run("start('newest', 2)")
+    assert browser.run(kinds.format("wire")) == ["visited", "visited", "now", "now", "", ""]
+    assert browser.run(kinds.format("node")) == ["", "waiting", "now", "visited"]
+    browser.run("start('total', 7)")  # #4 → #3 → #2 by the second factor → #1
+    assert browser.run(kinds.format("wire")) == ["now", "", "visited", "now", "now", "visited"]
+    assert browser.run(kinds.format("node")) == ["now", "visited", "visited", "visited"]
+    type_in(browser, "a = 2.0\nunused = exp(a)\na * a")
+    browser.run("start('newest', 2)")
+    assert browser.run(kinds.format("node")) == ["now", "aside", "visited"]
+
+
+@needs_chromium
 def test_the_address_holds_what_is_shown(browser: Chromium) -> None:
     browser.open(PAGE)
     type_in(browser, "x = 2.0\nx * x")
