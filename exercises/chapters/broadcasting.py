@@ -31,7 +31,7 @@ CHAPTER = Chapter(
             source="minigrad/graph.py: unbroadcast",
             says="Sum `g` over the axes along which an array of `shape` was repeated.\n\n"
             "Returns `g` itself if nothing was repeated.",
-            cuts=["axes =", "total ="],
+            cuts=["axes = ... total ="],
             task="""
             NumPy repeats an array along new axes in front, and along axes of length 1. A value that
             is used in n places gets n gradients, which add up. `extra` is the number of new axes in

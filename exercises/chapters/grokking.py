@@ -115,7 +115,7 @@ CHAPTER = Chapter(
             "(B,)\n\n"
             "batch.targets (B, k): the next tokens    batch.rhs (B, k): whether one counts\n"
             "batch.weights (B, k): rhs divided by the number that count in the row",
-            cuts=["nll =", "samples ="],
+            cuts=["nll = ... samples ="],
             task="""
             Only the tokens after "=" count. The loss of a sample is the mean of -log p over these
             tokens, and samples have different numbers of them. Compute -log p of every target
@@ -142,7 +142,7 @@ CHAPTER = Chapter(
             source="minigrad/ops/attention.py: allowed_keys",
             says="What may be attended to, as a boolean array that broadcasts to the scores; "
             "None for all.",
-            cuts=["triangle =", "allowed = triangle"],
+            cuts=["triangle = ... allowed = triangle"],
             task="""
             With `causal`, query i sees key j only if j is not later. There may be more keys than
             queries: then the queries are the last ones of the sequence, and the last query sees all
@@ -178,7 +178,7 @@ CHAPTER = Chapter(
             says="Attention of q (..., T, d) over k (..., S, d), v (..., S, e) -> "
             "y (..., T, e).\n\n"
             "p = softmax(scale q kᵀ), y = p v. Kept: q, k, v and p.",
-            cuts=["gs = gp * p ... gs -=", "gq, gk =", "gv ="],
+            cuts=["gs = gp * p ... gs -=", "gq, gk = ... gv ="],
             task="""
             gp = g vᵀ is there. First gs, the gradient of the scores s: p is a softmax of s, so it
             is the rule of exercise 16, along the last axis (row_sum keeps the axis). The lines
