@@ -41,8 +41,16 @@ sweep: $(VENV)/.test
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu
 
+# The reports are made of the published records, beside which they lie in the site.
 docs: $(VENV)/.docs
-	$(BIN)/zensical build
+	rm -rf build/site
+	$(BIN)/python -m zensical build --strict --clean
+	mkdir build/site/results/grokking
+	for sweep in build/site/results/*/sweep.json; do \
+	  cp -r $$(dirname $$sweep) build/site/results/grokking; done
+	$(BIN)/python -m experiments.report --read build/site/results
+	rm -r build/site/results/grokking/*/
+	$(BIN)/python website/check.py build/site
 
 wheel-check: $(VENV)/bin/python
 	rm -rf build/wheel build/clean
