@@ -16,6 +16,8 @@ MAY_IMPORT = {
     "experiments": {"minigrad", "models", "kernels", "experiments"},
     "reference": {"minigrad", "experiments", "reference"},  # whose ops have cases too
     "benchmarks": {"minigrad", "models", "kernels", "experiments", "reference", "benchmarks"},
+    "exercises": {"minigrad", "exercises"},
+    "website": {"minigrad", "website"},
 }
 TESTS = {
     str(path.relative_to(ROOT / "tests")): path

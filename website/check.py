@@ -1,6 +1,6 @@
 """Is the site whole? Every link leads somewhere, nothing comes from a network, no name is missing.
 
-    python website/check.py build/site
+    python -m website.check build/site
 
 Zensical checks the links between its own pages. This also looks at pictures, raw HTML, records, the
 pages of reports and anchors in all of them.

@@ -1,46 +1,17 @@
-"""Docstrings of minigrad as Markdown, for the API reference: a Griffe extension.
+"""Docstrings as Markdown.
 
-They are written for the terminal: formulas are aligned with spaces, and `name: what it is` lists
-the arguments. Markdown would run all of that together.
+They are written to be read in the source: formulas are aligned with spaces, and `name: what it is`
+lists the arguments. Markdown would run all of that together.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any
-
-import griffe
 
 ITEM = re.compile(r"([a-z]\w*(?:, \w+)*): +(?=\S)(.*)")
 GAP = re.compile(r"(?<=\S) {3,}(?=\S)")
 NEW = re.compile(r"[A-Z][a-z]+: ")  # "Source: ", "Kept: "
 CODE = re.compile(r"(`[^`]+`)")
-
-
-class Docstrings(griffe.Extension):
-    """Shows exported names and ops, and of these the docstrings as Markdown."""
-
-    def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
-        packages = (pkg, *(pkg[name] for name in ("ops", "nn", "optim")))
-        exported = {str(name) for package in packages for name in package.exports or ()}
-        for module in modules_of(pkg):
-            for member in module.members.values():
-                if not (member.is_alias or member.is_module):
-                    member.public = member.name in exported or is_op(member)
-
-    def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
-        if obj.docstring:
-            obj.docstring.value = markdown(obj.docstring.value)
-
-
-def modules_of(module: griffe.Module) -> list[griffe.Module]:
-    """A module and all those below it."""
-    below = [m for m in module.members.values() if not m.is_alias and m.is_module]
-    return [module, *(each for m in below for each in modules_of(m))]
-
-
-def is_op(member: griffe.Object) -> bool:
-    return any(re.match(r"op\b", str(d.value)) for d in getattr(member, "decorators", ()))
 
 
 def markdown(docstring: str) -> str:

@@ -13,7 +13,7 @@ from markdown.util import AtomicString
 
 
 class Reference(InlineProcessor):
-    def handleMatch(self, m: re.Match[str], data: str) -> Any:  # noqa: N802, the name is Markdown's
+    def handleMatch(self, m: re.Match[str], data: str) -> Any:
         module = m[1].removesuffix("/__init__").replace("/", ".")
         link = Element("autoref", {"identifier": f"{module}.{m[2]}", "optional": ""})
         SubElement(link, "code").text = AtomicString(m[0].strip("`"))
@@ -21,10 +21,10 @@ class Reference(InlineProcessor):
 
 
 class References(Extension):
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
+    def extendMarkdown(self, md: Markdown) -> None:
         # before code in backticks, which has 190
         md.inlinePatterns.register(Reference(r"`(minigrad/[\w/]+)\.py: ([\w.]+)`"), "source", 195)
 
 
-def makeExtension(**_: Any) -> References:  # noqa: N802
+def makeExtension(**_: Any) -> References:
     return References()

@@ -1,0 +1,1 @@
+"""Material to learn with: the chapters of the texts as notebooks."""
