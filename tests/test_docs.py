@@ -235,15 +235,33 @@ def test_notebooks_print_what_the_text_says(document, chapter):
         )
 
 
+TWO_CHAPTERS = """\
+```python
+x = 1
+```
+## 1. A
+<!-- not run: why -->
+```python
+no()
+```
+```sh
+ls
+```
+```python
+print(x)
+```
+## 2. B
+the end
+"""
+
+
 def test_what_is_not_to_be_run_stays_text():
     pytest.importorskip("nbclient")
     from exercises import notebooks
 
-    text = "\n".join(
-        ["```python", "x = 1", "```", "## 1. A", "<!-- not run: why -->", "```python", "no()"]
-        + ["```", "```sh", "ls", "```", "```python", "print(x)", "```", "## 2. B", "the end"]
+    first, second = (
+        notebooks.notebook_of(part) for part in notebooks.chapters(TWO_CHAPTERS).values()
     )
-    first, second = (notebooks.notebook_of(part) for part in notebooks.chapters(text).values())
     assert [(c.cell_type, c.source.split("\n")[0]) for c in first.cells] == [
         ("code", "x = 1"),
         ("markdown", "## 1. A"),
