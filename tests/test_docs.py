@@ -228,7 +228,7 @@ def test_notebooks_print_what_the_text_says(document, chapter):
     ]
     assert [cell.source for cell in cells] == [block.code for block in blocks]
     for cell, block in zip(cells, blocks, strict=True):
-        printed = "".join(o.text for o in cell.outputs if o.output_type == "stream")
+        printed = "".join(o.text for o in cell.outputs if o.get("name") == "stdout")
         assert same(promised(block), printed), (
             f"{document}:{block.line}: the text says\n{promised(block)}\nand the notebook printed\n"
             f"{printed}"
