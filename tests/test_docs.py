@@ -270,6 +270,15 @@ def test_what_is_not_to_be_run_stays_text():
     assert [c.source for c in second.cells] == ["x = 1", "## 2. B\nthe end"]
 
 
+def test_links_of_notebooks_lead_to_the_texts():
+    pytest.importorskip("nbclient")
+    from exercises import notebooks
+
+    text = "[a](mistakes.md) [b](https://example.org) [c](#d)"
+    found = notebooks.links_from(text, ROOT / "build" / "notebooks")
+    assert found == text.replace("mistakes.md", "../../docs/mistakes.md")
+
+
 # --- links ----------------------------------------------------------------------------------------
 def links(document: str) -> list[tuple[Path, str]]:
     """(file, anchor) of each relative link of a document."""

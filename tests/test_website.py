@@ -1,10 +1,14 @@
 """The site says when it is not whole, and docstrings become Markdown that can be read."""
 
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from chromium import Chromium, needs_chromium
 
 from website import check, docstrings
+
+ASSETS = Path(__file__).parents[1] / "docs" / "assets"
 
 PAGE = """<h1 id="top">A</h1> <a href="b.html#end">b</a> <a href="#top">up</a> <img src="a.png">
 <a href="https://example.org/">elsewhere</a> <a href="mailto:a@example.org">letter</a>"""
@@ -73,3 +77,21 @@ def test_formulas_are_code_and_arguments_a_list():
         "Source: Somebody (2017).",
         "",
     ]
+
+
+@needs_chromium
+def test_a_page_from_a_folder_has_workers(tmp_path):
+    """Search runs in one. Without the script a browser refuses it."""
+    script = (ASSETS / "iframe-worker.js").read_text(encoding="utf-8")
+    (tmp_path / "page.html").write_text(f"<script>{script}</script>")
+    (tmp_path / "double.js").write_text("onmessage = (e) => postMessage(2 * e.data)")
+    answer = """new Promise((resolve, reject) => {
+      const worker = new Worker("double.js");
+      worker.onmessage = (e) => { worker.terminate(); resolve(e.data); };
+      worker.onerror = () => reject(new Error("refused"));
+      worker.postMessage(21);
+    })"""
+    with Chromium(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "page.html")
+        assert browser.run(answer) == 42
+        assert not browser.run("document.querySelector('iframe')")
