@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help sanity quick test lint bench sweep gpu-check docs wheel-check clean
+.PHONY: help sanity quick test lint bench sweep gpu-check docs notebooks wheel-check clean
 
 help:
 	@echo "make sanity       train the LSTM and the GPT on modular addition: the main experiment"
@@ -13,7 +13,8 @@ help:
 	@echo "make bench        a training step side by side with PyTorch"
 	@echo "make sweep        the same over batch, width and length, as a figure in runs/sweep"
 	@echo "make gpu-check    on a machine with a GPU: all its tests and benchmarks, in 8 minutes"
-	@echo "make docs         the documentation as a site, in build/site"
+	@echo "make docs         texts, reference and reports as a site: open build/site/index.html"
+	@echo "make notebooks    the chapters to learn from as notebooks, in build/notebooks"
 	@echo "make wheel-check  build the wheel, run it in a clean environment without torch"
 
 sanity: $(VENV)/.experiments $(VENV)/.fast
@@ -41,8 +42,19 @@ sweep: $(VENV)/.test
 gpu-check:
 	$(PYTHON) -m benchmarks.gpu
 
+# The reports are made of the published records, beside which they lie in the site.
 docs: $(VENV)/.docs
-	$(BIN)/zensical build
+	rm -rf build/site
+	$(BIN)/python -m zensical build --strict --clean
+	mkdir build/site/results/grokking
+	for sweep in build/site/results/*/sweep.json; do \
+	  cp -r $$(dirname $$sweep) build/site/results/grokking; done
+	$(BIN)/python -m experiments.report --read build/site/results
+	rm -r build/site/results/grokking/*/
+	$(BIN)/python -m website.check build/site
+
+notebooks: $(VENV)/.notebooks
+	$(BIN)/python -m exercises.notebooks --out build/notebooks
 
 wheel-check: $(VENV)/bin/python
 	rm -rf build/wheel build/clean

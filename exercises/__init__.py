@@ -10,4 +10,5 @@ probes         what an answer computes, in place of the library's lines
 faults         names for wrong numbers: a sign, a missing sum, a transposed product
 check          an answer against the library
 workbook       the folder that a student works in
+notebooks      the chapters of the texts as notebooks
 """

@@ -57,6 +57,7 @@ class Conversions(Operators):
         return devices.to_numpy(self.data).item()
 
     def tolist(self) -> Any:
+        """The values as nested lists of Python numbers; of a 0-d tensor, its number."""
         return devices.to_numpy(self.data).tolist()
 
     def __float__(self) -> float:

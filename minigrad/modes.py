@@ -58,4 +58,5 @@ def enable_grad() -> set_mode:
 
 
 def is_grad_enabled() -> bool:
+    """Whether ops on tensors that need a gradient are recorded."""
     return MODE.get() != OFF

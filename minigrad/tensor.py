@@ -40,22 +40,27 @@ class Tensor(Conversions):
     # --- what it is ---
     @property
     def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
         return self.data.shape
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return self.data.ndim
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return self.data.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The dtype of the elements, NumPy's."""
         return self.data.dtype
 
     @property
     def device(self) -> str:
+        """The name of the device, "cpu" or "cuda:N"."""
         return devices.of(self.data)
 
     @property
@@ -85,11 +90,13 @@ class Tensor(Conversions):
         return self if name == self.device else self.to_device(name)
 
     def cpu(self) -> Tensor:
+        """A copy in the memory of the host, or the tensor if it is there. Gradients pass."""
         return self.to("cpu")
 
     # --- gradients ---
     @property
     def requires_grad(self) -> bool:
+        """Whether backward() gives this tensor a gradient, or passes one on through it."""
         return self.node is not None
 
     @property

@@ -32,6 +32,7 @@ ROOT = Path(__file__).parent.parent
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
+    "docs/index.md",
     "docs/reading.md",
     "docs/attention.md",
     "docs/mistakes.md",
@@ -64,6 +65,8 @@ FOLDERS = (
     "reference",
     "benchmarks",
     "docs",
+    "exercises",
+    "website",
     "tests",
 )
 
@@ -117,13 +120,8 @@ def chapters() -> list[tuple[str, str]]:
 # --- running --------------------------------------------------------------------------------------
 def run(block: Block, document: str, names: dict[str, object]) -> None:
     """Run a block statement by statement, and compare what each prints with its comment."""
-    tree = ast.parse(block.code)
-    comments = {
-        token.start[0]: token
-        for token in tokenize.generate_tokens(io.StringIO(block.code).readline)
-        if token.type == tokenize.COMMENT
-    }
-    for statement in tree.body:
+    comments = comments_of(block)
+    for statement in ast.parse(block.code).body:
         said, last = expected(comments, statement.end_lineno or 0)
         line = block.line - 1 + last
         ast.increment_lineno(statement, block.line - 1)
@@ -136,6 +134,12 @@ def run(block: Block, document: str, names: dict[str, object]) -> None:
                 f"{document}:{line}: the text says\n{said}\nand the code printed\n"
                 f"{printed.getvalue()}"
             )
+
+
+def comments_of(block: Block) -> dict[int, tokenize.TokenInfo]:
+    """The comments of a block by line."""
+    tokens = tokenize.generate_tokens(io.StringIO(block.code).readline)
+    return {token.start[0]: token for token in tokens if token.type == tokenize.COMMENT}
 
 
 def expected(comments: dict[int, tokenize.TokenInfo], line: int) -> tuple[str, int]:
@@ -197,6 +201,87 @@ def test_a_wrong_text_is_refused():
     ):
         with pytest.raises(AssertionError, match=r"README\.md:1: the text says"):
             run(Block("", 1, "python", code, False), "README.md", names)
+
+
+# --- notebooks ------------------------------------------------------------------------------------
+def promised(block: Block) -> str:
+    """What the text says that a block prints, all its statements together."""
+    comments = comments_of(block)
+    lines = []
+    for statement in ast.parse(block.code).body:
+        names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        if "print" in names and not isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+            lines.append(expected(comments, statement.end_lineno or 0)[0])
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("document", "chapter"),
+    [(d, chapter) for d, chapter in chapters() if d in ("docs/reading.md", "docs/mistakes.md")],
+)
+def test_notebooks_print_what_the_text_says(document, chapter):
+    pytest.importorskip("nbclient")
+    from exercises import notebooks
+
+    text = notebooks.chapters((ROOT / document).read_text(encoding="utf-8"))[chapter]
+    notebook = notebooks.executed(notebooks.notebook_of(text))
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    blocks = [
+        block
+        for block in read(document)[1]
+        if block.language == "python" and not block.exempt and block.chapter in ("", chapter)
+    ]
+    assert [cell.source for cell in cells] == [block.code for block in blocks]
+    for cell, block in zip(cells, blocks, strict=True):
+        printed = "".join(o.text for o in cell.outputs if o.get("name") == "stdout")
+        assert same(promised(block), printed), (
+            f"{document}:{block.line}: the text says\n{promised(block)}\nand the notebook printed\n"
+            f"{printed}"
+        )
+
+
+TWO_CHAPTERS = """\
+```python
+x = 1
+```
+## 1. A
+<!-- not run: why -->
+```python
+no()
+```
+```sh
+ls
+```
+```python
+print(x)
+```
+## 2. B
+the end
+"""
+
+
+def test_what_is_not_to_be_run_stays_text():
+    pytest.importorskip("nbclient")
+    from exercises import notebooks
+
+    first, second = (
+        notebooks.notebook_of(part) for part in notebooks.chapters(TWO_CHAPTERS).values()
+    )
+    assert [(c.cell_type, c.source.split("\n")[0]) for c in first.cells] == [
+        ("code", "x = 1"),
+        ("markdown", "## 1. A"),
+        ("code", "print(x)"),
+    ]
+    assert [c.source for c in second.cells] == ["x = 1", "## 2. B\nthe end"]
+
+
+def test_links_of_notebooks_lead_to_the_texts():
+    pytest.importorskip("nbclient")
+    from exercises import notebooks
+
+    text = "[a](mistakes.md) [b](https://example.org) [c](#d)"
+    found = notebooks.links_from(text, ROOT / "build" / "notebooks")
+    assert found == text.replace("mistakes.md", "../../docs/mistakes.md")
 
 
 # --- links ----------------------------------------------------------------------------------------

@@ -67,6 +67,7 @@ class Module:
     replicas: int | None = None  # the number of models in a stacked model, see `nn.stack`
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What calling the module computes; a subclass defines it."""
         raise NotImplementedError(f"{type(self).__name__} does not define forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -130,6 +131,7 @@ class Module:
                 yield name, module
 
     def modules(self) -> Iterator[Module]:
+        """This module and all modules below it; a shared module once."""
         return (module for _, module in self.named_modules())
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
@@ -162,6 +164,7 @@ class Module:
                 yield name, value
 
     def parameters(self) -> Iterator[Parameter]:
+        """All parameters, a tied one once: what an optimizer takes."""
         return (p for _, p in self.named_parameters())
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
@@ -184,6 +187,7 @@ class Module:
         return self
 
     def eval(self) -> Self:
+        """Leave training mode: `train(False)`."""
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:

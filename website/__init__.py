@@ -1,0 +1,1 @@
+"""How docs/, docstrings and records become a site."""
