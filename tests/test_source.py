@@ -17,7 +17,6 @@ MAY_IMPORT = {
     "exercises": {"minigrad", "experiments", "exercises"},
     "reference": {"minigrad", "experiments", "reference"},  # whose ops have cases too
     "benchmarks": {"minigrad", "models", "kernels", "experiments", "reference", "benchmarks"},
-    "exercises": {"minigrad", "exercises"},
     "website": {"minigrad", "website"},
 }
 TESTS = {
