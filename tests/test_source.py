@@ -16,7 +16,6 @@ MAY_IMPORT = {
     "experiments": {"minigrad", "models", "kernels", "experiments"},
     "reference": {"minigrad", "experiments", "reference"},  # whose ops have cases too
     "benchmarks": {"minigrad", "models", "kernels", "experiments", "reference", "benchmarks"},
-    "exercises": {"minigrad", "exercises"},
     "website": {"minigrad", "website"},
 }
 TESTS = {
