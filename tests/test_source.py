@@ -14,6 +14,7 @@ MAY_IMPORT = {
     "kernels": {"minigrad", "kernels"},
     "models": {"minigrad", "models"},
     "experiments": {"minigrad", "models", "kernels", "experiments"},
+    "exercises": {"minigrad", "experiments", "exercises"},
     "reference": {"minigrad", "experiments", "reference"},  # whose ops have cases too
     "benchmarks": {"minigrad", "models", "kernels", "experiments", "reference", "benchmarks"},
     "website": {"minigrad", "website"},

@@ -27,7 +27,7 @@ from experiments.attention import (
 )
 from experiments.attention.errata import ERRATA
 from experiments.report.command import main
-from experiments.report.report import Report
+from experiments.report.report import Report, Sentence
 
 ABOUT = (
     "Seed 004, a report on CSC413 (assignment 3): gradients in deep chains, relative attention, "
@@ -58,6 +58,24 @@ REPORT = Report(
     experiments=[module.EXPERIMENT for module in MODULES],  # in the order of the seed
     errata=ERRATA,
     sections=[clip_live.SECTION],
+    story=(
+        Sentence(
+            "A gradient cannot vanish on its way through ReLUs whose weights are all above 1.",
+            "gradients",
+            "If all weights are greater than 1, it cannot vanish",
+        ),
+        Sentence(
+            "A translator into Pig Latin of 64 units is better than one of 32, all else equal.",
+            "translation",
+            "64 is better than 32 on small data, all else equal",
+        ),
+        Sentence(
+            "A BERT below a new classifier is better if it is trained too, and not frozen.",
+            "bert",
+            "Freezing costs accuracy",
+        ),
+    ),
+    figure=("translation", "equal"),
 )
 
 if __name__ == "__main__":

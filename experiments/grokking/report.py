@@ -26,7 +26,7 @@ from experiments.grokking import (
 from experiments.grokking.errata import ERRATA
 from experiments.grokking.options import Options
 from experiments.report.command import main
-from experiments.report.report import Report
+from experiments.report.report import Report, Sentence
 
 ABOUT = (
     "Questions 4.1 to 4.8 of seeds 000 and 001, two reports on one assignment (IFT6135 W2025, "
@@ -43,6 +43,25 @@ REPORT = Report(
     experiments=[module.EXPERIMENT for module in MODULES],  # in the order of the questions
     errata=ERRATA,
     sections=[live.SECTION],
+    story=(
+        Sentence(
+            "Shown half of all sums modulo 31, an LSTM and a GPT learn the other half as well.",
+            "data_size",
+            "At r = .5 both have perfect A_val",
+        ),
+        Sentence(
+            "With more weight decay they get better at what they have not seen.",
+            "regularization",
+            "More weight decay: better L_val and A_val",
+        ),
+        Sentence(
+            "Before it names the sum, the GPT looks at the two numbers and at little else.",
+            "attention_maps",
+            "Of all tokens a and b are attended to most; BOS, + and = not much; in all heads and "
+            "layers",
+        ),
+    ),
+    figure=("sanity", "sanity"),
 )
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""One page over all reports: what each found, with links into its page."""
+"""One page over all reports: a story in a dozen sentences, then what each report found.
+
+Like the page of a report it needs nothing else; only its links lead to those pages.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from experiments.report.page import rendered
-from experiments.report.report import VERDICTS, Contents, Report
-from experiments.results.claims import Verdict
+from experiments.report.report import VERDICTS, Chapter, Contents, Report
+from experiments.results.claims import Claim, Verdict
+from experiments.results.results import Drawing
 from experiments.sweep.folder import SCALES
 from minigrad.files import write_file
 
@@ -21,6 +25,9 @@ ABOUT = (
 )
 
 
+NOT_RUN = Claim("", "", "", "not run")
+
+
 class Shown(NamedTuple):
     """A report with what its records have come to, and the folder of its page."""
 
@@ -30,6 +37,33 @@ class Shown(NamedTuple):
     @property
     def report(self) -> Report:
         return self.contents.report
+
+    @property
+    def page(self) -> str:
+        return f"{self.folder}/report.html"
+
+    @property
+    def chapters(self) -> dict[str, Chapter]:
+        return {chapter.name: chapter for chapter in self.contents.chapters}
+
+    @property
+    def story(self) -> list[tuple[str, str, Claim]]:
+        """Sentences of what the seed says, where each is decided, and how."""
+        told = []
+        for text, experiment, said in self.report.story:
+            chapter = self.chapters.get(experiment)
+            claims = chapter.results.claims if chapter else ()
+            claim = next((claim for claim in claims if claim.said == said), NOT_RUN)
+            place = experiment if claim is NOT_RUN else f"{experiment}-claims"
+            told.append((text, f"{self.page}#{place}", claim))
+        return told
+
+    @property
+    def figure(self) -> Drawing | None:
+        experiment, name = self.report.figure
+        chapter = self.chapters.get(experiment)
+        drawings = chapter.results.drawings if chapter else ()
+        return next((drawing for drawing in drawings if drawing.name == name), None)
 
     @property
     def notes(self) -> list[str]:

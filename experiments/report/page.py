@@ -52,7 +52,6 @@ def html(contents: Contents) -> str:
         contents=contents,
         answers=contents.answers(),
         errata=contents.errata(),
-        verdicts=get_args(Verdict),
         small=SMALL_SCALE,
         most=MOST,
         data=packed("plotly", library) + packed("curves", in_json(curves)),
@@ -65,6 +64,7 @@ def rendered(template: str, **values: Any) -> str:
     settings = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, **settings)
     environment.tests["wordy"] = wordy
+    environment.globals["verdicts"] = get_args(Verdict)
     for function in (plain, unbroken, bold, spread, image, thinned):
         environment.filters[function.__name__] = function
     css = (HERE / "page.css").read_text(encoding="utf-8")

@@ -31,6 +31,14 @@ class Erratum:
     experiment: str = ""  # on whose trials that is tested
 
 
+class Sentence(NamedTuple):
+    """A sentence of the story on the page over all reports: what a seed says, to be decided."""
+
+    text: str
+    experiment: str  # whose trials decide it
+    said: str  # the claim that does, in its words there
+
+
 class Section(NamedTuple):
     """A section of the page of a report that no other has."""
 
@@ -51,6 +59,8 @@ class Report:
     experiments: Sequence[Experiment]
     errata: Sequence[Erratum] = ()
     sections: Sequence[Section] = ()
+    story: Sequence[Sentence] = ()
+    figure: tuple[str, str] = ("", "")  # the one that matters most: its experiment and its name
 
     @property
     def prog(self) -> str:

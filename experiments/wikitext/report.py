@@ -12,7 +12,7 @@ goes on with --resume. report.html needs nothing else; report.pdf has the same f
 import sys
 
 from experiments.report.command import main
-from experiments.report.report import Report
+from experiments.report.report import Report, Sentence
 from experiments.wikitext import comparison, cost, depth, overfitting, samples
 from experiments.wikitext.errata import ERRATA
 from experiments.wikitext.options import Options
@@ -32,6 +32,24 @@ REPORT = Report(
     experiments=[m.EXPERIMENT for m in (comparison, cost, depth, overfitting)],
     errata=ERRATA,
     sections=[samples.SECTION],
+    story=(
+        Sentence(
+            "On WikiText-2, with Adam, an LSTM of one layer is slightly better than a GPT.",
+            "comparison",
+            "With Adam, the LSTM is slightly better than the GPT",
+        ),
+        Sentence(
+            "More layers make the GPT worse: four are worse than two.",
+            "comparison",
+            "More layers make the GPT worse: four than two",
+        ),
+        Sentence(
+            "Training it with SGD needs less memory than with Adam, because SGD keeps no moments.",
+            "cost",
+            "GPT: SGD uses less memory because it keeps no moments",
+        ),
+    ),
+    figure=("comparison", "together"),
 )
 
 if __name__ == "__main__":

@@ -34,6 +34,34 @@ def test_the_page_links_into_the_page_of_each_report(folder, capsys):
     assert "wikitext/report.html" not in index
 
 
+STORY = [
+    pytest.param(report, sentence, id=sentence.text[:40])
+    for report in reports.REPORTS.values()
+    for sentence in report.story
+]
+
+
+def test_the_story_has_twelve_sentences_and_tells_what_is_decided(folder, capsys):
+    assert len(STORY) == 12
+    assert reports.main(["--read", str(folder)]) == 0
+    index = (folder / "index.html").read_text()
+    story = index[index.index('class="story"') : index.index("<main>")]
+    assert story.count("<li>") == 3  # of the one report that is there
+    assert (
+        'above 1. <a class="counts" href="attention/report.html#gradients-claims">'
+        '<span class="verdict differs">differs</span> <span>16 weights of 1.5' in story
+    )
+    assert story.count('<span class="verdict not-run">not run</span>') == 2
+
+
+@pytest.mark.filterwarnings("ignore:No artists with labels found")  # nothing was run
+@pytest.mark.parametrize(("report", "sentence"), STORY)
+def test_a_sentence_of_the_story_is_decided_by_one_claim(report, sentence):
+    experiment = next(e for e in report.experiments if e.name == sentence.experiment)
+    claims = [claim for claim in experiment.results([]).claims if claim.said == sentence.said]
+    assert len(claims) == 1
+
+
 def test_a_smaller_scale_is_shown_where_there_is_no_full_one_and_says_so(tmp_path, capsys):
     place = tmp_path / "attention-reduced" / "gradients"
     assert main(gradients.EXPERIMENT, ["--out", str(place)], description="") == 0

@@ -74,6 +74,13 @@ def test_the_gpu_check_runs_its_groups_in_processes(tmp_path):
     assert all(row["ok"] for row in rows if "launches" in row["what"])
 
 
+def test_the_tiles_of_attention_are_launched():
+    """Of docs/attention.md; what they should compute is not there."""
+    done = run("-m", "benchmarks.attention.tiles")
+    assert done.stdout.startswith("on the GPU:\ny "), done.stderr
+    assert done.stdout.count("False") == 8
+
+
 # --- environments in which something is missing ---------------------------------------------------
 def refused(*command, **how):
     """The one line on stderr of a command that ends with status 2."""

@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over a pipe: what tests of the report's page need of a browser."""
+"""A headless Chromium, driven over a pipe: what tests of pages need of a browser."""
 
 from __future__ import annotations
 

@@ -1,0 +1,268 @@
+"""Training loops in processes of their own, as a user runs them: `python -m benchmarks.loops`.
+
+Every side of `benchmarks.step` trains in a process of its own, which does nothing else. In a round
+each side runs alone for some seconds, one after the other, in an order that turns; the ratio of a
+round compares what ran within the same seconds. The table has medians over rounds.
+
+A second table has the throughput of a sweep: two processes of one thread each, on two cores, train
+at the same time, and so many trials of 10,000 steps would end in an hour.
+
+    python -m benchmarks.loops --out docs/results/speed/loops.json
+
+A record keeps one entry a processor: a run on another machine adds to the file.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, get_args
+
+from benchmarks.problems import Model
+from benchmarks.sides import EAGER, FUSED, KINDS, Unavailable, environment
+from benchmarks.step import PAUSE, TITLES, USUAL, cell, spread
+from experiments.sweep import cli
+from experiments.train import records
+
+PROG = "python -m benchmarks.loops"
+WARM = 3  # steps of a process before any is counted
+TRIAL = 10_000  # steps
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Options of the benchmark."""
+
+    models: tuple[Model, ...] = USUAL
+    """Which models."""
+    rounds: int = 9
+    """Rounds, in each of which every side runs once."""
+    seconds: float = 2.0
+    """Of each side in a round; at least two steps."""
+    sweep: bool = True
+    """Also the throughput of two processes of one thread each."""
+    out: Path | None = None
+    """A JSON file, to which this machine is added."""
+
+    def __post_init__(self) -> None:
+        if self.rounds < 3:
+            raise ValueError(f"--rounds: expected at least 3, got {self.rounds}")
+        if self.seconds <= 0.0:
+            raise ValueError(f"--seconds: expected more than 0, got {self.seconds}")
+        if not self.models:
+            raise ValueError(f"--models: expected one or more of {', '.join(get_args(Model))}")
+
+
+# --- one process ----------------------------------------------------------------------------------
+def serve(connection: Any, model: Model, name: str) -> None:
+    """Make a side, then run it for as long as the connection asks; answers (steps, seconds)."""
+    from benchmarks.problems import problem_of
+    from benchmarks.sides import make_side
+    from minigrad.memory import keep_memory
+
+    keep_memory()
+    try:
+        side = make_side(name, problem_of(model))
+    except Unavailable as reason:
+        connection.send(str(reason))
+        return
+    side.switch()
+    for _ in range(WARM):
+        side.step()
+    connection.send(None)
+    while (seconds := connection.recv()) is not None:
+        steps, start = 0, time.perf_counter()
+        while steps < 2 or time.perf_counter() - start < seconds:
+            float(side.step())  # as a loop that looks at its loss
+            steps += 1
+        connection.send((steps, time.perf_counter() - start))
+
+
+class Runner:
+    """A process that trains one side when it is told to."""
+
+    def __init__(self, model: Model, name: str, threads: int | None = None) -> None:
+        context = get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, model, name), daemon=True)
+        with threads_of(threads):
+            self.process.start()
+        theirs.close()
+
+    def ready(self) -> str | None:
+        """Wait until the side is warm. Why it cannot run here, else None."""
+        try:
+            return self.connection.recv()
+        except EOFError:
+            return "its process ended"
+
+    def begin(self, seconds: float) -> None:
+        self.connection.send(seconds)
+
+    def end(self) -> float:
+        """Milliseconds of a step, of those that were run since `begin`."""
+        steps, seconds = self.connection.recv()
+        return 1e3 * seconds / steps
+
+    def close(self) -> None:
+        if self.process.is_alive():
+            self.connection.send(None)
+        self.process.join()
+
+
+@contextmanager
+def threads_of(count: int | None) -> Iterator[None]:
+    """Processes that start here compute with so many threads; None: with all cores."""
+    before = {name: os.environ.get(name) for name in THREADS}
+    if count is not None:
+        os.environ.update(dict.fromkeys(THREADS, str(count)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+# --- rounds ---------------------------------------------------------------------------------------
+def rounds_of(
+    model: Model, settings: Settings, workers: int | None = None
+) -> dict[str, list[float]]:
+    """Milliseconds of a step by side, one number a round.
+
+    workers: so many processes of one thread each run a side at the same time. The number is then
+             the time in which one of all steps ends: that of a step divided by the processes.
+    """
+    count, threads = (1, None) if workers is None else (workers, 1)
+    names = [name for name, kind in KINDS[model].items() if not kind.compiled]
+    with ExitStack() as stack:
+        runners: dict[str, list[Runner]] = {}
+        for name in names:
+            made = [Runner(model, name, threads) for _ in range(count)]
+            for runner in made:
+                stack.callback(runner.close)
+            if problem := next(filter(None, [runner.ready() for runner in made]), None):
+                print(f"{model}: {name} is left out: {problem}", file=sys.stderr)
+            else:
+                runners[name] = made
+        times: dict[str, list[float]] = {name: [] for name in runners}
+        for n in range(settings.rounds):
+            order = list(runners)
+            for name in order[n % len(order) :] + order[: n % len(order)]:
+                time.sleep(PAUSE)  # until the threads of the side before have gone to sleep
+                for runner in runners[name]:
+                    runner.begin(settings.seconds)
+                each = [runner.end() for runner in runners[name]]
+                times[name].append(1.0 / sum(1.0 / ms for ms in each))
+    return times
+
+
+def ratios(times: Mapping[str, Sequence[float]], peer: str) -> dict[str, dict[str, float]]:
+    """Time of a peer divided by that of each side, round by round: median, first, last decile."""
+    if peer not in times:
+        return {}
+    return {
+        name: dict(
+            zip(
+                ("median", "low", "high"),
+                spread([a / b for a, b in zip(times[peer], own, strict=True)]).values(),
+                strict=True,
+            )
+        )
+        for name, own in times.items()
+    }
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """The record of one model as Markdown."""
+    times, eager, fused = record["times"], record["eager"], record["fused"]
+    head = [TITLES[record["model"]], "ms a step", "PyTorch eager / side"]
+    head += ["torch.nn.LSTM / side"] * bool(fused)
+    sweep = record.get("sweep") or {}
+    head += ["trials an hour", "of PyTorch's best"] * bool(sweep)
+    best = max((an_hour(ms) for name, ms in sweep.items() if "torch" in name.lower()), default=None)
+    rows = []
+    for name, own in times.items():
+        row = [name, f"{statistics.median(own):.2f}", with_range(eager.get(name))]
+        row += [with_range(fused.get(name))] * bool(fused)
+        if sweep:
+            trials = an_hour(sweep[name]) if name in sweep else None
+            share = trials / best if trials and best else None
+            row += [cell(trials, ".1f"), cell(share, ".2f")]
+        rows.append(row)
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def an_hour(times: Sequence[float]) -> float:
+    """Trials of `TRIAL` steps that end in an hour."""
+    return 3.6e6 / (statistics.median(times) * TRIAL)
+
+
+def with_range(ratio: Mapping[str, float] | None) -> str:
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})" if ratio else ""
+
+
+# --- the machine ----------------------------------------------------------------------------------
+def processor() -> dict[str, Any]:
+    """Name and widest vectors of the processor, in bits, as Linux tells them; else empty."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return {"processor": "unknown", "vector_bits": None}
+    found = dict(line.split("\t: ", 1) for line in text.splitlines() if "\t: " in line)
+    found = {name.strip(): value for name, value in found.items()}
+    flags = set(found.get("flags", "").split())
+    widths = {"avx512f": 512, "avx2": 256, "sse2": 128}
+    bits = next((width for flag, width in widths.items() if flag in flags), None)
+    return {"processor": found.get("model name", "unknown"), "vector_bits": bits}
+
+
+def add_machine(path: Path, entry: Mapping[str, Any]) -> None:
+    """Put an entry into a record, in place of an older one of this processor."""
+    machines = records.read_json(path, dict) if path.exists() else {}
+    records.write_json(path, {**machines, entry["environment"]["processor"]: entry})
+
+
+# --- the command ----------------------------------------------------------------------------------
+def main(args: Sequence[str] | None = None) -> int:
+    settings = cli.parse(Settings, args, prog=PROG, description=__doc__)
+    try:
+        if settings.out is not None:
+            records.fit_for_writing(settings.out.parent)
+    except OSError as error:
+        cli.fail(PROG, error)
+    measured_on = {**environment(), **processor()}
+    print(f"{measured_on['processor']}, vectors of {measured_on['vector_bits']} bits\n")
+    found = []
+    for model in settings.models:
+        times = rounds_of(model, settings)
+        record: dict[str, Any] = {
+            "model": model,
+            "times": times,
+            "eager": ratios(times, EAGER),
+            "fused": ratios(times, FUSED),
+        }
+        if settings.sweep:
+            record["sweep"] = rounds_of(model, settings, workers=2)
+        found.append(record)
+        print(table(record), end="\n\n", flush=True)
+    if settings.out is not None:
+        options = {k: v for k, v in asdict(settings).items() if k != "out"}
+        add_machine(
+            settings.out, {"settings": options, "environment": measured_on, "models": found}
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
