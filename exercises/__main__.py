@@ -107,7 +107,7 @@ def show(number: int, name: str, result: Report) -> None:
     right = [
         f"{f.what} {f.says}" if f.what == "speed" else f.what for f in result.findings if f.right
     ]
-    lines = ["right: " + ", ".join(right)] if right else []
+    lines = ["right: " + "; ".join(right)] if right else []
     for finding in result.findings:
         if not finding.right:
             lines.append(f"{finding.what}: {finding.says}")

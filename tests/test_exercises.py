@@ -227,7 +227,7 @@ def test_a_workbook_keeps_what_was_written(tmp_path: Path, capsys: pytest.Captur
     assert main(["start", str(folder)]) == 0
     assert "1 new files of 25" in capsys.readouterr().out
     assert main(["check", "16", "--folder", str(folder)]) == 0
-    assert "right: forward, gradient of x, second order, speed" in capsys.readouterr().out
+    assert "right: forward; gradient of x; second order; speed" in capsys.readouterr().out
     assert main(["check", "16", "7", "--folder", str(folder)]) == 1
     assert "7  unbroadcast                    to do: 1 place is open" in capsys.readouterr().out
 

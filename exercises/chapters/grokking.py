@@ -43,10 +43,8 @@ def seen_by_queries() -> Numbers:
         q, k = np.zeros((queries, 2)), np.zeros((keys, 2))
         visible = np.arange(keys) != 1
         masks |= {
-            f"{queries} queries, {keys} keys": attention.allowed_keys(q, k, None, True),
-            f"{queries} queries, {keys} keys, key 1 masked": attention.allowed_keys(
-                q, k, visible, True
-            ),
+            f"{queries} queries × {keys} keys": attention.allowed_keys(q, k, None, True),
+            f"{queries} × {keys}, key 1 masked": attention.allowed_keys(q, k, visible, True),
         }
     return masks
 
