@@ -21,9 +21,12 @@ import importlib
 import inspect
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from minigrad.kernel import Routine
 
 HOLE = "...  # your lines"
 SETUP = ("op", "Routine")  # the decorators that an exercise keeps
@@ -70,8 +73,8 @@ class Function:
 
     def imports(self) -> str:
         """Import statements for all names of the module that the function uses."""
-        used = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
-        modules: dict[str, set[str]] = {}  # whole modules have no names
+        used = set(reads(self.tree))
+        modules: dict[str, set[str]] = {"numpy as np": set()}  # whole modules have no names
         for node in ast.parse(inspect.getsource(self.module)).body:
             if isinstance(node, ast.Import | ast.ImportFrom):
                 for alias in node.names:
@@ -87,6 +90,19 @@ class Function:
             line = f"from {home} import {names}" if names else f"import {home}"
             lines[origin(home)].append(line)
         return "\n\n".join("\n".join(group) for group in lines.values() if group)
+
+    def given(self, places: Sequence[str]) -> list[str]:
+        """The library's functions that the lines taken out call: signature, and what each does."""
+        left = reads(definition(ast.parse(self.with_holes(places, ""))))
+        lines = []
+        for name in sorted(reads(self.tree) - left):
+            value = vars(self.module).get(name)
+            value = value.body if isinstance(value, Routine) else value
+            if inspect.isfunction(value) and value.__module__.partition(".")[0] in OURS:
+                arguments = ", ".join(inspect.signature(value).parameters)
+                about = (inspect.getdoc(value) or "").partition("\n")[0]
+                lines.append(f"{name}({arguments}){': ' if about else ''}{about}")
+        return lines
 
     def made_from(self, text: str) -> Any:
         """The object that `text`, a variant of this function, defines."""
@@ -132,6 +148,14 @@ def origin(module: str) -> int:
     """0 for Python's own modules, 1 for other libraries, 2 for this one."""
     top = module.split(" ")[0].partition(".")[0]
     return 0 if top in sys.stdlib_module_names else 2 if top in OURS else 1
+
+
+def reads(tree: ast.AST) -> Counter[str]:
+    """How often each name stands in a definition, but for those of its parameters."""
+    nodes = list(ast.walk(tree))
+    parameters = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    names = (node.id for node in nodes if isinstance(node, ast.Name))
+    return Counter(name for name in names if name not in parameters)
 
 
 def bound(node: ast.stmt) -> set[str]:
@@ -209,10 +233,9 @@ def replaced(text: str, spans: dict[Span, str]) -> str:
     return b"\n".join(lines).decode()
 
 
-def open_holes(text: str) -> int:
-    """How many holes a file still has. The dots in x[..., 0] and tuple[int, ...] are none."""
+def open_holes(text: str) -> list[int]:
+    """The lines of a file that have holes. The dots in x[..., 0] and tuple[int, ...] are none."""
     nodes = list(ast.walk(ast.parse(text)))
     inside = {n for node in nodes if isinstance(node, ast.Subscript) for n in ast.walk(node.slice)}
-    return sum(
-        isinstance(n, ast.Constant) and n.value is Ellipsis for n in nodes if n not in inside
-    )
+    holes = (n for n in nodes if isinstance(n, ast.Constant) and n.value is Ellipsis)
+    return sorted(n.lineno for n in holes if n not in inside)

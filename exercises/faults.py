@@ -29,10 +29,11 @@ def of_trace(got: Trace, right: Trace) -> str | None:
             "called twice, the pullback gives two results: it changes an array that it has saved, "
             "or a saved array was changed before it was used"
         )
-    if not got.linear:
+    ignores_g = any(same(got.numbers[name], right.with_ones[name]) for name in right.with_ones)
+    if not got.linear and not ignores_g:
         return (
-            "twice the incoming gradient does not give twice the result: a pullback multiplies by "
-            "g, it does not divide by it or square it"
+            "twice the incoming gradient does not give twice the result: is there a term without "
+            "g, a square of it, or a division by it?"
         )
     return None
 
@@ -73,13 +74,21 @@ def sentence(got: Any, right: Any, sizes: set[int] | frozenset[int] = frozenset(
     """
     if isinstance(got, str) or isinstance(right, str):
         return f"expected {right!r}, got {got!r}"
+    if got is None:
+        return "it is None: is there a return?"
+    if isinstance(got, list | tuple):
+        return f"expected an array or a number, got a {type(got).__name__}"
     got, right = np.asarray(got), np.asarray(right)
     if got.dtype.kind not in "fiub":
-        return f"expected numbers, got {got.dtype}; is something not returned?"
+        return f"expected numbers, got {got.dtype}"
+    if got.dtype != right.dtype and got.dtype.kind == right.dtype.kind == "f":
+        return f"it is {got.dtype}, and everything else {right.dtype}"
     if got.shape != right.shape:
         return of_shape(got, right)
     if np.isnan(got).any() and not np.isnan(right).any():
-        return f"it has NaN at {place(np.isnan(got))}"
+        return f"it has NaN; {where_they_differ(got, right)}"
+    if right.size == 1:
+        return where_they_differ(got, right)
     if same(got, -right):
         return "the sign is wrong: it is minus the right one"
     if k := common_factor(got, right):
@@ -133,19 +142,18 @@ def of_factor(k: float, sizes: set[int] | frozenset[int]) -> str:
             return f"it is {n} times the right one: a mean was forgotten (a sum over {n})"
         if np.isclose(k, 1.0 / n):
             return f"it is 1/{n} of the right one: a mean where a sum belongs"
-    return f"it is {k:.4g} times the right one"
+    digits = 4 if abs(k - 1.0) > 1e-3 else 9
+    return f"it is {k:.{digits}g} times the right one"
 
 
 def where_they_differ(got: Array, right: Array) -> str:
     wrong = ~np.isclose(got, right, rtol=1e-9, atol=1e-11, equal_nan=True)
-    at = place(wrong)
     index = tuple(int(i[0]) for i in np.nonzero(wrong))
+    a, b = got[index].item(), right[index].item()
+    digits = next((d for d in (6, 10) if f"{a:.{d}g}" != f"{b:.{d}g}"), 17)
+    values = f"expected {b:.{digits}g}, got {a:.{digits}g}"
+    if right.size == 1:
+        return values
     return (
-        f"{int(wrong.sum())} of {wrong.size} numbers are wrong; {at} expected "
-        f"{right[index]:.6g}, got {got[index]:.6g}"
+        f"{int(wrong.sum())} of {wrong.size} numbers are wrong, the first at {[*index]}: {values}"
     )
-
-
-def place(wrong: Array) -> str:
-    index = [int(i[0]) for i in np.nonzero(wrong)]
-    return f"the first, at {index}:" if index else "there:"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from unittest.mock import patch
@@ -21,6 +21,7 @@ from minigrad import graph
 from minigrad.kernel import Routine
 
 Numbers = dict[str, Any]  # arrays, or words, by what they are
+Arguments = Callable[[np.random.Generator], tuple[Any, ...]]
 
 
 class Probe(Protocol):
@@ -85,6 +86,24 @@ class Call:
         args = self.calls()
         return self.result(args, body_of(answer)(*args))
 
+    def untouched(self) -> Numbers:
+        """What the numbers are if the arguments stay as they are."""
+        return self.result(self.calls(), None)
+
+
+@dataclass(frozen=True)
+class Both:
+    """A function called by itself, and then a program that uses it."""
+
+    call: Call
+    program: Program
+
+    def __call__(self, function: Function, answer: Any) -> Numbers:
+        return {**self.call(function, answer), **self.program(function, answer)}
+
+    def untouched(self) -> Numbers:
+        return self.call.untouched()
+
 
 # --- ops ------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
@@ -93,15 +112,21 @@ class OpProbe:
 
     args:   made with a random generator.
     timing: larger arguments, on which the speed is measured.
+    cases:  by name, other arguments and options that must be right too.
     """
 
-    args: Callable[[np.random.Generator], tuple[Any, ...]]
-    timing: Callable[[np.random.Generator], tuple[Any, ...]]
+    args: Arguments
+    timing: Arguments
     options: dict[str, Any] = field(default_factory=dict)
     second_order: bool = True
+    cases: Mapping[str, tuple[Arguments, dict[str, Any]]] = field(default_factory=dict)
 
     def __call__(self, function: Function, answer: Any) -> Numbers:
-        return self.trace(answer).numbers
+        numbers = dict(self.trace(answer).numbers)
+        for name, (args, options) in self.cases.items():
+            trace = Trace.of(answer, args(np.random.default_rng(0)), options)
+            numbers |= {f"{what} {name}": value for what, value in trace.numbers.items()}
+        return numbers
 
     def trace(self, answer: Any) -> Trace:
         args = self.args(np.random.default_rng(0))
@@ -135,7 +160,7 @@ class Trace:
     @classmethod
     def of(cls, answer: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Trace:
         body, op = body_of(answer), getattr(answer, "op", None)
-        ys, pull = body(*args, **options)
+        ys, pull = pair(body(*args, **options))
         values = tuple(np.array(y) for y in (ys if type(ys) is tuple else (ys,)))
         names = [f"forward {i}" for i in range(len(values))] if len(values) > 1 else ["forward"]
         rng = np.random.default_rng(1)
@@ -165,6 +190,18 @@ class Trace:
             all(same(first[name], again[name]) for name in first),
             all(same(2.0 * again[name], double[name]) for name in first),
         )
+
+
+def pair(result: Any) -> tuple[Any, Any]:
+    """The value and the pullback that a body returned. TypeError that says what is missing."""
+    if result is None:
+        raise TypeError("nothing is returned: is there a return?")
+    if type(result) is not tuple or len(result) != 2:
+        raise TypeError("expected two things to be returned, the value and the pullback")
+    pulls = result[1] if type(result[1]) is tuple else (result[1],)
+    if not all(callable(p) or p is None for p in pulls):
+        raise TypeError("a pullback is a function of g, such as lambda g: 2.0 * g")
+    return result
 
 
 def parameters(body: Callable[..., Any]) -> list[str]:
@@ -204,5 +241,5 @@ def verdict(f: Any, *args: Any, order: int = 1) -> str:
     except mg.GradcheckError:
         return "refused"
     except Exception as error:
-        return f"raises {type(error).__name__}"
+        return f"raises {type(error).__name__}: {str(error)[:80]}"
     return "accepted"

@@ -44,6 +44,13 @@ def page(number: int, chapter: Chapter, exercise: Exercise, folder: Path = FOLDE
         part if part.startswith("    ") else textwrap.fill(" ".join(part.split()), WIDTH)
         for part in textwrap.dedent(exercise.task).strip().split("\n\n")
     )
+    function = exercise.function
+    given = [
+        textwrap.fill(line, WIDTH, subsequent_indent="    ")
+        for line in function.given(exercise.cuts)
+    ]
+    if given:
+        task += "\n\nGiven:\n\n" + "\n".join(given)
     head = f'''"""{number}. {exercise.name}
 
 Chapter {place} of docs/reading.md: {chapter.title}
@@ -55,7 +62,6 @@ Cut from {exercise.source}
     python -m exercises hint {number}
 """
 '''
-    function = exercise.function
     body = function.with_holes(exercise.cuts, exercise.says)
     return f"{head}\nfrom __future__ import annotations\n\n{function.imports()}\n\n\n{body}"
 

@@ -64,7 +64,8 @@ CHAPTER = Chapter(
             x has `shape`, y lacks the reduced axes, and n elements go into each mean. What is
             dy/dx_i? The gradient must have the shape of x again.
 
-            expand(g, shape, axes) gives g the reduced axes back, with length 1.
+            expand(g, shape, axes) gives g the reduced axes back, with length 1, and
+            np.broadcast_to(a, shape) repeats without a copy.
             """,
             hints=(
                 "Every x_i moves its mean by 1/n.",
@@ -76,6 +77,10 @@ CHAPTER = Chapter(
                 lambda rng: (rng.standard_normal((300, 300)), 1),
             ),
             mistakes={
+                "it is divided by the number of all elements, and must be by those of one mean": [
+                    ("g / builtins.max(n, 1)", "g / math.prod(shape)")
+                ],
+                "it is multiplied by n, and must be divided": [("g / builtins.max(n, 1)", "g * n")],
                 "this is the gradient of a sum: the division by n is missing": [
                     ("g / builtins.max(n, 1)", "g")
                 ],

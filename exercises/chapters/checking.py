@@ -100,10 +100,10 @@ CHAPTER = Chapter(
             cuts=["cs =", "u = random_like ... up, down", "numeric = probe ... numeric, analytic"],
             task="""
             Three places. First the cotangents `cs`, one tensor of random numbers for each output in
-            `ys` (random_like(y, rng)). Then, for argument x, a random direction of length eps: `up`
-            and `down` are x moved along it and against it. Last the two numbers to compare:
-            `numeric`, the difference quotient of probe(f, args, i, ..., cs), and `analytic`, what
-            the gradient g says.
+            `ys` (random_like(y, rng)). Then, for argument x, a random direction of small numbers,
+            random_like(x, rng) * eps: `up` and `down` are x moved along it and against it. Last the
+            two numbers to compare: `numeric`, the difference quotient of probe(f, args, i, ...,
+            cs), and `analytic`, what the gradient g says.
 
             Why both sides and not (p(x + u) - p(x)) / eps? Expand p to third order.
             """,
@@ -126,6 +126,13 @@ CHAPTER = Chapter(
                 "a quotient of one side is wrong by ε p''/2, so that right gradients are refused": [
                     ("up, down = x + u, x - u", "up, down = x + u, x")
                 ],
+                "nothing is divided by 2 eps: the two numbers are so small that the absolute "
+                "tolerance lets errors pass": [
+                    (
+                        "numeric, analytic = numeric / (2 * eps), analytic / (2 * eps)",
+                        "numeric, analytic = numeric, analytic",
+                    )
+                ],
                 "gradient and quotient are scaled differently, by 2": [
                     ("(g * (up.data - down.data)).sum()", "(g * u.data).sum()")
                 ],
@@ -140,8 +147,8 @@ CHAPTER = Chapter(
             A check is as good as its cases. Here an id may occur twice: write the pullback so that
             a row that was read in two places gets both gradients, and the row `padding_idx` none.
 
-            add_at(a, ids, g) adds g to the rows `ids` of a. What does a[ids] += g do in NumPy if an
-            id occurs twice?
+            add_at(a, ids, g) adds g to the rows `ids` of a, in place. What does a[ids] += g do in
+            NumPy if an id occurs twice?
             """,
             hints=(
                 "Start with zeros in the shape of weight.",
@@ -153,10 +160,29 @@ CHAPTER = Chapter(
                 lambda rng: (rng.standard_normal((5, 2)), np.array([[0, 3], [0, 2]]), 2),
                 lambda rng: (rng.standard_normal((100, 32)), rng.integers(0, 100, 3000)),
                 second_order=False,  # the padding row's is 0 by definition
+                cases={
+                    "without padding": (
+                        lambda rng: (rng.standard_normal((3, 2)), np.array([1, 1])),
+                        {},
+                    ),
+                    "with padding_idx 0": (
+                        lambda rng: (rng.standard_normal((3, 2)), np.array([0, 1]), 0),
+                        {},
+                    ),
+                },
             ),
             mistakes={
                 "an id that occurs twice gets one gradient: it was assigned, not added": [
                     ("add_at(gw, ids, g)", "gw[ids] = g")
+                ],
+                "without a padding_idx the whole gradient is set to 0": [
+                    ("if padding_idx is not None:\n            gw", "if True:\n            gw")
+                ],
+                "padding_idx = 0 is taken for none": [
+                    (
+                        "if padding_idx is not None:\n            gw",
+                        "if padding_idx:\n            gw",
+                    )
                 ],
                 "the padding row gets a gradient": [("gw[padding_idx] = 0.0", "pass")],
             },

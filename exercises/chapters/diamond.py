@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 import minigrad as mg
@@ -20,6 +22,11 @@ def diamond(a: mg.Tensor) -> mg.Tensor:
     return b * b + b
 
 
+def curve(x: mg.Tensor) -> mg.Tensor:
+    """eˣˣ + x: one way to x goes through other nodes, one does not."""
+    return mg.exp(x * x) + x
+
+
 def order_of_a_diamond() -> Numbers:
     """The nodes as `reachable` lists them, and the gradient that the walk then gives."""
     a = leaf(3.0)
@@ -36,6 +43,8 @@ def order_of_a_diamond() -> Numbers:
         "their numbers": np.array([node.number - oldest for node in nodes]),
         "gradient of 4a² + 2a at 3": gradient,
         "nodes of 16 diamonds": len(graph.reachable([x.node], None)),
+        "mg.grad of exp(x²) + x at 1, a walk with targets": mg.grad(curve)(1.0).numpy(),
+        "nodes of a product with a constant": len(graph.reachable([(leaf(2.0) * 3.0).node], None)),
     }
 
 
@@ -45,6 +54,12 @@ def gradients_that_meet() -> Numbers:
     diamond(a).backward()
     y = b + (c := leaf(5.0))
     (y + b).backward()
+    table, key, g = graph.Table(), leaf(0.0).node, np.ones(3)
+    table.add(key, g)
+    kept = table[key] is g
+    table.add(key, g)
+    own = table[key]
+    table.add(key, g)
     weight = mg.tensor(np.ones((2, 3)), requires_grad=True)
     (weight.sum() + (2.0 * weight).sum() + (3.0 * weight).sum()).backward()
     return {
@@ -52,7 +67,14 @@ def gradients_that_meet() -> Numbers:
         "gradient of b in (b + c) + b": b.grad.numpy(),
         "gradient of c in (b + c) + b": c.grad.numpy(),
         "gradient of what is used three times": weight.grad.numpy(),
+        "the first gradient is kept as it is, not copied": kept,
+        "the sum of two is added to in place": table[key] is own,
+        "second derivative of x⁴ + x² + x at 2": mg.grad(mg.grad(power_sum))(2.0).numpy(),
     }
+
+
+def power_sum(x: mg.Tensor) -> mg.Tensor:
+    return x * x * x * x + x * x + x
 
 
 def steps_of_a_walk() -> Numbers:
@@ -69,8 +91,17 @@ def steps_of_a_walk() -> Numbers:
     (row + np.ones((4, 3))).sum().backward()
     kept = diamond(b := leaf(3.0))
     kept.backward(retain_graph=True)
-    kept.backward()
+    with contextlib.suppress(RuntimeError):  # if the first one has freed it
+        kept.backward()
+    c, d = mg.tensor(np.ones(2), requires_grad=True), mg.tensor(np.ones(2), requires_grad=True)
+    ((s := c + d) + c).backward(mg.tensor(np.array([1.0, 2.0])))
+    rows = mg.tensor(np.ones((2, 2)), requires_grad=True)
+    mg.where(np.array([True, False]), rows[np.array([0, 0])], 2.0).sum().backward()
     return {
+        "gradient of d in (c + d) + c": d.grad.numpy(),
+        "gradient of c in (c + d) + c": c.grad.numpy(),
+        "the sum itself": s.detach().numpy(),
+        "arguments that have no gradient": rows.grad.numpy(),
         "gradient of 2 (4a² + 2a) at 3": a.grad.numpy(),
         "a second walk": again,
         "gradient of a repeated row": row.grad.numpy(),
@@ -89,7 +120,8 @@ CHAPTER = Chapter(
             task="""
             `seen` begins with the roots and `todo` lists nodes whose parents are still to be looked
             at. A parent is None where no gradient is wanted, and with targets no node older than
-            `oldest` matters. Collect every node once, then put them into the order of the walk.
+            `oldest` matters. Collect every node once, then put them into the order of the walk. The
+            filter for targets needs the oldest first, so the last line turns the order.
 
             Show first that an op's node always has a greater number than its parents' nodes. Why is
             the descending order of numbers then a topological order?
@@ -103,6 +135,16 @@ CHAPTER = Chapter(
             ),
             probe=Program(order_of_a_diamond),
             mistakes={
+                "the filter for targets needs the oldest first: turn the order at the end": [
+                    ("sorted(seen, key=NUMBER)", "sorted(seen, key=NUMBER, reverse=True)"),
+                    ("    order.reverse()\n", ""),
+                ],
+                "the oldest target itself is left out: >= oldest": [
+                    ("parent.number >= oldest", "parent.number > oldest")
+                ],
+                "a parent that wants no gradient is None, and has no number": [
+                    ("parent is not None and ", "")
+                ],
                 "the nodes come oldest first: the walk then visits a node before its gradient is "
                 "complete": [("    order.reverse()\n", "")],
             },
@@ -115,7 +157,10 @@ CHAPTER = Chapter(
             task="""
             A value that was used in several places gets several gradients. `add` adds one to what
             has arrived. An array that arrives may belong to another node as well (`a + b` passes
-            the same g to both), so it must not be written to; a sum that was made here may be.
+            the same g to both), so it must not be written to; a sum that was made here may be. Sums
+            of 0-d arrays are NumPy scalars, which nothing can write to: np.asarray makes arrays of
+            them. Within a higher derivative g is a Tensor: devices.is_array is False for it, and it
+            is never written to.
 
             Three cases: the entry is in `unshared`; there is an entry; there is none. In the last
             one, `new` says that nothing else refers to g.
@@ -168,6 +213,14 @@ CHAPTER = Chapter(
                 ],
                 "every walk frees the node, also one that is to keep the graph": [
                     ("if not keeping:", "if True:")
+                ],
+                "graphs are freed only where they are to be kept": [
+                    ("if not keeping:", "if keeping:")
+                ],
+                "each contribution is taken for a new array, so one that others use is added to in "
+                "place": [("checked(node, parent, c), new)", "checked(node, parent, c), True)")],
+                "a contribution replaces what has arrived before: table.add adds": [
+                    ("table.add(parent, checked(node, parent, c), new)", "table[parent] = c")
                 ],
                 "a contribution is passed on without `checked`: the sum over the broadcast axis "
                 "is missing": [("checked(node, parent, c)", "c")],

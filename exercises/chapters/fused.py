@@ -98,10 +98,14 @@ CHAPTER = Chapter(
             probe=OpProbe(
                 lambda rng: (rng.standard_normal((4, 5)),),
                 lambda rng: (rng.standard_normal((300, 300)),),
+                cases={"along axis 0": (lambda rng: (rng.standard_normal((4, 5)), 0), {})},
             ),
             mistakes={
                 "the second term is missing: raising one output lowers all others": [
                     ("y * (g - np.sum(g * y, axis=axis, keepdims=True))", "y * g")
+                ],
+                "the sum is over everything, and must be along the axis": [
+                    ("np.sum(g * y, axis=axis, keepdims=True)", "np.sum(g * y)")
                 ],
                 "the sum is of g, and must be of g y": [("np.sum(g * y,", "np.sum(g,")],
                 "the mean of g y is subtracted, and must be its sum": [
@@ -183,6 +187,9 @@ CHAPTER = Chapter(
             ),
             probe=Call(one_step, gradients_of_step),
             mistakes={
+                "what came from the next step is overwritten: dc += ..., both ways count": [
+                    ("    dc += tmp\n", "    dc[...] = tmp\n")
+                ],
                 "what reaches c through h is not added to dc": [("    dc += tmp\n", "")],
                 "dc is not multiplied by f at the end: c' was": [("    dc *= f\n", "")],
                 "the derivative of tanh is missing on the way from h to c: 1 - t²": [

@@ -101,7 +101,7 @@ def groks() -> str:
                     f"the others, after {step} steps {others:.0%} of the others "
                     f"({perf_counter() - start:.1f} s)."
                 )
-    raise AssertionError(f"after 2,000 steps {others:.0%} of the held-out sums are right, not 95 %")
+    raise AssertionError(f"after 2,000 steps {others:.1%} of the held-out sums are right, not 95 %")
 
 
 CHAPTER = Chapter(
@@ -198,6 +198,12 @@ CHAPTER = Chapter(
                 ),
                 lambda rng: tuple(rng.standard_normal((8, 64, 16)) for _ in range(3)),
                 options={"causal": True},
+                cases={
+                    "unmasked": (
+                        lambda rng: tuple(rng.standard_normal((2, n, 3)) for n in (4, 4, 4)),
+                        {},
+                    )
+                },
             ),
             mistakes={
                 "the softmax lacks its second term: Σ gp p is not subtracted": [
@@ -206,6 +212,12 @@ CHAPTER = Chapter(
                 "the softmax lacks its factor p": [("gs = gp * p", "gs = gp + 0.0")],
                 "gv = pᵀ g, but p is not transposed": [("product(mT(p), g)", "product(p, g)")],
                 "gk = gsᵀ q, but gs is not transposed": [("product(mT(gs), q)", "product(gs, q)")],
+                "the scale is applied twice: gs has it already": [
+                    (
+                        "product(gs, k), product(mT(gs), q)",
+                        "product(gs, k) * scale, product(mT(gs), q)",
+                    )
+                ],
                 "gq and gk are exchanged": [
                     ("product(gs, k), product(mT(gs), q)", "product(mT(gs), q), product(gs, k)")
                 ],

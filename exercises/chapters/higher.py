@@ -89,6 +89,7 @@ CHAPTER = Chapter(
             probe=OpProbe(
                 lambda rng: (rng.standard_normal((4, 5)),),
                 lambda rng: (rng.standard_normal((300, 300)),),
+                cases={"along axis 0": (lambda rng: (rng.standard_normal((4, 5)), 0), {})},
             ),
             mistakes={
                 "the sum over g is missing: every x_j moves every y_i": [

@@ -10,7 +10,7 @@ import numpy as np
 
 import minigrad as mg
 from exercises.exercise import Chapter, Exercise
-from exercises.probes import Call, Numbers, Program
+from exercises.probes import Both, Call, Numbers, Program
 from minigrad import optim
 
 STEPS = 4
@@ -86,12 +86,6 @@ def steps_of_adam() -> Numbers:
         )
         for name, (make, options) in kinds.items()
     }
-
-
-def adam(function: Any, answer: Any) -> Numbers:
-    """One update of arrays, and four steps of the optimizers with it."""
-    one = Call(lambda: one_update(0.0, 0.98), state_after)(function, answer)
-    return {**one, **Program(steps_of_adam)(function, answer)}
 
 
 def least_loss(make: Any, rates: Sequence[float]) -> tuple[float, float]:
@@ -210,7 +204,8 @@ CHAPTER = Chapter(
             task="""
             m is the running mean of g, v that of g². With g there: m = b1 m + (1 - b1) g, v = b2 v
             + (1 - b2) g², then p = keep p - rate m / (√v + eps). `keep` is 1 - lr wd for AdamW, so
-            the decay is of p before the step, and it is not divided by √v.
+            the decay is of p before the step, and it is not divided by √v. All in place: m, v and p
+            are written to (np.add(..., out=m), or m[...] = ...), grad is not.
 
             Show that m / (1 - b1^t) / (√(v / (1 - b2^t)) + ε) has this form: what are rate and eps
             then?
@@ -221,7 +216,7 @@ CHAPTER = Chapter(
                 "np.sqrt(v, out=s), add eps, divide m by it, times rate; p is multiplied by keep, "
                 "then reduced by s.",
             ),
-            probe=adam,
+            probe=Both(Call(lambda: one_update(0.0, 0.98), state_after), Program(steps_of_adam)),
             mistakes={
                 "v is the mean of g, and must be of g²": [
                     (
