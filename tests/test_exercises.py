@@ -15,8 +15,10 @@ from exercises.chapters import CHAPTERS, numbered
 from exercises.check import Report, check
 from exercises.cut import Function, find, open_holes
 from exercises.exercise import Exercise
+from minigrad.op import OPS
 
 ROOT = Path(__file__).parent.parent
+SOFTMAX, LINEAR, DIV, MEAN = 16, 9, 4, 8
 EXERCISES = [pytest.param(n, e, id=f"{n}-{e.name}") for n, (_, e) in numbered().items()]
 MISTAKES = [
     pytest.param(e, name, id=f"{n}-{name[:40]}")
@@ -71,6 +73,13 @@ def test_a_known_mistake_is_named(exercise: Exercise, name: str, tmp_path: Path)
     assert name in wrong(report).values()
 
 
+def test_an_op_of_an_exercise_is_none_of_the_library(tmp_path: Path):
+    before = dict(OPS)
+    exercise = numbered()[SOFTMAX][1]
+    answer(tmp_path, exercise, exercise.function.text)
+    assert before == OPS
+
+
 def test_the_library_is_itself_again_after_a_check(tmp_path: Path):
     exercise = numbered()[24][1]
     before = exercise.function.made_from  # the module's own op is looked at, not the copy
@@ -84,7 +93,6 @@ def test_the_library_is_itself_again_after_a_check(tmp_path: Path):
 
 
 # --- mistakes of any op ---------------------------------------------------------------------------
-SOFTMAX, LINEAR, DIV, MEAN = 16, 9, 4, 8
 RULE = "lambda g: y * (g - np.sum(g * y, axis=axis, keepdims=True))"
 
 
