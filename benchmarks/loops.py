@@ -14,27 +14,26 @@ A record keeps one entry a processor: a run on another machine adds to the file.
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_args
 
 from benchmarks.problems import Model
-from benchmarks.sides import EAGER, FUSED, KINDS, Unavailable, environment
-from benchmarks.step import PAUSE, TITLES, USUAL, cell, spread
-from experiments.sweep import cli
+from benchmarks.sides import EAGER, FUSED, KINDS, Unavailable, environment, processor
+from benchmarks.step import PAUSE, TITLES, USUAL, cell, markdown, spread
+from experiments.sweep import cli, processes
 from experiments.train import records
+from experiments.train.records import THREADS
 
 PROG = "python -m benchmarks.loops"
 WARM = 3  # steps of a process before any is counted
 TRIAL = 10_000  # steps
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -118,19 +117,9 @@ class Runner:
         self.process.join()
 
 
-@contextmanager
-def threads_of(count: int | None) -> Iterator[None]:
-    """Processes that start here compute with so many threads; None: with all cores."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    if count is not None:
-        os.environ.update(dict.fromkeys(THREADS, str(count)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+def threads_of(count: int | None) -> AbstractContextManager[None]:
+    """Processes that start inside compute with so many threads; None: as this one would."""
+    return processes.environment({} if count is None else dict.fromkeys(THREADS, str(count)))
 
 
 # --- rounds ---------------------------------------------------------------------------------------
@@ -171,13 +160,7 @@ def ratios(times: Mapping[str, Sequence[float]], peer: str) -> dict[str, dict[st
     if peer not in times:
         return {}
     return {
-        name: dict(
-            zip(
-                ("median", "low", "high"),
-                spread([a / b for a, b in zip(times[peer], own, strict=True)]).values(),
-                strict=True,
-            )
-        )
+        name: spread([a / b for a, b in zip(times[peer], own, strict=True)], "median")
         for name, own in times.items()
     }
 
@@ -199,8 +182,7 @@ def table(record: Mapping[str, Any]) -> str:
             share = trials / best if trials and best else None
             row += [cell(trials, ".1f"), cell(share, ".2f")]
         rows.append(row)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(head, rows)
 
 
 def an_hour(times: Sequence[float]) -> float:
@@ -212,36 +194,20 @@ def with_range(ratio: Mapping[str, float] | None) -> str:
     return f"{ratio['median']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f})" if ratio else ""
 
 
-# --- the machine ----------------------------------------------------------------------------------
-def processor() -> dict[str, Any]:
-    """Name and widest vectors of the processor, in bits, as Linux tells them; else empty."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return {"processor": "unknown", "vector_bits": None}
-    found = dict(line.split("\t: ", 1) for line in text.splitlines() if "\t: " in line)
-    found = {name.strip(): value for name, value in found.items()}
-    flags = set(found.get("flags", "").split())
-    widths = {"avx512f": 512, "avx2": 256, "sse2": 128}
-    bits = next((width for flag, width in widths.items() if flag in flags), None)
-    return {"processor": found.get("model name", "unknown"), "vector_bits": bits}
-
-
+# --- the command ----------------------------------------------------------------------------------
 def add_machine(path: Path, entry: Mapping[str, Any]) -> None:
     """Put an entry into a record, in place of an older one of this processor."""
     machines = records.read_json(path, dict) if path.exists() else {}
     records.write_json(path, {**machines, entry["environment"]["processor"]: entry})
 
 
-# --- the command ----------------------------------------------------------------------------------
 def main(args: Sequence[str] | None = None) -> int:
     settings = cli.parse(Settings, args, prog=PROG, description=__doc__)
-    try:
+    with cli.one_line(PROG):
         if settings.out is not None:
             records.fit_for_writing(settings.out.parent)
-    except OSError as error:
-        cli.fail(PROG, error)
-    measured_on = {**environment(), **processor()}
+    machine = processor()
+    measured_on = {**environment(), **machine, "processor": machine["processor"] or "unknown"}
     print(f"{measured_on['processor']}, vectors of {measured_on['vector_bits']} bits\n")
     found = []
     for model in settings.models:

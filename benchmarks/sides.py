@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -256,6 +257,18 @@ def check_agreement(sides: Sequence[Side], problem: Problem, steps: int = 3) -> 
                     f"{problem.model}: loss {n} of {sides[0].name} is {a:.7g}, that of "
                     f"{side.name} {b:.7g}: they do not compute the same"
                 )
+
+
+def processor() -> dict[str, Any]:
+    """Name and widest vectors of the processor, in bits, as Linux tells them; None elsewhere."""
+    path = Path("/proc/cpuinfo")
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = (line.partition(":") for line in text.splitlines())
+    found = {name.strip(): value.strip() for name, _, value in lines}
+    flags = found.get("flags", "").split()
+    widths = {"avx512f": 512, "avx2": 256, "sse2": 128}
+    bits = next((width for flag, width in widths.items() if flag in flags), None)
+    return {"processor": found.get("model name"), "vector_bits": bits}
 
 
 def environment() -> dict[str, Any]:

@@ -196,10 +196,10 @@ def rows(
     ]
 
 
-def spread(times: Sequence[float]) -> dict[str, float]:
-    """Median, first and last decile of the milliseconds."""
-    deciles = statistics.quantiles(times, n=10, method="inclusive")
-    return {"ms": statistics.median(times), "low": deciles[0], "high": deciles[-1]}
+def spread(values: Sequence[float], name: str = "ms") -> dict[str, float]:
+    """The median, under this name, and the first and last decile."""
+    tenths = statistics.quantiles(values, n=10, method="inclusive")
+    return {name: statistics.median(values), "low": tenths[0], "high": tenths[-1]}
 
 
 def floor_row(
@@ -224,16 +224,18 @@ def table(record: Mapping[str, Any]) -> str:
     }
     if record["model"] != "lstm":
         del columns["torch.nn.LSTM / side"]
-    lines = [list(columns), ["---"] * len(columns)]
-    lines += [[text(row) for text in columns.values()] for row in record["sides"]]
+    rows = [[text(row) for text in columns.values()] for row in record["sides"]]
     floors = [
         f"- {row['side']}: {row['ms']:.1f} ms ({row['low']:.1f}–{row['high']:.1f}) for "
         f"{row['gflop']:.2f} GFLOP, {row['gflop_a_second']:.0f} GFLOP/s"
         for row in record["floors"]
     ]
-    return "\n".join(
-        [*(f"| {' | '.join(line)} |" for line in lines), "", "Only the matrix products:", *floors]
-    )
+    return "\n".join([markdown(list(columns), rows), "", "Only the matrix products:", *floors])
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
 
 
 def cell(value: float | None, style: str) -> str:
@@ -258,11 +260,9 @@ def tiny_ops() -> dict[str, float]:
 # --- the command ----------------------------------------------------------------------------------
 def main(args: Sequence[str] | None = None) -> int:
     settings = cli.parse(Settings, args, prog=PROG, description=__doc__)
-    try:
+    with cli.one_line(PROG):
         if settings.out is not None:
             records.fit_for_writing(settings.out.parent)
-    except OSError as error:
-        cli.fail(PROG, error)
     if settings.keep_memory:
         keep_memory()
     measured_on = environment()

@@ -11,7 +11,6 @@ It also times one head of longer and longer sequences, without the loops, in a q
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +27,7 @@ from benchmarks.attention import arrays, compiled, loops, tables
 from benchmarks.attention.agreement import same
 from benchmarks.attention.tables import PASSES
 from benchmarks.attention.work import TILE, work
-from benchmarks.sides import BenchmarkError, environment
+from benchmarks.sides import BenchmarkError, environment, processor
 from experiments.sweep import cli
 from experiments.train import records
 from minigrad import device as devices
@@ -176,7 +175,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         if (which, form) in times:
             row["ms"] = 1e3 * times[which, form]
         rows.append(row)
-    return {"processor": processor(), "rates": rate, "rows": rows, "longer": longer}
+    return {"processor": processor()["processor"], "rates": rate, "rows": rows, "longer": longer}
 
 
 def longer_row(T: int, settings: Settings) -> dict[str, Any]:
@@ -184,14 +183,6 @@ def longer_row(T: int, settings: Settings) -> dict[str, Any]:
     heads, turns = draw(1, T, settings.width), -(-settings.turns // 4)
     times = times_of(("NumPy", "compiled"), heads, turns)
     return {"T": T} | {f"{form}, {which}": 1e3 * took for (which, form), took in times.items()}
-
-
-def processor() -> str | None:
-    """The name that Linux gives it; None elsewhere."""
-    path = Path("/proc/cpuinfo")
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    name = re.search(r"^model name\s*: (.*)$", text, flags=re.MULTILINE)
-    return name[1] if name else None
 
 
 def main(args: Sequence[str] | None = None) -> int:

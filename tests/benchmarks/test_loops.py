@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 import minigrad as mg
-from benchmarks import loops, problems
+from benchmarks import loops, problems, sides
 from benchmarks.sides import EAGER, FUSED
 
 
@@ -112,7 +112,7 @@ def test_threads_are_set_for_processes_that_start_and_put_back(monkeypatch):
 
 
 def test_the_processor_is_named():
-    found = loops.processor()
+    found = sides.processor()
     assert found["processor"]
     assert found["vector_bits"] in (None, 128, 256, 512)
 
