@@ -13,6 +13,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
+import numpy as np
+
 from exercises import faults
 from exercises.cut import open_holes
 from exercises.exercise import Exercise
@@ -130,7 +132,9 @@ def judge(exercise: Exercise, answer: Any) -> Iterator[Finding]:
         raise got["raised"]
     wrong = [name for name in right if name not in got or not same(got[name], right[name])]
     named = mistake(exercise, got) if wrong else None
-    yield from general(probe, answer, library) if isinstance(probe, OpProbe) else ()
+    traces = [probe.trace(x) for x in (answer, library)] if isinstance(probe, OpProbe) else []
+    if traces and (says := faults.of_trace(*traces)):
+        yield Finding("pullback", False, says)
     untouched = probe.untouched() if isinstance(probe, Call | Both) else {}
     for name in right:
         if name not in wrong:
@@ -141,8 +145,7 @@ def judge(exercise: Exercise, answer: Any) -> Iterator[Finding]:
             yield Finding(name, False, "there is none")
         elif name in untouched and same(got[name], untouched[name]):
             yield Finding(name, False, "it is as it was before: write into the array, a[...] = ...")
-        elif isinstance(probe, OpProbe) and name in probe.trace(library).with_ones:
-            traces = probe.trace(answer), probe.trace(library)
+        elif traces and name in traces[1].with_ones:
             yield Finding(name, False, faults.of_gradient(name, *traces))
         else:
             yield Finding(name, False, faults.sentence(got[name], right[name]))
@@ -186,14 +189,7 @@ def mistake(exercise: Exercise, got: Numbers) -> str | None:
     return None
 
 
-def general(probe: OpProbe, answer: Any, library: Any) -> Iterator[Finding]:
-    if says := faults.of_trace(probe.trace(answer), probe.trace(library)):
-        yield Finding("pullback", False, says)
-
-
 def second_order(probe: OpProbe, answer: Any) -> Finding:
-    import numpy as np
-
     args = probe.args(np.random.default_rng(2))
 
     def op(*variables: Any) -> Any:
@@ -205,8 +201,7 @@ def second_order(probe: OpProbe, answer: Any) -> Finding:
         "second order",
         False,
         "the first derivative is right, its derivative is not: the body runs again on tensors "
-        "for it, "
-        "so every step must be an op (no out=, no float(), no .data)",
+        "for it, so every step must be an op (no out=, no float(), no .data)",
     )
 
 
@@ -232,6 +227,5 @@ def speed(exercise: Exercise, answer: Any, library: Any) -> Finding:
         "speed",
         False,
         f"{ratio:.0f} times the library's time: is something visited many times, or is there a "
-        "loop "
-        "over single elements?",
+        "loop over single elements?",
     )

@@ -167,12 +167,12 @@ def bound(node: ast.stmt) -> set[str]:
 
 
 # --- holes ----------------------------------------------------------------------------------------
-def holes(function: Function, tree: Definition, place: str) -> Iterator[tuple[Span, str]]:
+def holes(function: Function, tree: Definition, place: str) -> list[tuple[Span, str]]:
     """Spans of the text, and what takes the place of each. LookupError if there is none."""
     found = list(spans(function.text, tree, place))
     if not found:
         raise LookupError(f"{function.name} has no {place!r} to take out")
-    yield from found
+    return found
 
 
 def spans(text: str, tree: Definition, place: str) -> Iterator[tuple[Span, str]]:
@@ -184,31 +184,33 @@ def spans(text: str, tree: Definition, place: str) -> Iterator[tuple[Span, str]]
     elif place.startswith("def "):
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef) and node.name == place[4:]:
-                yield (*span_of(node.body[0])[:2], *span_of(node.body[-1])[2:]), HOLE
+                yield span_of(node.body[0], node.body[-1]), HOLE
     else:
         start, _, end = place.partition(" ... ")
         for block in blocks(tree):
-            yield from runs(text, block, start, end)
+            yield from ((span_of(*ends), HOLE) for ends in runs(text, block, start, end))
 
 
-def runs(text: str, block: list[ast.stmt], start: str, end: str) -> Iterator[tuple[Span, str]]:
-    """Of one block, the statements from each with `start` to the next with `end`, or neighbours."""
-    first = last = None
-    for node in block:
-        said = ast.get_source_segment(text, node) or ""
-        begins = said.startswith(start)
-        if first is None and begins:
-            first = last = node
-        elif first is not None and (end or begins):
-            last = node
-        elif first is not None and last is not None:
-            yield (*span_of(first)[:2], *span_of(last)[2:]), HOLE
-            first = None
-        if first is not None and end and said.startswith(end):
-            yield (*span_of(first)[:2], *span_of(node)[2:]), HOLE
-            first = None
-    if first is not None and last is not None and not end:
-        yield (*span_of(first)[:2], *span_of(last)[2:]), HOLE
+def runs(
+    text: str, block: list[ast.stmt], start: str, end: str
+) -> Iterator[tuple[ast.stmt, ast.stmt]]:
+    """First and last of the statements from one with `start` to the next with `end`.
+
+    Without an `end`, neighbours that all begin with `start` are one run.
+    """
+    said = [ast.get_source_segment(text, node) or "" for node in block]
+    i = 0
+    while i < len(block):
+        last = i if said[i].startswith(start) else None
+        if last is not None and end:
+            last = next((j for j in range(i, len(block)) if said[j].startswith(end)), None)
+        elif last is not None:
+            while last + 1 < len(block) and said[last + 1].startswith(start):
+                last += 1
+        if last is not None:
+            yield block[i], block[last]
+            i = last
+        i += 1
 
 
 def blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
@@ -220,8 +222,10 @@ def blocks(tree: ast.AST) -> Iterator[list[ast.stmt]]:
                 yield block
 
 
-def span_of(node: Any) -> Span:
-    return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset
+def span_of(first: Any, last: Any = None) -> Span:
+    """Of one node, or from one to another."""
+    last = first if last is None else last
+    return first.lineno, first.col_offset, last.end_lineno, last.end_col_offset
 
 
 def replaced(text: str, spans: dict[Span, str]) -> str:

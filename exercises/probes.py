@@ -61,7 +61,7 @@ def body_of(answer: Any) -> Callable[..., Any]:
 class Program:
     """A program that uses the library, with the answer in place.
 
-    program: returns numbers by name; what it raises is one of them, under "raised".
+    program: returns numbers by name.
     """
 
     program: Callable[[], Numbers]

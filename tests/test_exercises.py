@@ -313,3 +313,10 @@ def test_a_page_lists_what_its_lines_call(tmp_path: Path):
     assert "Given:" in page
     assert "shaped(x, shape)" in page
     assert "column_sum(" in page
+
+
+def test_a_gradient_that_is_not_there_is_named(tmp_path: Path):
+    exercise = numbered()[LINEAR][1]
+    change = ("        lambda g: column_sum(shaped(g, flat)),\n", "        None,\n")
+    found = wrong(answer(tmp_path, exercise, exercise.function.with_mistake([change])))
+    assert found == {"gradient of bias": "there is none"}
