@@ -1,7 +1,8 @@
 """CPU kernels: loops over float32 arrays, compiled by Numba and run on all cores.
 
 Read `compiled` first (how a loop becomes a kernel), then `functions` (tanh and exp that the
-compiler can vectorize), `blas` (matrix products within a loop), and any kernel.
+compiler can vectorize), `rows` (loops that kernels share), `blas` (matrix products within a loop),
+and any kernel.
 """
 
 from kernels.cpu import (

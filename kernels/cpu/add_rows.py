@@ -11,15 +11,10 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
+from kernels.cpu.compiled import compiled, parts_for, rows_of, share, unfit
+from kernels.cpu.rows import add_to
 from minigrad.indices import add_rows
 from minigrad.kernel import Declined, kernel
-
-
-@inner
-def add_to(y, x):
-    for j in range(y.size):
-        y[j] += x[j]
 
 
 @compiled("void(f4[:, ::1], i8[::1], f4[:, ::1], i8)")

@@ -1,38 +1,41 @@
 """scaled_dot_product_attention, one head of one sequence at a time, so that it fits in the cache.
 
 The equations are those of `minigrad.ops.attention`. q, k and v are views of the one product that
-computes them, (B, T, heads, d) in memory, and so is the result. To avoid transposed copies, arrays
-are passed as an address and the strides of their first three axes.
+computes them, (B, T, heads, d) in memory, and so is the result: BLAS reads and writes the rows of a
+head where they are, at an address and a distance between rows.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numba import carray, prange, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.cpu.blas import AS_IS, ROW_MAJOR, TRANSPOSED, sgemm
-from kernels.cpu.compiled import compiled, inner, parts_for, share, unfit
-from kernels.cpu.functions import exp, greatest
+from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
+from kernels.cpu.functions import greatest
+from kernels.cpu.rows import add_to, dot, exponentials
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
+from minigrad.ops.attention import alibi_bias, check_mask, scale_of
 
 ZERO, ONE = np.float32(0.0), np.float32(1.0)
-TINY = 1 << 13  # multiplications; for fewer, loops are faster than a call of BLAS
 MINUS_INF = np.float32(-np.inf)
+ITEM = 4  # bytes of a float32
+NOTHING = np.empty((0, 0, 0, 0), np.float32)
 
 
 # --- rows at any address ----------------------------------------------------------------------
 @intrinsic
-def pointer(typing, address):  # an integer as a pointer
-    def build(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+def pointer(typing, address):  # an integer as a pointer to float32
+    result = types.CPointer(types.float32)
 
-    return types.voidptr(address), build
+    def build(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(result))
+
+    return result(address), build
 
 
 @inner
@@ -41,118 +44,24 @@ def row_at(address, size):
 
 
 @inner
-def copy(a, b):
-    for j in range(a.size):
-        b[j] = a[j]
+def head(layout, b, h):
+    """One head of one sequence, as a pointer. layout: see `layout`."""
+    address, sb, sh, _ = layout
+    return pointer(address + b * sb + h * sh)
 
 
 @inner
-def read(layout, b, h, matrix):
-    """Copy one head of one sequence to `matrix` (T, d). layout: address, strides of b, h and t."""
-    address, sb, sh, st = layout
-    for t in range(matrix.shape[0]):
-        copy(row_at(address + b * sb + h * sh + t * st, matrix.shape[1]), matrix[t])
-
-
-@inner
-def write(matrix, layout, b, h):
-    address, sb, sh, st = layout
-    for t in range(matrix.shape[0]):
-        copy(matrix[t], row_at(address + b * sb + h * sh + t * st, matrix.shape[1]))
-
-
-# --- products -----------------------------------------------------------------------------------
-@inner
-def dot(x, y):
-    total = ZERO
-    for j in range(x.size):
-        total += x[j] * y[j]
-    return total
-
-
-@inner
-def add_multiple(c, x, y):
-    for j in range(y.size):
-        y[j] += c * x[j]
-
-
-@inner
-def a_bt(a, b, scale, c):
-    """c = scale a bᵀ"""
-    (n, k), m = a.shape, b.shape[0]
-    if n * m * k <= TINY:
-        for i in range(n):
-            for j in range(m):
-                c[i, j] = dot(a[i], b[j]) * scale
-    else:
-        sgemm(
-            ROW_MAJOR,
-            AS_IS,
-            TRANSPOSED,
-            n,
-            m,
-            k,
-            scale,
-            a.ctypes,
-            k,
-            b.ctypes,
-            k,
-            ZERO,
-            c.ctypes,
-            m,
-        )
-
-
-@inner
-def a_b(a, b, scale, c):
-    """c = scale a b"""
-    (n, k), m = a.shape, b.shape[1]
-    if n * m * k <= TINY:
-        for i in range(n):
-            c[i, :] = ZERO
-            for j in range(k):
-                add_multiple(scale * a[i, j], b[j], c[i])
-    else:
-        sgemm(ROW_MAJOR, AS_IS, AS_IS, n, m, k, scale, a.ctypes, k, b.ctypes, m, ZERO, c.ctypes, m)
-
-
-@inner
-def at_b(a, b, scale, c):
-    """c = scale aᵀ b"""
-    (k, n), m = a.shape, b.shape[1]
-    if n * m * k <= TINY:
-        c[:, :] = ZERO
-        for j in range(k):
-            for i in range(n):
-                add_multiple(scale * a[j, i], b[j], c[i])
-    else:
-        sgemm(
-            ROW_MAJOR,
-            TRANSPOSED,
-            AS_IS,
-            n,
-            m,
-            k,
-            scale,
-            a.ctypes,
-            n,
-            b.ctypes,
-            m,
-            ZERO,
-            c.ctypes,
-            m,
-        )
+def product(flip_a, flip_b, n, m, k, scale, a, lda, b, ldb, c, ldc):
+    """c (n, m) = scale a b, of a (n, k) and b (k, m), or of transposed ones."""
+    sgemm(ROW_MAJOR, flip_a, flip_b, n, m, k, scale, a, lda, b, ldb, ZERO, c, ldc)
 
 
 # --- softmax ------------------------------------------------------------------------------------
 @inner
-def exponentials(x, top):
-    """x = e^(x - top), in place. Returns the sum."""
-    total = ZERO
-    for j in range(x.size):
-        x[j] = exp(x[j] - top)
-        total += x[j]
-    return total
+def add_bias(scores, bias):
+    """scores += bias; -inf also hides a score that is NaN."""
+    for j in range(scores.size):
+        scores[j] = MINUS_INF if bias[j] == MINUS_INF else scores[j] + bias[j]
 
 
 @inner
@@ -182,65 +91,65 @@ def softmax_backward(p, gp):
 LAYOUT = "UniTuple(i8, 4)"
 
 
-@compiled(f"void({LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT}, i8, i8, f4, b1, f4[:, :, :, ::1], i8)")
-def heads_forward(q_at, k_at, v_at, y_at, d, e, scale, causal, p, parts):
-    """Fills y and the weights p (B, H, T, S)."""
+@compiled(
+    f"void({LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT}, i8, i8, f4, b1, b1,"
+    "f4[:, :, :, ::1], i8)"
+)
+def heads_forward(q_at, k_at, v_at, bias_at, y_at, d, e, scale, biased, causal, p, parts):
+    """Fills y and the weights p (B, H, T, S). The bias is read only if `biased`."""
     batch, heads, queries, keys = p.shape
+    q_step, k_step, v_step, y_step = q_at[3], k_at[3], v_at[3], y_at[3]
     for part in prange(parts):
         low, high = share(batch * heads, parts, part)
-        q, k = np.empty((queries, d), np.float32), np.empty((keys, d), np.float32)
-        v, y = np.empty((keys, e), np.float32), np.empty((queries, e), np.float32)
         for item in range(low, high):
             b, h = item // heads, item % heads
-            read(q_at, b, h, q)
-            read(k_at, b, h, k)
-            read(v_at, b, h, v)
-            weights = p[b, h]
-            a_bt(q, k, scale, weights)
+            weights, at = p[b, h], p[b, h].ctypes
+            q, k, v, y = head(q_at, b, h), head(k_at, b, h), head(v_at, b, h), head(y_at, b, h)
+            product(AS_IS, TRANSPOSED, queries, keys, d, scale, q, q_step, k, k_step, at, keys)
             for t in range(queries):
+                if biased:
+                    place = bias_at[0] + b * bias_at[1] + h * bias_at[2] + t * bias_at[3]
+                    add_bias(weights[t], row_at(place, keys))
                 softmax(weights[t], max(0, t + 1 + keys - queries) if causal else keys)
-            a_b(weights, v, ONE, y)
-            write(y, y_at, b, h)
+            product(AS_IS, AS_IS, queries, e, keys, ONE, at, keys, v, v_step, y, y_step)
 
 
 @compiled(
     f"void({LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT}, {LAYOUT},"
-    "i8, i8, f4, f4[:, :, :, ::1], i8)"
+    "i8, i8, f4, f4[:, :, :, ::1], f4[:, :, :, ::1], i8)"
 )
-def heads_backward(q_at, k_at, v_at, g_at, gq_at, gk_at, gv_at, d, e, scale, p, parts):
+def heads_backward(q_at, k_at, v_at, g_at, gq_at, gk_at, gv_at, d, e, scale, p, g_p, parts):
+    """Fills the gradients. g_p, that of the weights, is (B, H, T, S) or empty."""
     batch, heads, queries, keys = p.shape
     for part in prange(parts):
         low, high = share(batch * heads, parts, part)
-        q, k = np.empty((queries, d), np.float32), np.empty((keys, d), np.float32)
-        v, g = np.empty((keys, e), np.float32), np.empty((queries, e), np.float32)
-        gk, scores = np.empty((keys, d), np.float32), np.empty((queries, keys), np.float32)
+        scores = np.empty((queries, keys), np.float32)
         for item in range(low, high):
             b, h = item // heads, item % heads
-            read(q_at, b, h, q)
-            read(k_at, b, h, k)
-            read(v_at, b, h, v)
-            read(g_at, b, h, g)
-            weights = p[b, h]
-            a_bt(g, v, ONE, scores)
-            at_b(weights, g, ONE, v)
-            write(v, gv_at, b, h)
+            weights, at, gs = p[b, h], p[b, h].ctypes, scores.ctypes
+            q, k, v, g = head(q_at, b, h), head(k_at, b, h), head(v_at, b, h), head(g_at, b, h)
+            gq, gk, gv = head(gq_at, b, h), head(gk_at, b, h), head(gv_at, b, h)
+            product(AS_IS, TRANSPOSED, queries, keys, e, ONE, g, g_at[3], v, v_at[3], gs, keys)
+            product(TRANSPOSED, AS_IS, keys, e, queries, ONE, at, keys, g, g_at[3], gv, gv_at[3])
             for t in range(queries):
+                if g_p.size:
+                    add_to(scores[t], g_p[b, h, t])
                 softmax_backward(weights[t], scores[t])
-            at_b(scores, q, scale, gk)
-            write(gk, gk_at, b, h)
-            a_b(scores, k, scale, q)
-            write(q, gq_at, b, h)
+            product(TRANSPOSED, AS_IS, keys, d, queries, scale, gs, keys, q, q_at[3], gk, gk_at[3])
+            product(AS_IS, AS_IS, queries, d, keys, scale, gs, keys, k, k_at[3], gq, gq_at[3])
 
 
 # --- the op -------------------------------------------------------------------------------------
 def layout(x: Any) -> tuple[int, int, int, int]:
-    """The address of x (B, H, T, d) and the strides of its first three axes, in bytes."""
-    return x.ctypes.data, *x.strides[:3]
+    """Address of x (B, H, T, d), bytes between sequences, between heads; floats between rows."""
+    return x.ctypes.data, *x.strides[:2], x.strides[2] // ITEM
 
 
 def with_rows(x: Any) -> Any:
-    """x if its last axis is contiguous, else a copy."""
-    return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
+    """x if BLAS can read its rows where they are, else a copy."""
+    step = x.strides[-2]
+    fits = x.strides[-1] == ITEM and step % ITEM == 0 and step >= ITEM * x.shape[-1]
+    return x if fits else np.ascontiguousarray(x)
 
 
 def empty(batch: int, heads: int, length: int, d: int) -> Any:
@@ -248,25 +157,17 @@ def empty(batch: int, heads: int, length: int, d: int) -> Any:
     return np.empty((batch, length, heads, d), np.float32).swapaxes(1, 2)
 
 
-def with_replicas(q: Any, k: Any, v: Any, causal: bool, scale: float | None) -> Any:
-    """Attention of (R, B, H, T, d), computed as one batch of R B."""
-    if not q.shape[:2] == k.shape[:2] == v.shape[:2]:
-        return Declined("not (R, B, H, T, d)")
-    count = q.shape[0] * q.shape[1]
-    flat = [x.reshape(count, *x.shape[2:]) for x in (q, k, v)]
-    result = scaled_dot_product_attention(*flat, causal=causal, scale=scale)
-    if isinstance(result, Declined):
-        return result
-    y, pull = result
+def bias_of(q: Any, k: Any, mask: Any, alibi: bool) -> Any:
+    """What a boolean mask and ALiBi add to the scores, or None."""
+    bias = None if mask is None else np.where(mask, ZERO, MINUS_INF)
+    if not alibi:
+        return bias
+    return alibi_bias(q, k) if bias is None else bias + alibi_bias(q, k)
 
-    def unflattened(x: Any) -> Any:
-        return x.reshape(*q.shape[:2], *x.shape[1:])
 
-    def pull_replicas(g: Any) -> tuple[Any, ...]:
-        gq, gk, gv, _ = pull(g.reshape(count, *g.shape[2:]))
-        return unflattened(gq), unflattened(gk), unflattened(gv), None
-
-    return unflattened(y), pull_replicas
+def flat(x: Any, axes: int) -> Any:
+    """x with all but its last axes as one."""
+    return x.reshape(-1, *x.shape[x.ndim - axes :])
 
 
 @kernel(ops.scaled_dot_product_attention, device="cpu")
@@ -283,29 +184,36 @@ def scaled_dot_product_attention(
 ) -> Any:
     if why := unfit(q, k, v):
         return why
-    if mask is not None or alibi:
-        return Declined("a mask" if mask is not None else "alibi")
-    if return_weights:
-        return Declined("weights asked for")
-    if q.ndim == k.ndim == v.ndim == 5:
-        return with_replicas(q, k, v, causal, scale)
-    if not q.ndim == k.ndim == v.ndim == 4 or not q.shape[:2] == k.shape[:2] == v.shape[:2]:
+    if mask is not None and (not isinstance(mask, np.ndarray) or mask.dtype.kind != "b"):
+        return Declined("a mask of numbers")
+    if not q.ndim == k.ndim == v.ndim >= 3 or not q.shape[:-2] == k.shape[:-2] == v.shape[:-2]:
         return Declined("not (B, H, T, d)")
-    if q.shape[-1] != k.shape[-1] or k.shape[2] != v.shape[2] or not (q.size and v.size):
+    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or not (q.size and v.size):
         return Declined("shapes")
-    q, k, v = (with_rows(x) for x in (q, k, v))
-    (batch, heads, queries, d), (keys, e) = q.shape, v.shape[2:]
-    scale = 1.0 / math.sqrt(d) if scale is None else scale
+    *lead, queries, keys, e = *q.shape[:-1], *v.shape[-2:]
+    shape = *lead, queries, keys
+    check_mask(mask, shape)
+    bias, at = bias_of(q, k, mask, alibi), (0, 0, 0, 0)
+    if bias is not None:
+        bias = flat(np.broadcast_to(bias, shape), 3)
+        bias = bias if bias.strides[-1] == ITEM else np.ascontiguousarray(bias)
+        at = bias.ctypes.data, *bias.strides[:3]
+    q, k, v = (with_rows(flat(x, 3)) for x in (q, k, v))
+    batch, heads, _, d = q.shape
+    scale = scale_of(q) if scale is None else scale
     p = np.empty((batch, heads, queries, keys), np.float32)
     y = empty(batch, heads, queries, e)
     parts = min(parts_for(q.size + v.size + p.size), batch * heads)
-    heads_forward(layout(q), layout(k), layout(v), layout(y), d, e, scale, causal, p, parts)
+    inputs = layout(q), layout(k), layout(v)
+    heads_forward(*inputs, at, layout(y), d, e, scale, bias is not None, causal, p, parts)
 
     def pull(g: Any) -> tuple[Any, ...]:
-        g = with_rows(g)
+        g, g_p = g if return_weights else (g, NOTHING)
+        g = with_rows(flat(g, 3))
         grads = empty(*q.shape), empty(*k.shape), empty(*v.shape)
-        inputs = layout(q), layout(k), layout(v)
-        heads_backward(*inputs, layout(g), *map(layout, grads), d, e, scale, p, parts)
-        return *grads, None
+        g_p = rows_of(g_p.reshape(p.shape)) if g_p.size else g_p
+        heads_backward(*inputs, layout(g), *map(layout, grads), d, e, scale, p, g_p, parts)
+        return *(x.reshape(*lead, *x.shape[2:]) for x in grads), None
 
-    return y, pull
+    y = y.reshape(*lead, queries, e)
+    return ((y, p.reshape(shape)) if return_weights else y), pull

@@ -9,6 +9,7 @@ from numba import prange
 
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
 from kernels.cpu.functions import exp, greatest
+from kernels.cpu.rows import multiple, multiplied
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.loss import class_weights
@@ -26,12 +27,6 @@ def exponentials(x, top, p):
     return total
 
 
-@inner
-def multiplied(x, factor, y):
-    for j in range(x.size):
-        y[j] = x[j] * factor
-
-
 @compiled("void(f4[:, ::1], i8[::1], f4[:, ::1], f4[::1], i8)")
 def rows_forward(x, target, p, loss, parts):
     """p = softmax(x) and the loss -log p[target] of each row; rows with target -1 are skipped."""
@@ -43,21 +38,21 @@ def rows_forward(x, target, p, loss, parts):
                 continue
             top = greatest(x[i])
             total = exponentials(x[i], top, p[i])
-            multiplied(p[i], ONE / total, p[i])
+            multiplied(p[i], ONE / total)
             loss[i] = np.log(total) - (x[i, target[i]] - top)
 
 
 @compiled("void(f4[:, ::1], i8[::1], f4[::1], f4[:, ::1], i8)")
-def rows_backward(p, target, scale, gx, parts):
-    """gx = scale (p - onehot), 0 where the target is -1."""
+def rows_backward(p, target, factor, gx, parts):
+    """gx = factor (p - onehot), 0 where the target is -1."""
     for part in prange(parts):
         low, high = share(p.shape[0], parts, part)
         for i in range(low, high):
             if target[i] < 0:
                 gx[i, :] = ZERO
                 continue
-            multiplied(p[i], scale[i], gx[i])
-            gx[i, target[i]] -= scale[i]
+            multiple(factor[i], p[i], gx[i])
+            gx[i, target[i]] -= factor[i]
 
 
 @kernel(ops.cross_entropy, device="cpu")

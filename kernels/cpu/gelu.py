@@ -9,6 +9,7 @@ from numba import prange
 
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
 from kernels.cpu.functions import exp
+from kernels.cpu.rows import multiply
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 from minigrad.modes import is_grad_enabled
@@ -57,17 +58,11 @@ def gelu_forward(x, y, slope, parts):
             values(x[low:high], y[low:high])
 
 
-@inner
-def products(a, b, y):
-    for i in range(y.size):
-        y[i] = a[i] * b[i]
-
-
 @compiled("void(f4[::1], f4[::1], f4[::1], i8)")
-def multiply(a, b, y, parts):
+def products(a, b, y, parts):
     for part in prange(parts):
         low, high = share(y.size, parts, part)
-        products(a[low:high], b[low:high], y[low:high])
+        multiply(a[low:high], b[low:high], y[low:high])
 
 
 @kernel(ops.gelu, device="cpu")
@@ -84,7 +79,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
     def pull(g: Any) -> Any:
         gx = np.empty(slope.shape, np.float32)
-        multiply(rows_of(g).reshape(-1), slope.reshape(-1), gx.reshape(-1), parts)
+        products(rows_of(g).reshape(-1), slope.reshape(-1), gx.reshape(-1), parts)
         return gx
 
     return y, pull

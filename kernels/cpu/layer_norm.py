@@ -8,6 +8,7 @@ import numpy as np
 from numba import prange
 
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
+from kernels.cpu.rows import add_to
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 
@@ -74,12 +75,6 @@ def input_gradient(g, weight, xhat, first, second, r, gx):
 def add_products(a, b, y):
     for j in range(y.size):
         y[j] += a[j] * b[j]
-
-
-@inner
-def add_to(y, x):
-    for j in range(y.size):
-        y[j] += x[j]
 
 
 # --- all rows ---------------------------------------------------------------------------------

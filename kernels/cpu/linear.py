@@ -12,7 +12,8 @@ import numpy as np
 from numba import prange
 
 from kernels.cpu.blas import AS_IS, ROW_MAJOR, TRANSPOSED, sgemm
-from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
+from kernels.cpu.compiled import compiled, parts_for, rows_of, share, unfit
+from kernels.cpu.rows import add_to
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 
@@ -48,12 +49,6 @@ def columns_times(a, b, y, parts):
         )  # fmt: skip
 
 
-@inner
-def add_row(y, x):
-    for j in range(y.size):
-        y[j] += x[j]
-
-
 @compiled("void(f4[:, ::1], f4[::1], i8)")
 def sum_rows(x, y, parts):
     """y = Σ rows of x, by columns."""
@@ -61,7 +56,7 @@ def sum_rows(x, y, parts):
         low, high = share(y.size, parts, part)
         y[low:high] = np.float32(0.0)
         for i in range(x.shape[0]):
-            add_row(y[low:high], x[i, low:high])
+            add_to(y[low:high], x[i, low:high])
 
 
 # --- the ops ----------------------------------------------------------------------------------

@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from kernels.cpu.attention import add_multiple, dot, exponentials
 from kernels.cpu.blas import AS_IS, ROW_MAJOR, TRANSPOSED, sgemm
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
 from kernels.cpu.functions import exp, greatest
 from kernels.cpu.linear import NO_BIAS
+from kernels.cpu.rows import add_multiple, dot, exponentials, multiple, multiplied
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.linear_cross_entropy import BYTES, ROWS, Terms, _linear_cross_entropy, swept
 
@@ -37,18 +37,6 @@ RISE = np.float32(20.0)  # e^20 = 5e8: sums of such numbers are far from what fl
 
 
 # --- one row of a tile --------------------------------------------------------------------------
-@inner
-def multiplied(z, factor):
-    for j in range(z.size):
-        z[j] *= factor
-
-
-@inner
-def multiple(x, factor, y):
-    for j in range(y.size):
-        y[j] = factor * x[j]
-
-
 @inner
 def without_top(z):
     """The exponentials where all logits are -inf, or NaN: 0, or NaN. Returns the sum."""
@@ -135,7 +123,7 @@ def tiles_backward(x, weight, at, hit, factors, tile, e, scaled, gx, gw, gb, par
         first, last = share(e.shape[0], parts, part)
         if gw.size:
             for i in range(rows):
-                multiple(x[i], factors[part, i], scaled[part, i])
+                multiple(factors[part, i], x[i], scaled[part, i])
         for k in range(first, last):
             low, high = k * tile, min(classes, (k + 1) * tile)
             n = high - low
@@ -170,7 +158,7 @@ def add_parts(of_cores, factors, weight, at, hit, smooth, mean, gx, parts):
     for part in prange(parts):
         low, high = share(gx.shape[0], parts, part)
         for i in range(low, high):
-            multiple(weight[at[i]], -hit[i], gx[i])
+            multiple(-hit[i], weight[at[i]], gx[i])
             if mean.size:
                 add_multiple(-smooth[i], mean, gx[i])
             for core in range(of_cores.shape[0]):

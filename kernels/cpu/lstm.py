@@ -15,6 +15,7 @@ from numba import prange
 from kernels.cpu.blas import AS_IS, ROW_MAJOR, TRANSPOSED, sgemm
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
 from kernels.cpu.functions import sigmoid, tanh
+from kernels.cpu.rows import add_to, multiply
 from minigrad import ops
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.lstm import _lstm, check_cell, check_layer
@@ -39,12 +40,6 @@ def tanhs(x, y):
 def new_cell(i, f, g, c_prev, c):
     for j in range(c.size):
         c[j] = f[j] * c_prev[j] + i[j] * g[j]
-
-
-@inner
-def multiply(a, b, y):
-    for j in range(y.size):
-        y[j] = a[j] * b[j]
 
 
 @inner
@@ -97,12 +92,6 @@ def row_backward(gates, c_prev, t, dh, dc, dz):
     through_tanh(g, i, dc, dz[2 * n : 3 * n])
     through_sigmoid(o, t, dh, dz[3 * n :])
     multiply(dc, f, dc)
-
-
-@inner
-def add_to(y, x):
-    for j in range(y.size):
-        y[j] += x[j]
 
 
 # --- one layer --------------------------------------------------------------------------------

@@ -44,6 +44,13 @@ def heads(batch, h, queries, keys, d, e, **kwargs):
     return case(*(x(*s) for s in shapes), terms=32 + d + e + queries + keys, **kwargs)
 
 
+def masked(mask, *sizes, **kwargs):
+    """As `heads`, with a boolean mask of that shape."""
+    attention = heads(*sizes, **kwargs)
+    mask = Values(lambda rng, s: rng.random(s) < 0.7, mask)
+    return case(*attention.args, mask, terms=attention.terms, **kwargs)
+
+
 def listed(queries, h, rows, keys, d, e, **kwargs):
     """As `heads`; every query lists at most `keys` of the rows, the first one none."""
 
@@ -124,6 +131,10 @@ EXTRA = {  # beside those of `reference.cases`: one row, ragged sizes, all that 
         heads(3, 1, 70, 90, 24, 20),
         heads(2, 1, 70, 90, 24, 20, causal=True),
         heads(1, 1, 90, 70, 24, 24, causal=True),
+        masked((3, 1, 1, 9), 3, 2, 5, 9, 4, 6),  # padding
+        masked((5, 9), 3, 2, 5, 9, 4, 6, causal=True, alibi=True),
+        masked((3, 2, 5, 1), 3, 2, 5, 9, 4, 6, return_weights=True),
+        heads(2, 3, 4, 4, 5, 5, causal=True, alibi=True, return_weights=True),
     ],
     "relu": [case(x(1)), case(x(37)), case(x(3, 1, 13)), case(wide(2, 1001))],
     "path_attention": [
@@ -222,12 +233,8 @@ DECLINED = {
     "matmul-8": "small",  # an empty sum
     "scaled_dot_product_attention-0": "not (B, H, T, d)",
     "scaled_dot_product_attention-2": "not (B, H, T, d)",
-    "scaled_dot_product_attention-3": "not (B, H, T, d)",
-    "scaled_dot_product_attention-4": "a mask",
-    "scaled_dot_product_attention-5": "a mask",
-    "scaled_dot_product_attention-6": "weights asked for",
-    "scaled_dot_product_attention-8": "alibi",
-    "scaled_dot_product_attention-9": "alibi",
+    "scaled_dot_product_attention-5": "a mask of numbers",
+    "scaled_dot_product_attention-6": "not (B, H, T, d)",
     "cross_entropy-2": "label smoothing",
     "cross_entropy-4": "label smoothing",
     "cross_entropy-6": "label smoothing",
