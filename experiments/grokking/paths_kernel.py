@@ -13,9 +13,9 @@ import numpy as np
 from numba import prange
 
 from experiments.grokking.paths import path_attention
-from kernels.cpu.attention import row_at, softmax, softmax_backward, with_rows
+from kernels.cpu.attention import softmax, softmax_backward, with_rows
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
-from kernels.cpu.rows import add_multiple, dot
+from kernels.cpu.rows import add_multiple, dot, row_at
 from minigrad.indices import check_ids
 from minigrad.kernel import Declined, kernel
 

@@ -6,7 +6,7 @@ and any kernel.
 """
 
 from kernels.cpu import (
-    adam,
+    adamw,
     add_rows,
     attention,
     blas,
@@ -20,7 +20,7 @@ from kernels.cpu import (
 )
 
 __all__ = [
-    "adam",
+    "adamw",
     "add_rows",
     "attention",
     "cross_entropy",

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray, prange, types
-from numba.extending import intrinsic
+from numba import prange
 
 from kernels.cpu.blas import AS_IS, ROW_MAJOR, TRANSPOSED, sgemm
 from kernels.cpu.compiled import compiled, inner, parts_for, rows_of, share, unfit
 from kernels.cpu.functions import greatest
-from kernels.cpu.rows import add_to, dot, exponentials
+from kernels.cpu.rows import add_to, dot, exponentials, pointer, row_at
 from minigrad import ops
+from minigrad.joining import neighbours
 from minigrad.kernel import Declined, kernel
 from minigrad.ops.attention import alibi_bias, check_mask, scale_of
 
@@ -27,22 +27,7 @@ ITEM = 4  # bytes of a float32
 NOTHING = np.empty((0, 0, 0, 0), np.float32)
 
 
-# --- rows at any address ----------------------------------------------------------------------
-@intrinsic
-def pointer(typing, address):  # an integer as a pointer to float32
-    result = types.CPointer(types.float32)
-
-    def build(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(result))
-
-    return result(address), build
-
-
-@inner
-def row_at(address, size):
-    return carray(pointer(address), (size,), np.float32)
-
-
+# --- one head -------------------------------------------------------------------------------
 @inner
 def head(layout, b, h):
     """One head of one sequence, as a pointer. layout: see `layout`."""
@@ -157,6 +142,16 @@ def empty(batch: int, heads: int, length: int, d: int) -> Any:
     return np.empty((batch, length, heads, d), np.float32).swapaxes(1, 2)
 
 
+def gradients_of(*parts: Any) -> list[Any]:
+    """Empty arrays like the parts (B, H, T, d), side by side in memory where the parts are."""
+    first, *others = parts
+    whole = neighbours(parts, 1)
+    if whole is None:
+        return [empty(*first.shape), *(gradients_of(*others) if others else ())]
+    heads, whole = first.shape[1], empty(*whole.shape)
+    return [whole[:, i : i + heads] for i in range(0, whole.shape[1], heads)]
+
+
 def bias_of(q: Any, k: Any, mask: Any, alibi: bool) -> Any:
     """What a boolean mask and ALiBi add to the scores, or None."""
     bias = None if mask is None else np.where(mask, ZERO, MINUS_INF)
@@ -210,7 +205,7 @@ def scaled_dot_product_attention(
     def pull(g: Any) -> tuple[Any, ...]:
         g, g_p = g if return_weights else (g, NOTHING)
         g = with_rows(flat(g, 3))
-        grads = empty(*q.shape), empty(*k.shape), empty(*v.shape)
+        grads = gradients_of(q, k, v)
         g_p = rows_of(g_p.reshape(p.shape)) if g_p.size else g_p
         heads_backward(*inputs, layout(g), *map(layout, grads), d, e, scale, p, g_p, parts)
         return *(x.reshape(*lead, *x.shape[2:]) for x in grads), None

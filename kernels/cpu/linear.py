@@ -1,4 +1,4 @@
-"""Matrix products, divided among the cores by rows of the result.
+"""Matrix products, divided among the cores by rows or columns of the result.
 
 OpenBLAS can also use all cores, but afterwards its threads spin for a tenth of a second, and keep
 the cores from the kernels. Here each core calls BLAS with one thread.
@@ -20,19 +20,23 @@ from minigrad.kernel import Declined, kernel
 
 # --- the products -----------------------------------------------------------------------------
 @compiled("void(f4[:, ::1], f4[:, ::1], b1, f4[::1], f4[:, ::1], i8)")
-def rows_times(a, b, transposed, bias, y, parts):
-    """y = a b or a bᵀ, plus the bias if it is not empty, by rows of a."""
-    n, m = y.shape
-    k = a.shape[1]
+def product(a, b, transposed, bias, y, parts):
+    """y = a b or a bᵀ, plus the bias if it is not empty, by rows or columns of y: the more."""
+    (n, m), k = y.shape, a.shape[1]
     for part in prange(parts):
-        low, high = share(n, parts, part)
+        top, bottom, left, right = 0, n, 0, m
+        if n >= m:
+            top, bottom = share(n, parts, part)
+        else:
+            left, right = share(m, parts, part)
         if bias.size:
-            for i in range(low, high):
-                y[i, :] = bias
+            for i in range(top, bottom):
+                y[i, left:right] = bias[left:right]
+        some = b[left:right].ctypes if transposed else b[:, left:right].ctypes
         sgemm(
-            ROW_MAJOR, AS_IS, TRANSPOSED if transposed else AS_IS, high - low, m, k,
-            np.float32(1.0), a[low:high].ctypes, k, b.ctypes, b.shape[1],
-            np.float32(1.0 if bias.size else 0.0), y[low:high].ctypes, m,
+            ROW_MAJOR, AS_IS, TRANSPOSED if transposed else AS_IS, bottom - top, right - left, k,
+            np.float32(1.0), a[top:bottom].ctypes, k, some, b.shape[1],
+            np.float32(1.0 if bias.size else 0.0), y[top:bottom, left:right].ctypes, m,
         )  # fmt: skip
 
 
@@ -67,7 +71,7 @@ NO_BIAS = np.empty(0, np.float32)
 def times(a: Any, b: Any, transposed: bool = False, bias: Any = NO_BIAS) -> Any:
     """a b or a bᵀ, plus the bias."""
     y = np.empty((a.shape[0], b.shape[0 if transposed else 1]), np.float32)
-    rows_times(a, b, transposed, bias, y, parts_for(y.size * a.shape[1]))
+    product(a, b, transposed, bias, y, parts_for(y.size * a.shape[1]))
     return y
 
 

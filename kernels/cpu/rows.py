@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import carray, types
+from numba.extending import intrinsic
 
 from kernels.cpu.compiled import inner
 from kernels.cpu.functions import exp
@@ -10,6 +12,23 @@ from kernels.cpu.functions import exp
 ZERO = np.float32(0.0)
 
 
+# --- rows at any address ----------------------------------------------------------------------
+@intrinsic
+def pointer(typing, address):  # an integer as a pointer to float32
+    result = types.CPointer(types.float32)
+
+    def build(context, builder, signature, arguments):
+        return builder.inttoptr(arguments[0], context.get_value_type(result))
+
+    return result(address), build
+
+
+@inner
+def row_at(address, size):
+    return carray(pointer(address), (size,), np.float32)
+
+
+# --- loops --------------------------------------------------------------------------------------
 @inner
 def dot(x, y):
     """Σ x y"""

@@ -23,6 +23,7 @@ import triton.language as tl
 
 from kernels.cuda.arrays import on_device, rows_of
 from kernels.cuda.launch import launch, unfit
+from kernels.tables import rates_of, table_of
 from minigrad import device as devices
 from minigrad.capture import keep, live
 from minigrad.kernel import Declined, kernel
@@ -110,15 +111,9 @@ class Table:
         self, rows: Sequence[Sequence[Any]], numbers: Sequence[int], replicas: int
     ) -> None:
         like = rows[0][0]
-        sizes = np.array([row[0].size // replicas for row in rows])
-        first = np.array([[*map(address_of, row)] for row in rows])
-        replica = np.arange(replicas)[:, None]
-        offset = like.dtype.itemsize * sizes * replica  # bytes before this replica
-        columns = [first[:, i] + offset for i in range(first.shape[1])]
-        which = np.array(numbers) * replicas + replica
-        columns += [np.broadcast_to(sizes, which.shape), which]
-        self.addresses = on_device(np.stack(columns, axis=-1).astype(np.int64), like)
-        self.owner, self.place = blocks_of((*sizes.tolist(),) * replicas, devices.of(like))
+        table = table_of(rows, numbers, replicas)
+        self.addresses = on_device(table, like)
+        self.owner, self.place = blocks_of((*table[..., -2].ravel().tolist(),), devices.of(like))
         keep(self, rows)
 
     @property
@@ -141,19 +136,9 @@ def blocks_of(sizes: tuple[int, ...], device: str) -> tuple[Any, Any]:
     return on_device(owner, like), on_device(place, like)
 
 
-def address_of(a: Any) -> int:
-    return a.ctypes.data if isinstance(a, np.ndarray) else a.data.ptr
-
-
 def in_order(*arrays: Any) -> bool:
     """Whether all arrays are in C order, as required by kernels that write to them."""
     return all(a.flags.c_contiguous for a in arrays)
-
-
-def in_columns(rows: Sequence[Any]) -> Any:
-    """Rows of `Adam.rates` as `update_kernel` reads them: 8 numbers for each row and replica."""
-    table = [(b1, b2, 1.0 - b1, 1.0 - b2, *rest) for row in rows for b1, b2, *rest in row]
-    return np.array(table, np.float32).reshape(-1)
 
 
 # --- the routines -------------------------------------------------------------------------------
@@ -169,7 +154,7 @@ def adam(pieces: Any, arrays: Sequence[Any], rates: Callable[[], Any]) -> Declin
 
     def numbers() -> Any:
         rows, which[:] = rates()
-        return in_columns(rows)
+        return rates_of(rows).reshape(-1)
 
     like = arrays[0][0]
     values = live(numbers, like)

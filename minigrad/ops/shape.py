@@ -18,7 +18,7 @@ import numpy as np
 from minigrad import device as devices
 from minigrad.dtypes import check_fit
 from minigrad.graph import Array, unbroadcast
-from minigrad.joining import concatenated, stacked
+from minigrad.joining import concatenated, neighbours, stacked
 from minigrad.op import Result, inside, op
 from minigrad.ops.index import axis_of, scatter
 from minigrad.protocols import answers
@@ -226,7 +226,12 @@ def split(x: Array, sections: Any, axis: int = 0) -> Result:
     parts = tuple(x[(*before, slice(i, j))] for i, j in bounds)
     if builtins.sum(p.shape[axis] for p in parts) != x.shape[axis]:
         raise ValueError(f"expected places in ascending order within the axis, got {cuts}")
-    return parts, lambda gs: concatenated(gs, axis)
+
+    def pull(gs: Any) -> Any:
+        whole = neighbours(gs, axis)
+        return concatenated(gs, axis) if whole is None else whole
+
+    return parts, pull
 
 
 @op(numpy=getattr(np, "unstack", None))

@@ -14,8 +14,8 @@ import pytest
 from attention_checks import LAYOUTS, check, drawn, fused, to_device
 
 from kernels.cuda import attention, tune
-from kernels.cuda.adamw import address_of
 from kernels.cuda.launch import INTERPRETED
+from kernels.tables import address_of
 from minigrad import device as devices
 from minigrad import inplace
 from minigrad.kernel import Declined

@@ -39,6 +39,7 @@ from fused_cases import (
 )
 
 import minigrad as mg
+from kernels import tables
 from kernels.cuda import adamw, cross_entropy, dropout, gelu, layer_norm, lstm, stacked
 from kernels.cuda.launch import INTERPRETED, launch
 from minigrad import device as devices
@@ -537,7 +538,7 @@ def fake(monkeypatch):
     for module in (adamw, cross_entropy, dropout, gelu, layer_norm, lstm, stacked):
         monkeypatch.setattr(module, "launch", on_host, raising=False)
         monkeypatch.setattr(module, "unfit", lambda *arrays, **how: None)
-    monkeypatch.setattr(adamw, "address_of", lambda a: a.values.ctypes.data)
+    monkeypatch.setattr(tables, "address_of", lambda a: a.values.ctypes.data)
     adamw.blocks_of.cache_clear()
     yield lambda a: mapped(fake_gpu.FakeArray, a)
     adamw.blocks_of.cache_clear()
