@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from benchmarks.problems import Model
-from benchmarks.sides import EAGER, FUSED, KINDS, Unavailable, environment, processor
+from benchmarks.sides import EAGER, FUSED, KINDS, Unavailable, add_machine, machine
 from benchmarks.step import PAUSE, TITLES, USUAL, cell, markdown, spread
 from experiments.sweep import cli, processes
 from experiments.train import records
@@ -195,19 +195,12 @@ def with_range(ratio: Mapping[str, float] | None) -> str:
 
 
 # --- the command ----------------------------------------------------------------------------------
-def add_machine(path: Path, entry: Mapping[str, Any]) -> None:
-    """Put an entry into a record, in place of an older one of this processor."""
-    machines = records.read_json(path, dict) if path.exists() else {}
-    records.write_json(path, {**machines, entry["environment"]["processor"]: entry})
-
-
 def main(args: Sequence[str] | None = None) -> int:
     settings = cli.parse(Settings, args, prog=PROG, description=__doc__)
     with cli.one_line(PROG):
         if settings.out is not None:
             records.fit_for_writing(settings.out.parent)
-    machine = processor()
-    measured_on = {**environment(), **machine, "processor": machine["processor"] or "unknown"}
+    measured_on = machine()
     print(f"{measured_on['processor']}, vectors of {measured_on['vector_bits']} bits\n")
     found = []
     for model in settings.models:

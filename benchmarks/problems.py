@@ -4,7 +4,7 @@ sums             the LSTM and the GPT of seeds 000 and 001, on sums
 random_tokens    the same on tokens that share no prefixes
 speeches         the two transformers of seed 003, on random tokens in the place of speeches
 words            a translator of seed 004, on random letters in the place of words
-verbal           BERT in the fine-tuning of seed 004, on verbal arithmetic
+verbal           BERT in the fine-tuning of seed 004, on verbal arithmetic, or on longer texts
 wikitext         the two models of seed 002, on random tokens in the place of WikiText-2
 """
 
@@ -34,7 +34,8 @@ Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
 SumModel = Literal["lstm", "gpt"]
 SpeechModel = Literal["speech-classifier", "speech-language-model"]
 TiedModel = Literal["tied-lstm", "tied-gpt"]
-Model = Literal[SumModel, SpeechModel, "translator", "bert", TiedModel]
+LongModel = Literal["bert-long", TiedModel]  # a step takes a second or more
+Model = Literal[SumModel, SpeechModel, "translator", "bert", LongModel]
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ def problem_of(model: Model) -> Problem:
     """At the sizes of the experiments."""
     if model in get_args(TiedModel):
         return wikitext(model)
-    if model == "bert":
-        return verbal()
+    if model in ("bert", "bert-long"):
+        return verbal(model)
     if model == "translator":
         return words()
     return sums(model) if model in get_args(SumModel) else speeches(model)
@@ -92,8 +93,8 @@ def tiny_problem(model: Model) -> Problem:
         return sums(model, batch=8, d=16)
     if model in get_args(TiedModel):
         return wikitext(model, batch=2, d=24, words=100)
-    if model == "bert":
-        return verbal(batch=2, d=24)
+    if model in ("bert", "bert-long"):
+        return verbal(model, batch=2, d=24)
     if model == "translator":
         return words(batch=2, d=16)
     return speeches(model, batch=2, d=16, words=36)
@@ -181,11 +182,11 @@ def random_speeches(batch: int, block: int, words: int) -> Speeches:
 
 
 # --- verbal arithmetic ----------------------------------------------------------------------------
-def verbal(batch: int = 32, d: int = 384) -> Problem:
+def verbal(model: Model = "bert", batch: int = 32, d: int = 384) -> Problem:
     """A step of fine-tuning of an encoder of MiniLM's six layers, with weights that are drawn.
 
     Without dropout, which every side would draw otherwise. 25 word pieces; five of seven tokens of
-    an expression are no padding.
+    an expression are no padding. "bert-long": 128 random tokens in the place of an expression.
     """
     sizes = {"layers": 6, "d": d, "heads": 12, "hidden": 4 * d}
     trial = Arithmetic(checkpoint="scratch", dropout=0.0, batch_size=batch, **sizes)
@@ -193,11 +194,18 @@ def verbal(batch: int = 32, d: int = 384) -> Problem:
     source = arithmetic.VerbalArithmetic(
         arithmetic.expressions(texts[::2]), arithmetic.expressions(texts[1::2])
     )
-    task = ArithmeticTask(trial, "cpu", source)
+
+    def make(device: str) -> ArithmeticTask:
+        task = ArithmeticTask(trial, device, source)
+        if model == "bert-long":
+            ids = np.random.default_rng(0).integers(1, len(task.pieces), (task.size, 128))
+            task.ids["train"] = mg.tensor(ids, device=device)
+        return task
+
+    task = make("cpu")
     rows = np.random.default_rng(0).choice(task.size, batch, replace=False)
     inputs, targets = task.ids["train"].numpy()[rows], task.labels["train"].numpy()[rows]
-    make = lambda on: ArithmeticTask(trial, on, source)
-    return Problem("bert", trial, make, len(task.pieces), rows, inputs, targets)
+    return Problem(model, trial, make, len(task.pieces), rows, inputs, targets)
 
 
 # --- WikiText-2 -----------------------------------------------------------------------------------

@@ -204,6 +204,7 @@ KINDS: dict[Model, dict[str, Kind]] = {
     "speech-language-model": ours_and_eager("SpeechLanguageModel"),
     "translator": ours_and_eager("Translator"),
     "bert": ours_and_eager("BertClassifier"),
+    "bert-long": ours_and_eager("BertClassifier"),
     "tied-lstm": ours_and_eager("TiedLSTM"),
     "tied-gpt": ours_and_eager("TiedGPT"),
 }
@@ -269,6 +270,18 @@ def processor() -> dict[str, Any]:
     widths = {"avx512f": 512, "avx2": 256, "sse2": 128}
     bits = next((width for flag, width in widths.items() if flag in flags), None)
     return {"processor": found.get("model name"), "vector_bits": bits}
+
+
+def machine() -> dict[str, Any]:
+    """The environment and the processor, for a record that keeps several machines."""
+    found = processor()
+    return {**environment(), **found, "processor": found["processor"] or "unknown"}
+
+
+def add_machine(path: Path, entry: Mapping[str, Any]) -> None:
+    """Put an entry into a record, in place of an older one of this processor."""
+    machines = records.read_json(path, dict) if path.exists() else {}
+    records.write_json(path, {**machines, entry["environment"]["processor"]: entry})
 
 
 def environment() -> dict[str, Any]:

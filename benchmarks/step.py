@@ -4,9 +4,9 @@ Every side trains the same model, from the same weights, on the same batch in fl
 loss, backward, update. For the LSTM and the GPT these are the 480 training sequences of the sanity
 experiment, with the loss on the right-hand side, clipping at norm 1 and AdamW; for the models of
 speeches 16 sequences of 32 random tokens of 5,755, and Adam; for BERT with MiniLM's six layers of
-384 it is a step of fine-tuning, 32 expressions of 7 tokens, clipping and AdamW; for the translator
-64 words of 8 letters, and Adam; for the models of WikiText-2 16 chunks of 256 random tokens of
-40,479, one layer, and AdamW. First their losses are compared. Then they take turns within one
+384 it is a step of fine-tuning, 32 expressions of 7 tokens, or 32 texts of 128, clipping and AdamW;
+for the translator 64 words of 8 letters, and Adam; for the models of WikiText-2 16 chunks of 256
+random tokens of 40,479, one layer, and AdamW. First their losses are compared. Then they take turns within one
 process, so that a drift of the machine meets all, and pause before each turn, since threads that
 still spin after one would slow the next. The matrix products that such a step needs take turns with
 them, alone. Memory is measured in processes of its own. Also the cost of recording and running a
@@ -27,7 +27,7 @@ from typing import Any, get_args
 import minigrad as mg
 from benchmarks import gemm
 from benchmarks.memory import peak_memory_apart
-from benchmarks.problems import Model, Problem, SumModel, TiedModel, problem_of
+from benchmarks.problems import LongModel, Model, Problem, SumModel, problem_of
 from benchmarks.sides import (
     EAGER,
     FUSED,
@@ -56,10 +56,11 @@ TITLES = {
     "speech-language-model": "language model of speeches",
     "translator": "translator into Pig Latin",
     "bert": "BERT, fine-tuning",
+    "bert-long": "BERT, 128 tokens",
     "tied-lstm": "LSTM of WikiText-2",
     "tied-gpt": "GPT of WikiText-2",
 }
-USUAL = tuple(model for model in get_args(Model) if model not in get_args(TiedModel))
+USUAL = tuple(model for model in get_args(Model) if model not in get_args(LongModel))
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Settings:
     turns: int = 40
     """Turns of each side that are counted, after 2 that are not."""
     models: tuple[Model, ...] = USUAL
-    """Which models; those of WikiText-2 take minutes."""
+    """Which models; those of WikiText-2 and longer texts take minutes."""
     compiled: bool = True
     """Also torch.compile, which compiles for a minute, and JAX if it is installed."""
     memory: bool = True

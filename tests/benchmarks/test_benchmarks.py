@@ -30,7 +30,11 @@ def of_sums(model):
 
 
 SUMS = [p for model in MODELS for p in of_sums(model)]
-OTHERS = [*(problems.speeches(model, 5, 16, 50) for model in SPEECHES), problems.verbal(5, 24)]
+OTHERS = [
+    *(problems.speeches(model, 5, 16, 50) for model in SPEECHES),
+    problems.verbal("bert", 5, 24),
+]
+OTHERS.append(problems.verbal("bert-long", 2, 24))
 OTHERS.append(problems.words(5, 16, (4, 7)))
 OTHERS += [problems.wikitext(model, 3, 24, 50) for model in ("tied-lstm", "tied-gpt")]
 ALL = [*SUMS, *OTHERS]

@@ -97,7 +97,7 @@ def test_ratios_compare_what_ran_in_one_round():
 def test_a_record_keeps_each_machine_once(tmp_path):
     path = tmp_path / "loops.json"
     for name, number in (("A", 1), ("B", 2), ("A", 3)):
-        loops.add_machine(path, {"environment": {"processor": name}, "number": number})
+        sides.add_machine(path, {"environment": {"processor": name}, "number": number})
     found = json.loads(path.read_text())
     assert {name: entry["number"] for name, entry in found.items()} == {"A": 3, "B": 2}
 
