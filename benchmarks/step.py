@@ -6,11 +6,11 @@ experiment, with the loss on the right-hand side, clipping at norm 1 and AdamW; 
 speeches 16 sequences of 32 random tokens of 5,755, and Adam; for BERT with MiniLM's six layers of
 384 it is a step of fine-tuning, 32 expressions of 7 tokens, or 32 texts of 128, clipping and AdamW;
 for the translator 64 words of 8 letters, and Adam; for the models of WikiText-2 16 chunks of 256
-random tokens of 40,479, one layer, and AdamW. First their losses are compared. Then they take turns within one
-process, so that a drift of the machine meets all, and pause before each turn, since threads that
-still spin after one would slow the next. The matrix products that such a step needs take turns with
-them, alone. Memory is measured in processes of its own. Also the cost of recording and running a
-tiny op.
+random tokens of 40,479, one layer, and AdamW. First their losses are compared. Then they take turns
+within one process, so that a drift of the machine meets all, and pause before each turn, since
+threads that still spin after one would slow the next. The matrix products that such a step needs
+take turns with them, alone. Memory is measured in processes of its own. Also the cost of recording
+and running a tiny op.
 """
 
 from __future__ import annotations
