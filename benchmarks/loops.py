@@ -4,6 +4,9 @@ Every side of `benchmarks.step` trains in a process of its own, which does nothi
 each side runs alone for some seconds, one after the other, in an order that turns; the ratio of a
 round compares what ran within the same seconds. The table has medians over rounds.
 
+The matrix products of a step, alone, are sides too: by NumPy's BLAS and by PyTorch's on all cores,
+and by NumPy's with the division of the kernels. A step of minigrad is compared with the fastest.
+
 A second table has the throughput of a sweep: two processes of one thread each, on two cores, train
 at the same time, and so many trials of 10,000 steps would end in an hour.
 
@@ -24,15 +27,32 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, get_args
 
-from benchmarks.problems import Model
-from benchmarks.sides import EAGER, FUSED, KINDS, Unavailable, add_machine, machine
-from benchmarks.step import PAUSE, TITLES, USUAL, cell, markdown, spread
+from benchmarks import gemm
+from benchmarks.problems import Model, Problem, problem_of
+from benchmarks.sides import (
+    EAGER,
+    FUSED,
+    KINDS,
+    SHARED,
+    Side,
+    Unavailable,
+    add_machine,
+    machine,
+    make_side,
+)
+from benchmarks.step import FLOOR, PAUSE, TITLES, TORCH_FLOOR, USUAL, cell, markdown, spread
 from experiments.sweep import cli, processes
 from experiments.train import records
 from experiments.train.records import THREADS
 
 PROG = "python -m benchmarks.loops"
 WARM = 3  # steps of a process before any is counted
+KERNEL_FLOOR = "products, kernels"
+FLOORS = {
+    FLOOR: gemm.numpy_floor,
+    TORCH_FLOOR: gemm.torch_floor,
+    KERNEL_FLOOR: gemm.kernel_floor,
+}
 TRIAL = 10_000  # steps
 
 
@@ -63,13 +83,11 @@ class Settings:
 # --- one process ----------------------------------------------------------------------------------
 def serve(connection: Any, model: Model, name: str) -> None:
     """Make a side, then run it for as long as the connection asks; answers (steps, seconds)."""
-    from benchmarks.problems import problem_of
-    from benchmarks.sides import make_side
     from minigrad.memory import keep_memory
 
     keep_memory()
     try:
-        side = make_side(name, problem_of(model))
+        side = side_of(name, problem_of(model))
     except Unavailable as reason:
         connection.send(str(reason))
         return
@@ -80,9 +98,27 @@ def serve(connection: Any, model: Model, name: str) -> None:
     while (seconds := connection.recv()) is not None:
         steps, start = 0, time.perf_counter()
         while steps < 2 or time.perf_counter() - start < seconds:
-            float(side.step())  # as a loop that looks at its loss
+            loss = side.step()
+            if loss is not None:
+                float(loss)  # as a loop that looks at its loss
             steps += 1
         connection.send((steps, time.perf_counter() - start))
+
+
+def side_of(name: str, problem: Problem) -> Side:
+    """A side of `benchmarks.step`, or the products of a step alone."""
+    floor, shared = name.removesuffix(SHARED), name.endswith(SHARED)
+    if floor not in FLOORS:
+        return make_side(name, problem)
+    kernels = floor == KERNEL_FLOOR
+    return Side(name, FLOORS[floor](gemm.products_of(problem, shared)), kernels)
+
+
+def names_of(model: Model) -> list[str]:
+    """The sides of a model that are not compiled, then its floors."""
+    sides = [name for name, kind in KINDS[model].items() if not kind.compiled]
+    batches = ("", SHARED) if any(name.endswith(SHARED) for name in sides) else ("",)
+    return sides + [floor + batch for floor in FLOORS for batch in batches]
 
 
 class Runner:
@@ -124,7 +160,7 @@ def threads_of(count: int | None) -> AbstractContextManager[None]:
 
 # --- rounds ---------------------------------------------------------------------------------------
 def rounds_of(
-    model: Model, settings: Settings, workers: int | None = None
+    model: Model, names: Sequence[str], settings: Settings, workers: int | None = None
 ) -> dict[str, list[float]]:
     """Milliseconds of a step by side, one number a round.
 
@@ -132,7 +168,6 @@ def rounds_of(
              the time in which one of all steps ends: that of a step divided by the processes.
     """
     count, threads = (1, None) if workers is None else (workers, 1)
-    names = [name for name, kind in KINDS[model].items() if not kind.compiled]
     with ExitStack() as stack:
         runners: dict[str, list[Runner]] = {}
         for name in names:
@@ -165,18 +200,36 @@ def ratios(times: Mapping[str, Sequence[float]], peer: str) -> dict[str, dict[st
     }
 
 
+def over_products(times: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """Time of each side of minigrad, divided round by round by that of its fastest products."""
+    found = {}
+    for name, own in times.items():
+        if name.startswith("minigrad"):
+            batch = SHARED if name.endswith(SHARED) else ""
+            floors = [times[f + batch] for f in FLOORS if f + batch in times]
+            best = min(floors, key=statistics.median)
+            found[name] = spread([a / b for a, b in zip(own, best, strict=True)], "median")
+    return found
+
+
 def table(record: Mapping[str, Any]) -> str:
     """The record of one model as Markdown."""
     times, eager, fused = record["times"], record["eager"], record["fused"]
     head = [TITLES[record["model"]], "ms a step", "PyTorch eager / side"]
-    head += ["torch.nn.LSTM / side"] * bool(fused)
+    head += ["torch.nn.LSTM / side"] * bool(fused) + ["step / products"]
     sweep = record.get("sweep") or {}
     head += ["trials an hour", "of PyTorch's best"] * bool(sweep)
     best = max((an_hour(ms) for name, ms in sweep.items() if "torch" in name.lower()), default=None)
     rows = []
     for name, own in times.items():
+        if name.removesuffix(SHARED) in FLOORS:
+            speed = 1e3 * record["gflop"][name] / statistics.median(own)
+            rows.append([f"{name}, {speed:.0f} GFLOP/s", f"{statistics.median(own):.2f}"])
+            rows[-1] += [""] * (len(head) - 2)
+            continue
         row = [name, f"{statistics.median(own):.2f}", with_range(eager.get(name))]
         row += [with_range(fused.get(name))] * bool(fused)
+        row.append(with_range(record["over_products"].get(name)))
         if sweep:
             trials = an_hour(sweep[name]) if name in sweep else None
             share = trials / best if trials and best else None
@@ -204,15 +257,23 @@ def main(args: Sequence[str] | None = None) -> int:
     print(f"{measured_on['processor']}, vectors of {measured_on['vector_bits']} bits\n")
     found = []
     for model in settings.models:
-        times = rounds_of(model, settings)
+        names, problem = names_of(model), problem_of(model)
+        times = rounds_of(model, names, settings)
         record: dict[str, Any] = {
             "model": model,
             "times": times,
             "eager": ratios(times, EAGER),
             "fused": ratios(times, FUSED),
+            "over_products": over_products(times),
+            "gflop": {
+                name: gemm.flops(gemm.products_of(problem, name.endswith(SHARED))) / 1e9
+                for name in times
+                if name.removesuffix(SHARED) in FLOORS
+            },
         }
         if settings.sweep:
-            record["sweep"] = rounds_of(model, settings, workers=2)
+            trained = [name for name in names if name not in record["gflop"]]
+            record["sweep"] = rounds_of(model, trained, settings, workers=2)
         found.append(record)
         print(table(record), end="\n\n", flush=True)
     if settings.out is not None:

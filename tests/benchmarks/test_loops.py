@@ -9,7 +9,7 @@ import pytest
 
 import minigrad as mg
 from benchmarks import loops, problems, sides
-from benchmarks.sides import EAGER, FUSED
+from benchmarks.sides import EAGER, FUSED, SHARED
 
 
 @pytest.fixture(autouse=True)
@@ -18,10 +18,11 @@ def kernels_off():
     mg.use_kernels(False)
 
 
-def test_a_side_is_served_until_it_is_told_to_stop(monkeypatch):
-    monkeypatch.setattr(problems, "problem_of", problems.tiny_problem)
+@pytest.mark.parametrize("name", ["minigrad, plain", f"{loops.KERNEL_FLOOR}{SHARED}", loops.FLOOR])
+def test_a_side_is_served_until_it_is_told_to_stop(name, monkeypatch):
+    monkeypatch.setattr(loops, "problem_of", problems.tiny_problem)
     here, there = Pipe()
-    server = Thread(target=loops.serve, args=(there, "gpt", "minigrad, plain"))
+    server = Thread(target=loops.serve, args=(there, "gpt", name))
     server.start()
     assert here.recv() is None
     for asked in (0.0, 0.1):
@@ -66,7 +67,7 @@ def test_sides_run_one_after_the_other_and_all_are_ended(monkeypatch, capsys):
     monkeypatch.setattr(loops, "Runner", Stand)
     monkeypatch.setattr(loops, "PAUSE", 0.0)
     monkeypatch.setattr(Stand, "made", ())
-    times = loops.rounds_of("lstm", loops.Settings(rounds=4))
+    times = loops.rounds_of("lstm", loops.names_of("lstm"), loops.Settings(rounds=4))
     assert FUSED not in times
     assert "lstm: torch.nn.LSTM is left out: not here" in capsys.readouterr().err
     assert {len(own) for own in times.values()} == {4}
@@ -78,7 +79,7 @@ def test_two_processes_of_one_thread_end_twice_as_many_steps(monkeypatch):
     monkeypatch.setattr(loops, "PAUSE", 0.0)
     monkeypatch.setattr(Stand, "made", ())
     monkeypatch.setattr(Stand, "end", lambda self: setattr(self, "running", False) or 4.0)
-    times = loops.rounds_of("gpt", loops.Settings(rounds=3), workers=2)
+    times = loops.rounds_of("gpt", loops.names_of("gpt"), loops.Settings(rounds=3), workers=2)
     assert {stand.threads for stand in Stand.made} == {1}
     assert set(times[EAGER]) == {2.0}
     assert loops.an_hour(times[EAGER]) == pytest.approx(180.0)  # 20 s a trial
@@ -88,10 +89,16 @@ def test_ratios_compare_what_ran_in_one_round():
     times = {"minigrad": [1.0, 2.0, 4.0], EAGER: [2.0, 4.0, 8.0]}  # a machine that slows down
     assert loops.ratios(times, EAGER)["minigrad"] == {"median": 2.0, "low": 2.0, "high": 2.0}
     assert loops.ratios(times, FUSED) == {}
+    floors = {name: [2.0, 4.0, 8.0] for name in loops.FLOORS}
+    floors[loops.KERNEL_FLOOR] = [0.5, 1.0, 2.0]
+    times |= floors
     record = {"model": "gpt", "times": times, "eager": loops.ratios(times, EAGER), "fused": {}}
-    assert "| minigrad | 2.00 | 2.00 (2.00–2.00) |" in loops.table(record)
-    with_sweep = loops.table({**record, "sweep": times})
-    assert "| minigrad | 2.00 | 2.00 (2.00–2.00) | 180.0 | 2.00 |" in with_sweep
+    record |= {"over_products": loops.over_products(times), "gflop": dict.fromkeys(floors, 0.1)}
+    assert "| minigrad | 2.00 | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) |" in loops.table(record)
+    assert f"| {loops.KERNEL_FLOOR}, 100 GFLOP/s | 1.00 |  |  |" in loops.table(record)
+    sweep = {name: own for name, own in times.items() if name not in floors}
+    with_sweep = loops.table({**record, "sweep": sweep})
+    assert "| minigrad | 2.00 | 2.00 (2.00–2.00) | 2.00 (2.00–2.00) | 180.0 | 2.00 |" in with_sweep
 
 
 def test_a_record_keeps_each_machine_once(tmp_path):
