@@ -1,13 +1,15 @@
-"""Many arrays for one kernel: their addresses and sizes in a table."""
+"""Many arrays for one kernel: their addresses and sizes in a table, and the blocks to work on."""
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+BLOCK = 2048  # elements: few enough for registers of a program, and for the L1 cache of a core
 PLACES: dict[int, tuple[weakref.ref[Any], int]] = {}  # by id, as long as the array lives
 
 
@@ -36,6 +38,20 @@ def table_of(rows: Sequence[Sequence[Any]], numbers: Sequence[int], replicas: in
     which = np.array(numbers) * replicas + replica
     columns += [np.broadcast_to(sizes, which.shape), which]
     return np.stack(columns, axis=-1).astype(np.int64, copy=False)
+
+
+def sizes_in(table: Any) -> tuple[int, ...]:
+    """The sizes of the arrays of a table, in the order of its rows."""
+    return (*table[..., -2].ravel().tolist(),)
+
+
+@functools.lru_cache(64)
+def blocks_of(sizes: tuple[int, ...]) -> tuple[Any, Any]:
+    """For each block of arrays of these sizes, the index of its array, and its own in the array."""
+    counts = [-(-size // BLOCK) for size in sizes]
+    owner = np.repeat(np.arange(len(sizes), dtype=np.int32), counts)
+    place = np.concatenate([np.arange(n, dtype=np.int32) for n in counts])
+    return owner, place
 
 
 def rates_of(rows: Sequence[Any]) -> Any:

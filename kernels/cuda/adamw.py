@@ -23,14 +23,13 @@ import triton.language as tl
 
 from kernels.cuda.arrays import on_device, rows_of
 from kernels.cuda.launch import launch, unfit
-from kernels.tables import rates_of, table_of
+from kernels.tables import BLOCK, blocks_of, rates_of, sizes_in, table_of
 from minigrad import device as devices
 from minigrad.capture import keep, live
 from minigrad.kernel import Declined, kernel
 from minigrad.optim.clip import clip_arrays
 from minigrad.optim.optimizers import adam_update_all
 
-BLOCK = 2048  # elements of a program
 FLOATS = ("float32",)
 
 
@@ -113,7 +112,7 @@ class Table:
         like = rows[0][0]
         table = table_of(rows, numbers, replicas)
         self.addresses = on_device(table, like)
-        self.owner, self.place = blocks_of((*table[..., -2].ravel().tolist(),), devices.of(like))
+        self.owner, self.place = blocks_on(devices.of(like), sizes_in(table))
         keep(self, rows)
 
     @property
@@ -125,15 +124,13 @@ class Table:
 
 
 @functools.lru_cache(64)
-def blocks_of(sizes: tuple[int, ...], device: str) -> tuple[Any, Any]:
-    """For each program, the index of its array, and the index of its block in the array."""
-    counts = [triton.cdiv(size, BLOCK) for size in sizes]
-    owner = np.repeat(np.arange(len(sizes), dtype=np.int32), counts)
-    place = np.concatenate([np.arange(n, dtype=np.int32) for n in counts])
+def blocks_on(device: str, sizes: tuple[int, ...]) -> tuple[Any, Any]:
+    """`blocks_of`, in memory of the device."""
+    blocks = blocks_of(sizes)
     if device == "cpu":
-        return owner, place
+        return blocks
     like = devices.cupy().empty(0)
-    return on_device(owner, like), on_device(place, like)
+    return on_device(blocks[0], like), on_device(blocks[1], like)
 
 
 def in_order(*arrays: Any) -> bool:

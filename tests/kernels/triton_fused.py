@@ -539,9 +539,9 @@ def fake(monkeypatch):
         monkeypatch.setattr(module, "launch", on_host, raising=False)
         monkeypatch.setattr(module, "unfit", lambda *arrays, **how: None)
     monkeypatch.setattr(tables, "address_of", lambda a: a.values.ctypes.data)
-    adamw.blocks_of.cache_clear()
+    adamw.blocks_on.cache_clear()
     yield lambda a: mapped(fake_gpu.FakeArray, a)
-    adamw.blocks_of.cache_clear()
+    adamw.blocks_on.cache_clear()
 
 
 @pytest.mark.skipif(not INTERPRETED, reason="stands for a GPU")
