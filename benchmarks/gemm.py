@@ -66,7 +66,7 @@ def flops(products: Sequence[Product]) -> int:
 # --- the lists ------------------------------------------------------------------------------------
 def products_of(problem: Problem, shared: bool = False) -> list[Product]:
     """The products of one training step."""
-    if problem.model == "translator":
+    if problem.source:
         return translator_products(problem)
     if problem.model == "tied-lstm":
         return tied_lstm_products(problem)

@@ -34,8 +34,8 @@ Ints = np.ndarray[Any, np.dtype[np.integer[Any]]]
 SumModel = Literal["lstm", "gpt"]
 SpeechModel = Literal["speech-classifier", "speech-language-model"]
 TiedModel = Literal["tied-lstm", "tied-gpt"]
-LongModel = Literal["bert-long", TiedModel]  # a step takes a second or more
-Model = Literal[SumModel, SpeechModel, "translator", "bert", LongModel]
+UsualModel = Literal[SumModel, SpeechModel, "translator", "bert"]
+Model = Literal[UsualModel, "translator-512", "bert-long", TiedModel]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ def problem_of(model: Model) -> Problem:
         return verbal(model)
     if model == "translator":
         return words()
+    if model == "translator-512":
+        return words(model, batch=512)
     return sums(model) if model in get_args(SumModel) else speeches(model)
 
 
@@ -95,8 +97,8 @@ def tiny_problem(model: Model) -> Problem:
         return wikitext(model, batch=2, d=24, words=100)
     if model in ("bert", "bert-long"):
         return verbal(model, batch=2, d=24)
-    if model == "translator":
-        return words(batch=2, d=16)
+    if model in ("translator", "translator-512"):
+        return words(model, batch=2, d=16)
     return speeches(model, batch=2, d=16, words=36)
 
 
@@ -226,7 +228,9 @@ def wikitext(model: TiedModel, batch: int = 16, d: int = 768, words: int = VOCAB
 
 
 # --- Pig Latin ------------------------------------------------------------------------------------
-def words(batch: int = 64, d: int = 64, lengths: tuple[int, int] = (8, 10)) -> Problem:
+def words(
+    model: Model = "translator", batch: int = 64, d: int = 64, lengths: tuple[int, int] = (8, 10)
+) -> Problem:
     """A batch of an encoder-decoder: random letters in the place of words and of their Pig Latin.
 
     On average words of the small data have 7.6 letters, and their Pig Latin 10.
@@ -239,7 +243,7 @@ def words(batch: int = 64, d: int = 64, lengths: tuple[int, int] = (8, 10)) -> P
     task = EncoderDecoderTask(trial, "cpu", (pairs, pairs))
     sources, targets = task.train.sources.numpy(), task.train.targets.numpy()
     return Problem(
-        "translator",
+        model,
         trial,
         lambda on: EncoderDecoderTask(trial, on, (pairs, pairs)),
         pig_latin.VOCABULARY_SIZE,

@@ -76,7 +76,7 @@ def torch_step(
 
     trial, start = problem.trial, problem.start
     sizes: dict[str, int] = {"d": trial.d, "layers": trial.layers}
-    if problem.model == "translator":
+    if problem.source:
         sizes["source"] = problem.source
     elif problem.model not in ("lstm", "tied-lstm"):
         sizes |= {"heads": trial.heads, "length": problem.length}
@@ -203,6 +203,7 @@ KINDS: dict[Model, dict[str, Kind]] = {
     "speech-classifier": ours_and_eager("SpeechClassifier"),
     "speech-language-model": ours_and_eager("SpeechLanguageModel"),
     "translator": ours_and_eager("Translator"),
+    "translator-512": ours_and_eager("Translator"),
     "bert": ours_and_eager("BertClassifier"),
     "bert-long": ours_and_eager("BertClassifier"),
     "tied-lstm": ours_and_eager("TiedLSTM"),

@@ -5,12 +5,12 @@ loss, backward, update. For the LSTM and the GPT these are the 480 training sequ
 experiment, with the loss on the right-hand side, clipping at norm 1 and AdamW; for the models of
 speeches 16 sequences of 32 random tokens of 5,755, and Adam; for BERT with MiniLM's six layers of
 384 it is a step of fine-tuning, 32 expressions of 7 tokens, or 32 texts of 128, clipping and AdamW;
-for the translator 64 words of 8 letters, and Adam; for the models of WikiText-2 16 chunks of 256
-random tokens of 40,479, one layer, and AdamW. First their losses are compared. Then they take turns
-within one process, so that a drift of the machine meets all, and pause before each turn, since
-threads that still spin after one would slow the next. The matrix products that such a step needs
-take turns with them, alone. Memory is measured in processes of its own. Also the cost of recording
-and running a tiny op.
+for the translator 64 or 512 words of 8 letters, and Adam; for the models of WikiText-2 16 chunks of
+256 random tokens of 40,479, one layer, and AdamW. First their losses are compared. Then they take
+turns within one process, so that a drift of the machine meets all, and pause before each turn,
+since threads that still spin after one would slow the next. The matrix products that such a step
+needs take turns with them, alone. Memory is measured in processes of its own. Also the cost of
+recording and running a tiny op.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import Any, get_args
 import minigrad as mg
 from benchmarks import gemm
 from benchmarks.memory import peak_memory_apart
-from benchmarks.problems import LongModel, Model, Problem, SumModel, problem_of
+from benchmarks.problems import Model, Problem, SumModel, UsualModel, problem_of
 from benchmarks.sides import (
     EAGER,
     FUSED,
@@ -55,12 +55,13 @@ TITLES = {
     "speech-classifier": "classifier of speeches",
     "speech-language-model": "language model of speeches",
     "translator": "translator into Pig Latin",
+    "translator-512": "translator, 512 words",
     "bert": "BERT, fine-tuning",
     "bert-long": "BERT, 128 tokens",
     "tied-lstm": "LSTM of WikiText-2",
     "tied-gpt": "GPT of WikiText-2",
 }
-USUAL = tuple(model for model in get_args(Model) if model not in get_args(LongModel))
+USUAL: tuple[Model, ...] = get_args(UsualModel)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Settings:
     turns: int = 40
     """Turns of each side that are counted, after 2 that are not."""
     models: tuple[Model, ...] = USUAL
-    """Which models; those of WikiText-2 and longer texts take minutes."""
+    """Which models; of the others those of WikiText-2 and "bert-long" take minutes."""
     compiled: bool = True
     """Also torch.compile, which compiles for a minute, and JAX if it is installed."""
     memory: bool = True

@@ -35,7 +35,7 @@ OTHERS = [
     problems.verbal("bert", 5, 24),
 ]
 OTHERS.append(problems.verbal("bert-long", 2, 24))
-OTHERS.append(problems.words(5, 16, (4, 7)))
+OTHERS.append(problems.words("translator", 5, 16, (4, 7)))
 OTHERS += [problems.wikitext(model, 3, 24, 50) for model in ("tied-lstm", "tied-gpt")]
 ALL = [*SUMS, *OTHERS]
 
