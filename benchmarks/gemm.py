@@ -233,13 +233,14 @@ def numpy_floor(products: Sequence[Product]) -> Callable[[], None]:
 def kernel_floor(products: Sequence[Product]) -> Callable[[], None]:
     """All products, divided among the cores as the kernels do it; those in stacks by NumPy."""
     from kernels.cpu import linear
+    from kernels.cpu.compiled import parts_for
 
     triples = operands(products)
 
     def step() -> None:
         for a, b, y in triples:
             if a.ndim == 2:
-                parts = linear.parts_for(y.size * a.shape[1])
+                parts = parts_for(y.size * a.shape[1])
                 linear.product(a, b, False, linear.NO_BIAS, y, parts)
             else:
                 np.matmul(a, b, out=y)

@@ -22,13 +22,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any, get_args
 
 from benchmarks import gemm
 from benchmarks.problems import Model, Problem, problem_of
+from benchmarks.rounds import Rounds, machine
 from benchmarks.sides import (
     EAGER,
     FUSED,
@@ -36,13 +36,10 @@ from benchmarks.sides import (
     SHARED,
     Side,
     Unavailable,
-    add_machine,
-    machine,
     make_side,
 )
 from benchmarks.step import FLOOR, PAUSE, TITLES, TORCH_FLOOR, USUAL, cell, markdown, spread
 from experiments.sweep import cli, processes
-from experiments.train import records
 from experiments.train.records import THREADS
 
 PROG = "python -m benchmarks.loops"
@@ -57,25 +54,18 @@ TRIAL = 10_000  # steps
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Rounds):
     """Options of the benchmark."""
 
-    models: tuple[Model, ...] = USUAL
-    """Which models."""
-    rounds: int = 9
-    """Rounds, in each of which every side runs once."""
     seconds: float = 2.0
     """Of each side in a round; at least two steps."""
+    models: tuple[Model, ...] = USUAL
+    """Which models."""
     sweep: bool = True
     """Also the throughput of two processes of one thread each."""
-    out: Path | None = None
-    """A JSON file, to which this machine is added."""
 
     def __post_init__(self) -> None:
-        if self.rounds < 3:
-            raise ValueError(f"--rounds: expected at least 3, got {self.rounds}")
-        if self.seconds <= 0.0:
-            raise ValueError(f"--seconds: expected more than 0, got {self.seconds}")
+        super().__post_init__()
         if not self.models:
             raise ValueError(f"--models: expected one or more of {', '.join(get_args(Model))}")
 
@@ -251,8 +241,7 @@ def with_range(ratio: Mapping[str, float] | None) -> str:
 def main(args: Sequence[str] | None = None) -> int:
     settings = cli.parse(Settings, args, prog=PROG, description=__doc__)
     with cli.one_line(PROG):
-        if settings.out is not None:
-            records.fit_for_writing(settings.out.parent)
+        settings.check_out()
     measured_on = machine()
     print(f"{measured_on['processor']}, vectors of {measured_on['vector_bits']} bits\n")
     found = []
@@ -276,11 +265,7 @@ def main(args: Sequence[str] | None = None) -> int:
             record["sweep"] = rounds_of(model, trained, settings, workers=2)
         found.append(record)
         print(table(record), end="\n\n", flush=True)
-    if settings.out is not None:
-        options = {k: v for k, v in asdict(settings).items() if k != "out"}
-        add_machine(
-            settings.out, {"settings": options, "environment": measured_on, "models": found}
-        )
+    settings.save(measured_on, {"models": found})
     return 0
 
 

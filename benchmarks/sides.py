@@ -273,18 +273,6 @@ def processor() -> dict[str, Any]:
     return {"processor": found.get("model name"), "vector_bits": bits}
 
 
-def machine() -> dict[str, Any]:
-    """The environment and the processor, for a record that keeps several machines."""
-    found = processor()
-    return {**environment(), **found, "processor": found["processor"] or "unknown"}
-
-
-def add_machine(path: Path, entry: Mapping[str, Any]) -> None:
-    """Put an entry into a record, in place of an older one of this processor."""
-    machines = records.read_json(path, dict) if path.exists() else {}
-    records.write_json(path, {**machines, entry["environment"]["processor"]: entry})
-
-
 def environment() -> dict[str, Any]:
     """The environment of `experiments.train.records`, with the versions of PyTorch, JAX, Numba."""
     result = records.environment("cpu")

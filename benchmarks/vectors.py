@@ -16,19 +16,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from time import process_time
 from typing import Any
 
 import numpy as np
 
-from benchmarks.sides import add_machine, machine
+from benchmarks.rounds import Rounds, machine
 from benchmarks.step import cell, markdown
 from experiments.sweep import cli, processes
-from experiments.train import records
 from experiments.train.records import THREADS
 
 PROG = "python -m benchmarks.vectors"
@@ -39,21 +37,11 @@ Loops = dict[str, tuple[int, Callable[[], Any]]]  # elements, and a call, by nam
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Rounds):
     """Options of the benchmark."""
 
-    rounds: int = 9
-    """Rounds, in each of which every width runs once."""
     seconds: float = 0.05
     """Of each loop in a round."""
-    out: Path | None = None
-    """A JSON file, to which this machine is added."""
-
-    def __post_init__(self) -> None:
-        if self.rounds < 3:
-            raise ValueError(f"--rounds: expected at least 3, got {self.rounds}")
-        if self.seconds <= 0.0:
-            raise ValueError(f"--seconds: expected more than 0, got {self.seconds}")
 
 
 # --- what is compiled and how ---------------------------------------------------------------------
@@ -188,17 +176,13 @@ def table(times: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
 def main(args: Sequence[str] | None = None) -> int:
     settings = cli.parse(Settings, args, prog=PROG, description=__doc__)
     with cli.one_line(PROG):
-        if settings.out is not None:
-            records.fit_for_writing(settings.out.parent)
+        settings.check_out()
     measured_on = machine()
     counts, times = measured(settings)
     print(f"{measured_on['processor']}\n\n{table(times)}\n")
     for name, found in counts.items():
         print(f"{name}: {found['y']} instructions on 256 bits, {found['z']} on 512")
-    if settings.out is not None:
-        options = {k: v for k, v in asdict(settings).items() if k != "out"}
-        entry = {"settings": options, "environment": measured_on}
-        add_machine(settings.out, {**entry, "registers": counts, "times": times})
+    settings.save(measured_on, {"registers": counts, "times": times})
     return 0
 
 

@@ -27,7 +27,7 @@ ITEM = 4  # bytes of a float32
 NOTHING = np.empty((0, 0, 0, 0), np.float32)
 
 
-# --- one head -------------------------------------------------------------------------------
+# --- one head -----------------------------------------------------------------------------------
 @inner
 def head(layout, b, h):
     """One head of one sequence, as a pointer. layout: see `layout`."""
@@ -160,9 +160,9 @@ def bias_of(q: Any, k: Any, mask: Any, alibi: bool) -> Any:
     return alibi_bias(q, k) if bias is None else bias + alibi_bias(q, k)
 
 
-def flat(x: Any, axes: int) -> Any:
-    """x with all but its last axes as one."""
-    return x.reshape(-1, *x.shape[x.ndim - axes :])
+def flat(x: Any) -> Any:
+    """(..., H, T, d) as (B, H, T, d)"""
+    return x.reshape(-1, *x.shape[-3:])
 
 
 @kernel(ops.scaled_dot_product_attention, device="cpu")
@@ -190,10 +190,10 @@ def scaled_dot_product_attention(
     check_mask(mask, shape)
     bias, at = bias_of(q, k, mask, alibi), (0, 0, 0, 0)
     if bias is not None:
-        bias = flat(np.broadcast_to(bias, shape), 3)
+        bias = flat(np.broadcast_to(bias, shape))
         bias = bias if bias.strides[-1] == ITEM else np.ascontiguousarray(bias)
         at = bias.ctypes.data, *bias.strides[:3]
-    q, k, v = (with_rows(flat(x, 3)) for x in (q, k, v))
+    q, k, v = (with_rows(flat(x)) for x in (q, k, v))
     batch, heads, _, d = q.shape
     scale = scale_of(q) if scale is None else scale
     p = np.empty((batch, heads, queries, keys), np.float32)
@@ -204,7 +204,7 @@ def scaled_dot_product_attention(
 
     def pull(g: Any) -> tuple[Any, ...]:
         g, g_p = g if return_weights else (g, NOTHING)
-        g = with_rows(flat(g, 3))
+        g = with_rows(flat(g))
         grads = gradients_of(q, k, v)
         g_p = rows_of(g_p.reshape(p.shape)) if g_p.size else g_p
         heads_backward(*inputs, layout(g), *map(layout, grads), d, e, scale, p, g_p, parts)

@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 import minigrad as mg
-from benchmarks import loops, problems, sides
+from benchmarks import loops, problems, rounds, sides
 from benchmarks.sides import EAGER, FUSED, SHARED
 
 
@@ -104,7 +104,7 @@ def test_ratios_compare_what_ran_in_one_round():
 def test_a_record_keeps_each_machine_once(tmp_path):
     path = tmp_path / "loops.json"
     for name, number in (("A", 1), ("B", 2), ("A", 3)):
-        sides.add_machine(path, {"environment": {"processor": name}, "number": number})
+        rounds.add_machine(path, {"environment": {"processor": name}, "number": number})
     found = json.loads(path.read_text())
     assert {name: entry["number"] for name, entry in found.items()} == {"A": 3, "B": 2}
 
