@@ -272,7 +272,7 @@ def grid_of_panels(
     """A figure with a title at the left, and its axes (rows, columns), which share x."""
     figure = Figure(figsize=(1.5 + 3.75 * columns, 0.5 + 2.75 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False)
-    figure.suptitle(title, fontsize=9, x=0.01, ha="left")
+    figure.suptitle(title, fontsize=9, x=0.01, ha="left", wrap=True)
     return figure, axes
 
 
